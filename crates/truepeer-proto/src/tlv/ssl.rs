@@ -1,0 +1,159 @@
+//! The SSL TLV: what the proxy says about the client's TLS.
+//!
+//! Exactly one level of sub-TLVs is read; an SSL TLV inside an SSL TLV is opaque, so that
+//! nothing recurses on a peer's word.
+use super::{Tlv, TlvType, Tlvs, split_item};
+use crate::{EncodeError, encode};
+
+/// `client` byte of the SSL TLV. Source: PROXY protocol 2.2.6, PP2_CLIENT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientFlags(pub u8);
+
+impl ClientFlags {
+    /// The client used TLS.
+    pub const SSL: Self = Self(0x01);
+    /// It presented a certificate on this connection.
+    pub const CERT_CONN: Self = Self(0x02);
+    /// It presented one at least once in this TLS session.
+    pub const CERT_SESS: Self = Self(0x04);
+
+    /// True where every flag of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The SSL TLV. Presence proves nothing: ask `is_tls`. Source: PROXY protocol 2.2.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ssl<'a> {
+    /// Which of the facts below hold.
+    pub client: ClientFlags,
+    /// Zero where a certificate verified, else the sender's code. Means nothing without a certificate.
+    pub verify: u32,
+    pub(crate) subs: &'a [u8],
+}
+
+impl<'a> Ssl<'a> {
+    /// From the value of a TLV of type SSL; `None` where it is malformed.
+    pub fn new(value: &'a [u8]) -> Option<Self> {
+        Self::check(value).ok()?;
+        let (&[client, a, b, c, d], subs) = value.split_first_chunk::<5>()?;
+        Some(Self { client: ClientFlags(client), verify: u32::from_be_bytes([a, b, c, d]), subs })
+    }
+
+    /// True where the client used TLS; a TLV with no flag set comes for plain-text clients, too.
+    pub fn is_tls(&self) -> bool {
+        self.client.contains(ClientFlags::SSL)
+    }
+
+    /// True where the client presented a certificate, now or earlier in the session.
+    pub fn has_certificate(&self) -> bool {
+        self.client.contains(ClientFlags::CERT_CONN) || self.client.contains(ClientFlags::CERT_SESS)
+    }
+
+    /// `verify == 0` and a certificate was presented (HAProxy sends verify=0 without one, too).
+    pub fn is_verified(&self) -> bool {
+        self.is_tls() && self.has_certificate() && self.verify == 0
+    }
+
+    /// Every sub-TLV, in order.
+    pub fn sub_tlvs(&self) -> Tlvs<'a> {
+        Tlvs::new(self.subs)
+    }
+
+    /// Version of TLS, `TLSv1.3`.
+    pub fn version(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_VERSION)
+    }
+
+    /// Common name of the client's certificate; worth something only if `is_verified`.
+    pub fn common_name(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_CN)
+    }
+
+    /// Name of the cipher.
+    pub fn cipher(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_CIPHER)
+    }
+
+    /// Algorithm that signed the proxy's own certificate.
+    pub fn signature_algorithm(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_SIG_ALG)
+    }
+
+    /// Key of the proxy's own certificate.
+    pub fn key_algorithm(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_KEY_ALG)
+    }
+
+    /// Key-exchange group of the handshake.
+    pub fn group(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_GROUP)
+    }
+
+    /// Signature scheme of the handshake.
+    pub fn signature_scheme(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_SIG_SCHEME)
+    }
+
+    /// The client's certificate in DER, as presented: not verified by anyone here.
+    pub fn client_certificate(&self) -> Option<&'a [u8]> {
+        self.sub_tlvs().find(TlvType::SSL_CLIENT_CERT)
+    }
+
+    /// Offset of the first byte that is wrong, from the TLV's type on.
+    pub(crate) fn check(value: &[u8]) -> Result<(), usize> {
+        let Some((_, mut subs)) = value.split_first_chunk::<5>() else {
+            return Err(1); // the length
+        };
+        while let Some((_, rest)) = split_item(subs) {
+            subs = rest;
+        }
+        if subs.is_empty() { Ok(()) } else { Err(value.len().wrapping_sub(subs.len()).wrapping_add(3)) }
+    }
+}
+
+/// Describes the value of an SSL TLV; writes it whole or not at all.
+#[derive(Debug, Clone, Copy)]
+pub struct SslEncoder<'a> {
+    /// Which facts hold.
+    pub client: ClientFlags,
+    /// Result of the verification; zero for "verified", meaningless without a certificate.
+    pub verify: u32,
+    /// Sub-TLVs in this order.
+    pub subs: &'a [Tlv<'a>],
+}
+
+impl SslEncoder<'_> {
+    /// Length of the value in bytes.
+    ///
+    /// # Errors
+    /// `ValueTooLong` where a sub-TLV or the whole exceeds 65,535 bytes.
+    pub fn encoded_len(&self) -> Result<usize, EncodeError> {
+        // Cannot overflow: no memory holds so many items.
+        let mut len = 5u64;
+        for sub in self.subs {
+            len = len.wrapping_add(encode::item_len(sub)?);
+        }
+        u16::try_from(len).map(usize::from).map_err(|_| EncodeError::ValueTooLong)
+    }
+
+    /// Writes the value to the front of `out` and returns it, ready for a [`Tlv`] of type SSL.
+    ///
+    /// # Errors
+    /// As [`encoded_len`](Self::encoded_len), and `BufferTooSmall`; `out` is then untouched.
+    ///
+    /// Source: PROXY protocol 2.2.6.
+    pub fn encode<'b>(&self, out: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
+        let needed = self.encoded_len()?;
+        let Some((value, _)) = out.split_at_mut_checked(needed) else {
+            return Err(EncodeError::BufferTooSmall { needed });
+        };
+        // Measured before, so that it fits.
+        let [a, b, c, d] = self.verify.to_be_bytes();
+        encode::put(value, &[self.client.0, a, b, c, d])
+            .and_then(|rest| encode::put_tlvs(rest, self.subs))
+            .ok_or(EncodeError::BufferTooSmall { needed })?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,5 @@
+//! Reference decoder, scripted streams and fake servers: what the tests judge truepeer by.
+
+pub mod fake;
+pub mod reference;
+pub mod scripted;
