@@ -1,0 +1,40 @@
+//! The other side: a small proxy that tells a backend who the client is, in one write, and relays.
+use std::io;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use truepeer::proto::Version;
+use truepeer::{ClientPair, ClientStream, OutgoingHeader, ProxyListener, TrustedNetworks, connect};
+
+pub(crate) async fn serve(mut listener: ProxyListener, backend: &'static str) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = listener.accept() => { connections.spawn(relay(stream, backend)); }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// A server that relays to something which reads headers looks at the client's first bytes before: see `FirstBytes`.
+/// Here our own header comes first, so that the backend takes nothing of the client's for one.
+async fn relay(mut stream: ClientStream<TcpStream>, backend: &str) -> io::Result<()> {
+    let reached = stream.as_io().local_addr()?;
+    let identity = stream.client().identity();
+    let pair = ClientPair {
+        client: stream.client().endpoint().to_socket_addr(0),
+        destination: identity.destination().map_or(reached, |told| told.to_socket_addr(reached.port())),
+    };
+    let header = OutgoingHeader::for_client(Version::V2, pair).map_err(io::Error::other)?;
+    let mut backend = connect(backend, &header).await?;
+    copy_bidirectional(&mut stream, &mut backend).await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
+    serve(ProxyListener::bind("0.0.0.0:8080", trusted).await?, "127.0.0.1:8081").await;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `axum::serve` on a listener of ours, and `ConnectInfo<Client>` in handlers.
+//!
+//! `axum::serve` waits inside `accept` and spawns only afterwards, so everything depends on an accept that waits for
+//! nobody: that is the listener's promise, and nothing is added here.
+
+use std::io;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener, TapIo};
+
+use crate::{Accept, Caller, Client, ClientStream, Connection, PeerAddress, ProxyListener};
+
+/// For `axum::serve`: clients only. The address is the peer's; the client is `ConnectInfo<Client>`.
+impl<L: Accept> Listener for ProxyListener<L> {
+    type Io = ClientStream<L::Stream>;
+    type Addr = PeerAddress;
+
+    async fn accept(&mut self) -> (Self::Io, PeerAddress) {
+        let stream = Self::accept(self).await;
+        let peer = stream.client().identity().peer();
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<PeerAddress> {
+        bound(self.as_listener())
+    }
+}
+
+impl<L: Accept> Connected<IncomingStream<'_, ProxyListener<L>>> for Client {
+    fn connect_info(stream: IncomingStream<'_, ProxyListener<L>>) -> Self {
+        stream.io().client().clone()
+    }
+}
+
+impl<L, F> Connected<IncomingStream<'_, TapIo<ProxyListener<L>, F>>> for Client
+where
+    L: Accept,
+    F: FnMut(&mut ClientStream<L::Stream>) + Send + 'static,
+{
+    fn connect_info(stream: IncomingStream<'_, TapIo<ProxyListener<L>, F>>) -> Self {
+        stream.io().client().clone()
+    }
+}
+
+/// A listener for `axum::serve` that serves proxies' own connections as well: health checks over HTTP.
+///
+/// Handlers ask for `ConnectInfo<Caller>` and have to look which it is. Made by [`ProxyListener::with_proxy_own`].
+#[derive(Debug)]
+pub struct WithProxyOwn<L: Accept>(ProxyListener<L>);
+
+impl<L: Accept> ProxyListener<L> {
+    /// Serves proxies' own connections as well as clients, through `axum::serve`.
+    #[must_use]
+    pub fn with_proxy_own(self) -> WithProxyOwn<L> {
+        WithProxyOwn(self)
+    }
+}
+
+impl<L: Accept> Listener for WithProxyOwn<L> {
+    type Io = Connection<L::Stream>;
+    type Addr = PeerAddress;
+
+    async fn accept(&mut self) -> (Self::Io, PeerAddress) {
+        let connection = self.0.accept_any().await;
+        let peer = connection.peer();
+        (connection, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<PeerAddress> {
+        bound(self.0.as_listener())
+    }
+}
+
+impl<L: Accept> Connected<IncomingStream<'_, WithProxyOwn<L>>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, WithProxyOwn<L>>) -> Self {
+        stream.io().caller()
+    }
+}
+
+#[cfg(feature = "tokio-rustls")]
+mod tls {
+    use super::*;
+    use crate::TlsListener;
+    use tokio_rustls::server::TlsStream;
+
+    /// For `axum::serve`: header first, then TLS, then HTTP.
+    impl<L: Accept> Listener for TlsListener<L> {
+        type Io = TlsStream<ClientStream<L::Stream>>;
+        type Addr = PeerAddress;
+
+        async fn accept(&mut self) -> (Self::Io, PeerAddress) {
+            let stream = Self::accept(self).await;
+            let peer = stream.get_ref().0.client().identity().peer();
+            (stream, peer)
+        }
+
+        fn local_addr(&self) -> io::Result<PeerAddress> {
+            bound(self.as_listener().as_listener())
+        }
+    }
+
+    impl<L: Accept> Connected<IncomingStream<'_, TlsListener<L>>> for Client {
+        fn connect_info(stream: IncomingStream<'_, TlsListener<L>>) -> Self {
+            stream.io().get_ref().0.client().clone()
+        }
+    }
+}
+
+/// axum has one type for peers and for the address listened on.
+fn bound<L: Accept>(listener: &L) -> io::Result<PeerAddress> {
+    let addr = listener.local_addr()?;
+    Ok(addr.map_or(PeerAddress::Unix { uid: None }, PeerAddress::tcp))
+}

@@ -1,0 +1,10 @@
+//! The listener in the shapes that servers ask for. Each behind a feature of its name; none decides anything.
+
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
+#[cfg(feature = "tokio-rustls")]
+pub(crate) mod tls;
+#[cfg(feature = "tonic")]
+pub(crate) mod tonic;
+#[cfg(feature = "tower")]
+pub(crate) mod tower;

@@ -1,0 +1,118 @@
+//! TLS above the header: a listener whose handshakes wait for nobody either.
+//!
+//! The order is the type's: [`TlsListener`] is built on a [`ProxyListener`] and not the other way round, so that a
+//! header can never be read from inside TLS, where it would be the client's own words.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::shell::{Ended, Pending};
+use crate::{Accept, Client, ClientStream, ListenerEvent, ProxyListener, Refusal};
+
+/// Hands out clients whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
+///
+/// Handshakes run in tasks of the listener's own, as headers do: a silent client keeps nobody waiting. When there are
+/// [`max_pending`](crate::ListenerOptions::max_pending) of them, the oldest is closed.
+///
+/// [`is_secure`](crate::ClientIdentity::is_secure) is about TLS between client and **proxy**; that this connection is
+/// TLS as well is what the stream's type says.
+///
+/// Memory: what rustls needs for a handshake, about 20 KiB, times `max_pending`, besides that of the listener below.
+#[derive(Debug)]
+pub struct TlsListener<L: Accept = TcpListener> {
+    listener: ProxyListener<L>,
+    acceptor: Acceptor,
+    handshake_timeout: Duration,
+    handshakes: Pending<Client, Result<Secured<L>, (Client, io::Error)>>,
+}
+
+type Secured<L> = TlsStream<ClientStream<<L as Accept>::Stream>>;
+
+impl<L: Accept> TlsListener<L> {
+    /// 10 seconds for the whole handshake, from the end of the header on.
+    pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// TLS for every client of `listener`. `TlsAcceptor::from(Arc::new(config))` makes an acceptor of a rustls
+    /// configuration, with whichever provider that has.
+    pub fn new(listener: ProxyListener<L>, acceptor: TlsAcceptor) -> Self {
+        let handshakes = Pending::new(listener.max_pending());
+        let handshake_timeout = Self::DEFAULT_HANDSHAKE_TIMEOUT;
+        Self { listener, acceptor: Acceptor(acceptor), handshake_timeout, handshakes }
+    }
+
+    /// The time for a whole handshake.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// The next client whose handshake is done. Those that fail are closed and reported as
+    /// [`ListenerEvent::TlsFailed`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn accept(&mut self) -> TlsStream<ClientStream<L::Stream>> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// As [`TlsListener::accept`], for streams and futures written by hand.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<TlsStream<ClientStream<L::Stream>>> {
+        loop {
+            while let Poll::Ready(ended) = self.handshakes.poll_ended(cx) {
+                match ended {
+                    Ended::Done(Ok(stream)) => return Poll::Ready(stream),
+                    Ended::Done(Err((client, error))) => {
+                        self.listener.report(ListenerEvent::TlsFailed { client, error });
+                    }
+                    Ended::GivenUp(client) => {
+                        let refusal = Refusal::Evicted(client.identity().peer());
+                        self.listener.report(ListenerEvent::Refused(refusal));
+                    }
+                }
+            }
+            let stream = ready!(self.listener.poll_accept(cx));
+            let client = stream.client().clone();
+            let handshake = handshake(self.acceptor.0.clone(), stream, self.handshake_timeout);
+            self.handshakes.start(client, handshake);
+        }
+    }
+
+    /// The listener below.
+    #[must_use]
+    pub fn as_listener(&self) -> &ProxyListener<L> {
+        &self.listener
+    }
+}
+
+async fn handshake<S>(
+    acceptor: TlsAcceptor,
+    stream: ClientStream<S>,
+    time: Duration,
+) -> Result<TlsStream<ClientStream<S>>, (Client, io::Error)>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let client = stream.client().clone();
+    match timeout(time, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err((client, error)),
+        Err(late) => Err((client, late.into())),
+    }
+}
+
+/// tokio-rustls' acceptor says nothing of itself.
+struct Acceptor(TlsAcceptor);
+
+impl core::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,381 @@
+//! Identity: who the client is, how we know, and what the header adds.
+//!
+//! Made by [`HeaderReader`](crate::HeaderReader) or from a direct peer; outlives the received bytes.
+//! Two addresses, always both, never in one field: the **peer** (our socket's other end) and the **client**.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::num::NonZeroU16;
+
+use truepeer_proto::{Addresses, Command, Header, Ssl, TlvType, TlvValue, Tlvs, Transport, Version};
+
+use crate::{NetworkSet, PeerAddress};
+
+/// An IP address and, where one was told, a port.
+///
+/// Port 0 is "not told" (Caddy sends it for both ends), never a value. v4-mapped IPv6 is folded to IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address, folded.
+    pub ip: IpAddr,
+    /// The port, unless it was not told.
+    pub port: Option<NonZeroU16>,
+}
+
+impl Endpoint {
+    /// As a socket address, with `port` where none was told.
+    #[must_use]
+    pub fn to_socket_addr(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.map_or(port, NonZeroU16::get))
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(addr: SocketAddr) -> Self {
+        Self { ip: addr.ip().to_canonical(), port: NonZeroU16::new(addr.port()) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port.get()).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
+}
+
+/// Whom a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A client, with its address.
+    Client(Endpoint),
+    /// Nobody: the proxy speaks for itself. Never mixed with clients in logs, limits and policy.
+    ProxyOwn(OwnConnection),
+}
+
+/// Why a connection is the proxy's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OwnConnection {
+    /// v2 LOCAL: health checks, mostly.
+    Local,
+    /// v1 UNKNOWN.
+    Unknown,
+    /// v2 PROXY without addresses.
+    Unspecified,
+    /// The proxy's client came over a UNIX socket: a path is no address.
+    UnixClient,
+    /// A datagram family on a stream: whoever it was for, it is not this connection.
+    Datagram,
+}
+
+impl OwnConnection {
+    /// Short stable token for logs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Unknown => "unknown",
+            Self::Unspecified => "unspecified",
+            Self::UnixClient => "unix_client",
+            Self::Datagram => "datagram",
+        }
+    }
+}
+
+/// How we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentitySource {
+    /// The peer's own address.
+    Direct,
+    /// A header of this version from a trusted peer.
+    Header(Version),
+}
+
+impl IdentitySource {
+    /// Short stable token for logs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Header(Version::V1) => "v1",
+            Self::Header(Version::V2) => "v2",
+        }
+    }
+}
+
+/// TLS facts that the header conveyed. Present only if the client really used TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls<'a>(Ssl<'a>);
+
+impl<'a> Tls<'a> {
+    /// Protocol version such as `TLSv1.3`, as sent.
+    #[must_use]
+    pub fn version(&self) -> Option<&'a [u8]> {
+        self.0.version()
+    }
+
+    /// Cipher name, as sent.
+    #[must_use]
+    pub fn cipher(&self) -> Option<&'a [u8]> {
+        self.0.cipher()
+    }
+
+    /// Whether the client presented a certificate that the proxy verified.
+    ///
+    /// Needs `verify == 0` **and** a certificate bit: HAProxy sends `verify` 0 without a certificate, too.
+    #[must_use]
+    pub fn is_client_verified(&self) -> bool {
+        self.0.is_verified()
+    }
+
+    /// Common name of the client's certificate, only if it was verified.
+    #[must_use]
+    pub fn verified_common_name(&self) -> Option<&'a [u8]> {
+        self.0.is_verified().then(|| self.0.common_name()).flatten()
+    }
+
+    /// The whole TLV, for what has no accessor here.
+    #[must_use]
+    pub fn as_ssl(&self) -> &Ssl<'a> {
+        &self.0
+    }
+}
+
+/// Who the client is, through whom, and how we know.
+///
+/// Memory: 96 bytes, plus the header's TLVs (at most the header cap) where there were any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    role: Role,
+    peer: PeerAddress,
+    destination: Option<Endpoint>,
+    source: IdentitySource,
+    /// The TLV area as received, so that forwarding loses nothing. Empty for the proxy's own connections.
+    tlvs: Box<[u8]>,
+}
+
+impl ClientIdentity {
+    /// The identity of a direct peer: its own address is the truth. `None` for a UNIX peer, which has none.
+    ///
+    /// `reached`: the address that the peer connected to.
+    #[must_use]
+    pub fn direct(peer: PeerAddress, reached: Option<SocketAddr>) -> Option<Self> {
+        let PeerAddress::Tcp(addr) = peer else { return None };
+        Some(Self {
+            role: Role::Client(addr.into()),
+            peer,
+            destination: reached.map(Endpoint::from),
+            source: IdentitySource::Direct,
+            tlvs: Box::default(),
+        })
+    }
+
+    /// What a trusted peer's header says.
+    pub(crate) fn from_header(header: &Header<'_>, peer: PeerAddress) -> Self {
+        let source = IdentitySource::Header(header.version());
+        let (role, destination) = match role(header) {
+            Ok((client, destination)) => (Role::Client(client.into()), Some(Endpoint::from(destination))),
+            Err(own) => (Role::ProxyOwn(own), None),
+        };
+        // The TLVs of the proxy's own connections describe nobody; they are dropped.
+        let tlvs = match role {
+            Role::Client(_) => header.tlv_bytes().into(),
+            Role::ProxyOwn(_) => Box::default(),
+        };
+        // 0.0.0.0 and :: are "not told".
+        let destination = destination.filter(|destination| !destination.ip.is_unspecified());
+        Self { role, peer, destination, source, tlvs }
+    }
+
+    /// Whom the connection is for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The client, unless the connection is the proxy's own.
+    #[must_use]
+    pub fn client(&self) -> Option<Endpoint> {
+        match self.role {
+            Role::Client(client) => Some(client),
+            Role::ProxyOwn(_) => None,
+        }
+    }
+
+    /// The other end of our socket.
+    #[must_use]
+    pub fn peer(&self) -> PeerAddress {
+        self.peer
+    }
+
+    /// The address that the client connected to, if told.
+    #[must_use]
+    pub fn destination(&self) -> Option<Endpoint> {
+        self.destination
+    }
+
+    /// How we know.
+    #[must_use]
+    pub fn source(&self) -> IdentitySource {
+        self.source
+    }
+
+    /// The TLS facts of the client's connection to the proxy; `None` if it used no TLS or none was conveyed.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls<'_>> {
+        let ssl = Ssl::new(self.tlvs().find(TlvType::SSL)?)?;
+        ssl.is_tls().then_some(Tls(ssl))
+    }
+
+    /// Whether the client is known to have used TLS towards the proxy. Presence of an SSL TLV proves nothing.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// The host name that the client asked for (SNI), if it is UTF-8. Chosen by the client: validate before use.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        core::str::from_utf8(self.tlvs().find(TlvType::AUTHORITY)?).ok()
+    }
+
+    /// The application protocol that TLS negotiated, as sent.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tlvs().find(TlvType::ALPN)
+    }
+
+    /// The proxy's id for this connection, opaque, at most 128 bytes.
+    #[must_use]
+    pub fn unique_id(&self) -> Option<&[u8]> {
+        self.tlvs().find(TlvType::UNIQUE_ID)
+    }
+
+    /// The AWS VPC endpoint that the connection came through, such as `vpce-08d2bf15fac5001c9`.
+    #[must_use]
+    pub fn aws_vpc_endpoint_id(&self) -> Option<&str> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::AwsVpcEndpointId(id) => core::str::from_utf8(id).ok(),
+            _ => None,
+        })
+    }
+
+    /// The link id of the Azure private endpoint that the connection came through.
+    #[must_use]
+    pub fn azure_link_id(&self) -> Option<u32> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::AzureLinkId(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The Google Cloud Private Service Connect connection that this one came through.
+    #[must_use]
+    pub fn gcp_connection_id(&self) -> Option<u64> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::GcpConnectionId(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The Alibaba Cloud private link endpoint that the connection came through.
+    #[must_use]
+    pub fn alibaba_endpoint_id(&self) -> Option<&str> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::AlibabaEndpointId(id) => core::str::from_utf8(id).ok(),
+            _ => None,
+        })
+    }
+
+    /// The Alibaba Cloud VPC that the client is in.
+    #[must_use]
+    pub fn alibaba_vpc_id(&self) -> Option<&str> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::AlibabaVpcId(id) => core::str::from_utf8(id).ok(),
+            _ => None,
+        })
+    }
+
+    /// The Alibaba Cloud endpoint service that was called.
+    #[must_use]
+    pub fn alibaba_service_id(&self) -> Option<&str> {
+        self.tlvs().find_map(|tlv| match tlv.to_value() {
+            TlvValue::AlibabaServiceId(id) => core::str::from_utf8(id).ok(),
+            _ => None,
+        })
+    }
+
+    /// Every TLV in the order received; of two of one type the first counts.
+    #[must_use]
+    pub fn tlvs(&self) -> Tlvs<'_> {
+        Tlvs::new(&self.tlvs)
+    }
+
+    /// Whether this client address can be true, seen from this peer.
+    ///
+    /// `own`: this machine's addresses and those of the backends. A client there, or on loopback, is possible only
+    /// if the peer is on loopback as well.
+    ///
+    /// # Errors
+    /// [`Implausible`] with the address and the reason.
+    pub fn check_plausible(&self, own: &NetworkSet) -> Result<(), Implausible> {
+        let (Role::Client(client), IdentitySource::Header(_)) = (self.role, self.source) else {
+            return Ok(());
+        };
+        let ip = client.ip;
+        let local_peer = self.peer.ip().is_none_or(|peer| peer.is_loopback());
+        let because = if ip.is_unspecified() {
+            "is the unspecified address"
+        } else if ip.is_multicast() {
+            "is a multicast address"
+        } else if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            "is the broadcast address"
+        } else if ip.is_loopback() && !local_peer {
+            "is a loopback address, but the peer is on another machine"
+        } else if own.contains(ip) && !local_peer {
+            "is an address of this machine or of a backend, but the peer is on another machine"
+        } else {
+            return Ok(());
+        };
+        Err(Implausible { client: ip, because })
+    }
+}
+
+/// A client address that cannot be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Implausible {
+    /// The address that the header named.
+    pub client: IpAddr,
+    /// Why not, as the rest of a sentence.
+    pub because: &'static str,
+}
+
+impl fmt::Display for Implausible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the header names {} as client, which {}", self.client, self.because)
+    }
+}
+
+impl core::error::Error for Implausible {}
+
+/// Source and destination of the client, or why there is none.
+fn role(header: &Header<'_>) -> Result<(SocketAddr, SocketAddr), OwnConnection> {
+    if header.command() == Command::Local {
+        return Err(OwnConnection::Local);
+    }
+    match header.addresses() {
+        Addresses::Unspecified => Err(match header.version() {
+            Version::V1 => OwnConnection::Unknown,
+            Version::V2 => OwnConnection::Unspecified,
+        }),
+        Addresses::Unix { .. } => Err(OwnConnection::UnixClient),
+        _ if header.transport() == Transport::Datagram => Err(OwnConnection::Datagram),
+        Addresses::Inet { source, destination } => Ok((source.into(), destination.into())),
+        Addresses::Inet6 { source, destination } => Ok((source.into(), destination.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The real client behind a proxy.
+//!
+//! Behind a proxy every connection seems to come from the proxy, and logs, bans, limits and mail rules judge the wrong
+//! address. The PROXY protocol is the cure: the proxy's first bytes say whom it speaks for. This crate reads those
+//! bytes, believes them only from those who may say so, and hands the server a stream that knows its client.
+//!
+//! # The safe way
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use truepeer::{ProxyListener, TrustedNetworks};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let trusted = TrustedNetworks::parse(["192.0.2.10"])?; // your proxy, not your network
+//! let mut listener = ProxyListener::bind("0.0.0.0:7007", trusted).await?;
+//! loop {
+//!     let stream = listener.accept().await; // a client, and the header is gone
+//!     println!("{} through {}", stream.client(), stream.client().identity().peer());
+//!     // `stream` is `AsyncRead + AsyncWrite`: give it to a task of your own.
+//! }
+//! # }
+//! ```
+//!
+//! `accept` never fails and never waits for one peer's bytes: with a thousand proxies that connect and stay silent,
+//! the next client is served as if there were none. Whom it sends away, it tells
+//! `ListenerOptions::on_event`, with what was seen, what is allowed, at which byte, and whose fault it was.
+//!
+//! # The two addresses
+//!
+//! The **peer** is the other end of our socket. The **client** is whom the connection is for. A [`ClientIdentity`]
+//! has both, never in one field: [`ClientIdentity::peer`] for questions of the network, [`Client::ip`] for logs, bans
+//! and limits. Where the peer is in no trusted network it **is** the client ([`Unlisted::Direct`]), or it is sent
+//! away ([`Unlisted::Refuse`]); nobody gets to be somebody else by sending a header.
+//!
+//! # Ways to get it wrong, and what prevents them
+//!
+//! - **"Read a header if there is one."** Then whoever can connect writes one, and is whoever they like. Here trust
+//!   decides before a byte is read, and [`TrustDecision`] has no such answer: a trusted peer **must** send a header,
+//!   another's bytes are never looked at.
+//! - **Trusting everyone.** [`TrustedNetworks::default`] is nobody, [`TrustedNetworks::parse`] refuses `0.0.0.0/0`,
+//!   and the constructor that trusts all has `unsafe` in its name. A network with clients in it, a LAN or a container
+//!   gateway, is the same mistake in small: list the proxies.
+//! - **Taking a health check for a client.** LOCAL, UNKNOWN and their kin carry no client, and the socket's address is
+//!   the proxy's, which your rules may trust. [`Client`] is made of a client's address only; everything else becomes
+//!   a [`ProxyOwn`], which has none to ask for, nor TLS facts.
+//! - **Reading the header inside TLS.** There it would be the client's own words. A `TlsListener` is built on a
+//!   `ProxyListener`, never the other way round.
+//! - **Believing that a TLS item means TLS.** [`ClientIdentity::is_secure`] asks for the bit, and
+//!   [`Tls::is_client_verified`] for a certificate **and** the right verdict: HAProxy sends the verdict "fine" for
+//!   clients that have no certificate.
+//! - **Waiting for the header in the accept loop.** One silent peer then stops the server. The listener reads headers
+//!   in tasks of its own, at most `ListenerOptions::max_pending` of them, with one deadline for each.
+//! - **Taking a broken header for none.** A malformed item, a wrong checksum or a wrong length ends the connection
+//!   with its byte offset. It is never "no TLVs".
+//! - **Passing a client's header on.** A server that relays to something which reads headers must not forward one
+//!   from the client: [`FirstBytes`] judges the first bytes. The streams here do not do that by themselves.
+//!
+//! # Where to begin
+//!
+//! | you have | feature | take | example |
+//! |---|---|---|---|
+//! | a TCP server | `tokio` (default) | `ProxyListener` | `line`, `smtp` (speaks first) |
+//! | axum | `axum` | `axum::serve(listener, ..)`, `ConnectInfo<Client>` | `axum` |
+//! | tonic | `tonic` | `listener.into_stream()`, `Client` in extensions | `tonic` |
+//! | tower layers | `tower` | `ClientLayer`: identity in, forged fields out | `tower` |
+//! | TLS to end here | `tokio-rustls` | `TlsListener` | `tls` |
+//! | hyper | `tokio` | `TokioIo::new(stream)` | `hyper` |
+//! | a backend that expects a header | `tokio` | `connect`, [`OutgoingHeader`] | `backend` |
+//! | another runtime, or none | none | [`TrustPolicy`], [`HeaderReader`] | below |
+//!
+//! # Without a runtime
+//!
+//! Everything that decides is free of IO: bytes and instants go in, decisions come out.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use truepeer::{HeaderReader, HeaderRules, PeerAddress, Progress, TrustDecision, TrustPolicy, TrustedNetworks};
+//!
+//! let policy = TrustPolicy::from(TrustedNetworks::parse(["192.0.2.10"])?);
+//! let peer = PeerAddress::tcp("192.0.2.10:1000".parse()?);
+//! assert_eq!(policy.decide(peer), TrustDecision::ExpectHeader);
+//!
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! let reader = HeaderReader::new(HeaderRules::default(), peer, deadline);
+//! let received = b"PROXY TCP4 203.0.113.5 198.51.100.2 40000 25\r\nEHLO";
+//! let Progress::Done { identity, header_len } = reader.advance(received)? else { panic!("not whole yet") };
+//! assert_eq!(identity.client().unwrap().to_string(), "203.0.113.5:40000");
+//! assert_eq!(&received[header_len..], b"EHLO");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Promises
+//!
+//! - Every public async function says what is lost when it is dropped, and a test drops it at each await point.
+//! - Every queue and wait has a name, a default and its memory in the docs: see `ListenerOptions`.
+//! - The oldest supported Rust is 1.88. No `unsafe` code, no build scripts, no code generation.
+//! - Enums that grow with the world, such as [`IdentifyReason`], are `#[non_exhaustive]`.
+//! - External types in the API: `core::net`, `tokio`'s traits and sockets, [`IpNet`], and those of each adapter's
+//!   crate behind its feature.
+
+#![forbid(unsafe_code)]
+
+mod adapter;
+mod client;
+mod first_bytes;
+mod identity;
+mod network;
+mod outgoing;
+mod reader;
+mod seen;
+#[cfg(feature = "tokio")]
+mod shell;
+mod trust;
+
+#[cfg(feature = "axum")]
+pub use adapter::axum::WithProxyOwn;
+#[cfg(feature = "tokio-rustls")]
+pub use adapter::tls::TlsListener;
+#[cfg(feature = "tonic")]
+pub use adapter::tonic::ClientsStream;
+#[cfg(feature = "tower")]
+pub use adapter::tower::{ClientLayer, ClientService};
+pub use client::{Caller, Client, ProxyOwn};
+pub use first_bytes::{FirstBytes, Held, OwnHeader, Verdict};
+pub use identity::{ClientIdentity, Endpoint, IdentitySource, Implausible, OwnConnection, Role, Tls};
+pub use network::{NetworkError, NetworkSet, TrustedNetworks};
+pub use outgoing::{ClientPair, OutgoingHeader};
+pub use reader::{Fault, HeaderReader, HeaderRules, IdentifyError, IdentifyReason, Progress};
+pub use seen::{Likely, Seen};
+#[cfg(feature = "tokio")]
+pub use shell::{
+    Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerOptions, Parts, ProxyListener,
+    ProxyOwnStream, Refusal, connect, send_header,
+};
+pub use trust::{PeerAddress, TrustDecision, TrustPolicy, UnixPeers, Unlisted};
+
+pub use ipnet::IpNet;
+pub use truepeer_proto as proto;
+
+/// The guide's code compiles.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../../docs/library.md")]
+mod guide {}

@@ -1,0 +1,209 @@
+//! Sets of networks: who is in the list?
+//!
+//! Used for trusted networks, access lists and "is this one of our own addresses?".
+//! Knows nothing of peers, headers or policy.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// An immutable set of IP networks.
+///
+/// Overlapping and touching networks are merged into sorted ranges, so that a look-up is one binary search.
+/// IPv4-mapped IPv6 networks and addresses are folded to IPv4: `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
+/// A network wider than the mapped range (such as `::/0`) holds IPv6 addresses only.
+///
+/// Memory: 8 bytes for each IPv4 range, 32 for each IPv6 range.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkSet {
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
+}
+
+impl NetworkSet {
+    /// Whether `addr` lies in one of the networks; a v4-mapped IPv6 address counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        match addr.to_canonical() {
+            IpAddr::V4(addr) => holds(&self.v4, addr.to_bits()),
+            IpAddr::V6(addr) => holds(&self.v6, addr.to_bits()),
+        }
+    }
+
+    /// Whether an address of `network` lies in one of the networks.
+    #[must_use]
+    pub fn overlaps(&self, network: IpNet) -> bool {
+        match fold(network) {
+            IpNet::V4(net) => meets(&self.v4, net.network().to_bits(), net.broadcast().to_bits()),
+            IpNet::V6(net) => meets(&self.v6, net.network().to_bits(), net.broadcast().to_bits()),
+        }
+    }
+
+    /// Whether the set holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    /// Number of ranges after merging; what the memory figure counts.
+    #[must_use]
+    pub fn ranges(&self) -> usize {
+        self.v4.len().saturating_add(self.v6.len())
+    }
+}
+
+impl FromIterator<IpNet> for NetworkSet {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        let mut v4 = Vec::new();
+        let mut v6 = Vec::new();
+        for network in networks {
+            match fold(network) {
+                IpNet::V4(net) => v4.push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+            }
+        }
+        Self { v4: merge(v4, |last| last.checked_add(1)), v6: merge(v6, |last| last.checked_add(1)) }
+    }
+}
+
+/// The networks whose peers may send a header.
+///
+/// Empty means nobody: there is no value of this type that means "everybody by accident".
+///
+/// ```
+/// use truepeer::TrustedNetworks;
+///
+/// let trusted = TrustedNetworks::parse(["192.0.2.10", "2001:db8:7::/64"])?;
+/// assert!(trusted.contains("192.0.2.10".parse()?));
+/// assert!(!trusted.contains("192.0.2.11".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedNetworks(NetworkSet);
+
+impl TrustedNetworks {
+    /// Nobody is trusted.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::default()
+    }
+
+    /// Reads addresses (`192.0.2.10`) and networks (`10.1.0.0/16`) as people write them.
+    ///
+    /// # Errors
+    /// The first entry that is neither, or that means everybody (`/0`): the proxies of the whole internet are nobody's.
+    pub fn parse<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, NetworkError> {
+        entries.into_iter().map(|entry| parse(entry.as_ref())).collect()
+    }
+
+    /// Everybody is trusted: whoever can reach this port can claim to be anybody.
+    ///
+    /// Right only where something else makes sure that proxies alone reach it, and then their addresses are better.
+    #[must_use]
+    pub fn unsafe_everybody() -> Self {
+        [IpNet::V4(ipnet::Ipv4Net::default()), IpNet::V6(ipnet::Ipv6Net::default())].into_iter().collect()
+    }
+
+    /// Whether a peer at `addr` may speak for others.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        self.0.contains(addr)
+    }
+
+    /// Whether a peer at an address of `network` may speak for others.
+    #[must_use]
+    pub fn overlaps(&self, network: IpNet) -> bool {
+        self.0.overlaps(network)
+    }
+
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<IpNet> for TrustedNetworks {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
+/// An entry that is no network, or too much of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkError {
+    entry: String,
+    everybody: bool,
+}
+
+impl NetworkError {
+    /// The entry as it was written.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        &self.entry
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = &self.entry;
+        if self.everybody {
+            write!(f, "\"{entry}\" would let everybody speak for everybody; write your proxies' addresses")
+        } else {
+            write!(f, "\"{entry}\" is no address such as 192.0.2.10 and no network such as 192.0.2.0/24")
+        }
+    }
+}
+
+impl core::error::Error for NetworkError {}
+
+fn parse(entry: &str) -> Result<IpNet, NetworkError> {
+    let text = entry.trim();
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let error = |everybody| NetworkError { entry: entry.to_owned(), everybody };
+    match network {
+        // The v4-mapped range is everybody in IPv4, however it is written.
+        Ok(network) if fold(network).prefix_len() == 0 => Err(error(true)),
+        Ok(network) => Ok(network),
+        Err(_) => Err(error(false)),
+    }
+}
+
+/// The network that `contains` really compares with: v4-mapped IPv6 becomes IPv4.
+fn fold(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    let IpNet::V6(v6) = network else { return network };
+    let (Some(v4), Some(len)) =
+        (Ipv6Addr::to_ipv4_mapped(&v6.addr()), v6.prefix_len().checked_sub(MAPPED_BITS))
+    else {
+        return network;
+    };
+    ipnet::Ipv4Net::new(v4, len).map_or(network, IpNet::V4)
+}
+
+fn holds<T: Ord + Copy>(ranges: &[(T, T)], addr: T) -> bool {
+    meets(ranges, addr, addr)
+}
+
+/// Whether a range shares an address with `first..=last`: the last one that begins in time does, or none.
+fn meets<T: Ord + Copy>(ranges: &[(T, T)], first: T, last: T) -> bool {
+    let after = ranges.partition_point(|(begin, _)| *begin <= last);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, end)| first <= *end)
+}
+
+/// Sorted ranges that neither overlap nor touch. `after`: the next address, if there is one.
+fn merge<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>) -> Box<[(T, T)]> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(open) if after(open.1).is_none_or(|next| first <= next) => open.1 = open.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! The header reader: bytes and instants in; need more, done, or failed.
+//!
+//! The caller owns the buffer and the clock. It shows everything received so far, and is told how much of it is the
+//! header; what follows belongs to the client and is never touched.
+
+use core::fmt;
+use std::time::Instant;
+
+use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder};
+
+use crate::{ClientIdentity, Implausible, NetworkSet, PeerAddress, Seen};
+
+/// What a reader accepts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeaderRules {
+    /// Versions, size cap and strictness.
+    pub decoder: Decoder,
+}
+
+/// Reads one header from one trusted peer.
+///
+/// Memory: none of its own besides this struct (under 100 bytes); the caller's buffer needs at most
+/// [`Decoder::DEFAULT_MAX_LEN`] bytes plus one read.
+#[derive(Debug, Clone)]
+pub struct HeaderReader {
+    decoder: Decoder,
+    peer: PeerAddress,
+    deadline: Instant,
+}
+
+/// Where a reader stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// At least this many more bytes are needed; reading exactly so many never takes a byte of the client's.
+    NeedMore {
+        /// A lower bound, at least 1.
+        at_least: usize,
+    },
+    /// The header is complete.
+    Done {
+        /// What it says.
+        identity: ClientIdentity,
+        /// Its length; the bytes after it belong to the client.
+        header_len: usize,
+    },
+}
+
+impl HeaderReader {
+    /// A reader for a connection of `peer` whose whole header is due at `deadline`.
+    #[must_use]
+    pub fn new(rules: HeaderRules, peer: PeerAddress, deadline: Instant) -> Self {
+        Self { decoder: rules.decoder, peer, deadline }
+    }
+
+    /// When [`HeaderReader::expired`] is due. One deadline for the whole header, not for each read.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Judges `received`, everything that the peer sent so far.
+    ///
+    /// # Errors
+    /// At the first byte that cannot belong to a header, with the reason and its offset.
+    pub fn advance(&self, received: &[u8]) -> Result<Progress, IdentifyError> {
+        match self.decoder.decode(received) {
+            Ok(Decode::Complete { header, len }) => Ok(Progress::Done {
+                identity: ClientIdentity::from_header(&header, self.peer),
+                header_len: len,
+            }),
+            Ok(Decode::Incomplete { at_least }) => Ok(Progress::NeedMore { at_least: at_least.max(1) }),
+            Err(error) => Err(self.fail(IdentifyReason::of(error), received)),
+        }
+    }
+
+    /// The peer ended its stream before the header was complete.
+    #[must_use]
+    pub fn ended(&self, received: &[u8]) -> IdentifyError {
+        let reason = if received.is_empty() { IdentifyReason::Empty } else { IdentifyReason::Truncated };
+        self.fail(reason, received)
+    }
+
+    /// The deadline has passed.
+    #[must_use]
+    pub fn expired(&self, received: &[u8]) -> IdentifyError {
+        self.fail(IdentifyReason::Timeout, received)
+    }
+
+    /// Refuses an identity whose client address cannot be true; see [`ClientIdentity::check_plausible`].
+    ///
+    /// # Errors
+    /// [`IdentifyReason::Implausible`].
+    pub fn check_plausible(&self, identity: &ClientIdentity, own: &NetworkSet) -> Result<(), IdentifyError> {
+        identity
+            .check_plausible(own)
+            .map_err(|implausible| self.fail(IdentifyReason::Implausible(implausible), &[]))
+    }
+
+    fn fail(&self, reason: IdentifyReason, received: &[u8]) -> IdentifyError {
+        IdentifyError { reason, peer: self.peer, seen: Seen::new(received) }
+    }
+}
+
+/// Why there is no identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdentifyReason {
+    /// The peer closed without a byte: a probe, usually.
+    Empty,
+    /// The peer closed inside the header.
+    Truncated,
+    /// The whole header did not come in time.
+    Timeout,
+    /// What came is no header at all.
+    NotAHeader(DecodeError),
+    /// A header of a version that this receiver does not accept.
+    Version(DecodeError),
+    /// A header longer than the cap.
+    TooLong(DecodeError),
+    /// The CRC32C does not match.
+    Checksum(DecodeError),
+    /// A header that breaks the specification.
+    Malformed(DecodeError),
+    /// The client address cannot be true.
+    Implausible(Implausible),
+}
+
+impl IdentifyReason {
+    fn of(error: DecodeError) -> Self {
+        match error.kind() {
+            DecodeErrorKind::BadSignature => Self::NotAHeader(error),
+            DecodeErrorKind::VersionNotAccepted => Self::Version(error),
+            DecodeErrorKind::TooLong | DecodeErrorKind::V1TooLong => Self::TooLong(error),
+            DecodeErrorKind::TlvChecksum => Self::Checksum(error),
+            _ => Self::Malformed(error),
+        }
+    }
+
+    /// Short stable token, the same in logs and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "header_empty",
+            Self::Truncated => "header_truncated",
+            Self::Timeout => "header_timeout",
+            Self::NotAHeader(_) => "header_missing",
+            Self::Version(_) => "header_version",
+            Self::TooLong(_) => "header_too_long",
+            Self::Checksum(_) => "header_checksum",
+            Self::Malformed(_) => "header_malformed",
+            Self::Implausible(_) => "client_implausible",
+        }
+    }
+}
+
+/// Who has to change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The other end of our socket, or its configuration.
+    Peer,
+    /// The client.
+    Client,
+    /// The backend, or its configuration.
+    Backend,
+    /// Our own configuration.
+    Operator,
+    /// This program.
+    Us,
+    /// Nobody: an ordinary end.
+    Nobody,
+}
+
+/// A trusted peer that could not be turned into an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentifyError {
+    reason: IdentifyReason,
+    peer: PeerAddress,
+    seen: Seen,
+}
+
+impl IdentifyError {
+    /// What went wrong.
+    #[must_use]
+    pub fn reason(&self) -> &IdentifyReason {
+        &self.reason
+    }
+
+    /// Whose fault it is: the peer's, which we were told to trust. A probe that sends nothing is nobody's.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self.reason {
+            IdentifyReason::Empty => Fault::Nobody,
+            _ => Fault::Peer,
+        }
+    }
+
+    /// The peer.
+    #[must_use]
+    pub fn peer(&self) -> PeerAddress {
+        self.peer
+    }
+
+    /// The first bytes that it sent.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+impl fmt::Display for IdentifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, peer, seen } = self;
+        match reason {
+            IdentifyReason::Empty => write!(f, "{peer} closed without sending a byte"),
+            IdentifyReason::Truncated => {
+                write!(f, "{peer} closed inside its header after \"{seen}\"")
+            }
+            IdentifyReason::Timeout if seen.as_bytes().is_empty() => {
+                write!(f, "{peer} is trusted to send a header and sent nothing before the deadline")
+            }
+            IdentifyReason::Timeout => {
+                write!(f, "{peer} did not finish its header before the deadline; so far \"{seen}\"")
+            }
+            IdentifyReason::NotAHeader(error) => write!(
+                f,
+                "{peer} is trusted to send a header and sent \"{seen}\", which looks like {} (byte {})",
+                seen.likely(),
+                error.at()
+            ),
+            IdentifyReason::Implausible(implausible) => write!(f, "{peer}: {implausible}"),
+            IdentifyReason::Version(error)
+            | IdentifyReason::TooLong(error)
+            | IdentifyReason::Checksum(error)
+            | IdentifyReason::Malformed(error) => write!(f, "{peer} sent a bad header: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for IdentifyError {}
+
+#[cfg(test)]
+mod tests;

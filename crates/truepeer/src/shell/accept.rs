@@ -1,0 +1,75 @@
+//! Where sockets come from: the one thing that the listener wants from TCP, UNIX or a test.
+//!
+//! Called by the listener only. Knows nothing of trust or headers.
+
+use core::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::PeerAddress;
+
+/// A source of raw connections.
+///
+/// Implemented for tokio's listeners. TLS streams are no such source on purpose: the header comes before TLS, and a
+/// header read inside TLS would be the client's own words.
+pub trait Accept: Send + 'static {
+    /// A raw connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static;
+
+    /// The next connection and its peer.
+    ///
+    /// # Errors
+    /// Those of the operating system; the listener reports them, backs off and asks again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddress)>>;
+
+    /// The address on our side of `stream`, that a direct client connected to. `None` where there is none.
+    fn reached(stream: &Self::Stream) -> Option<SocketAddr>;
+
+    /// The address that is listened on; `None` for a UNIX socket.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>>;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerAddress)>> {
+        Self::poll_accept(self, cx).map_ok(|(stream, addr)| (stream, PeerAddress::tcp(addr)))
+    }
+
+    fn reached(stream: &TcpStream) -> Option<SocketAddr> {
+        stream.local_addr().ok()
+    }
+
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        Self::local_addr(self).map(Some)
+    }
+}
+
+#[cfg(unix)]
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, PeerAddress)>> {
+        Self::poll_accept(self, cx).map_ok(|(stream, _)| {
+            let uid = stream.peer_cred().ok().map(|cred| cred.uid());
+            (stream, PeerAddress::Unix { uid })
+        })
+    }
+
+    fn reached(_: &UnixStream) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a listener has to tell besides connections: whom it sent away, and why.
+//!
+//! Made by the shell, read by logs and counters.
+
+use core::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::{Fault, IdentifyError, PeerAddress, ProxyOwn};
+
+/// Why a connection was closed before anybody saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The peer is in no trusted network, and this listener is for proxies only.
+    Unlisted(PeerAddress),
+    /// A trusted peer without a good header.
+    Header(IdentifyError),
+    /// Too many headers were awaited at once; this one had waited longest.
+    Evicted(PeerAddress),
+    /// The connection broke before its header was complete.
+    Broken {
+        /// The peer.
+        peer: PeerAddress,
+        /// What the operating system said.
+        kind: io::ErrorKind,
+    },
+}
+
+impl Refusal {
+    /// Short stable token, for logs and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unlisted(_) => "peer_unlisted",
+            Self::Header(error) => error.reason().code(),
+            Self::Evicted(_) => "header_evicted",
+            Self::Broken { .. } => "header_broken",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Header(error) => error.fault(),
+            Self::Unlisted(_) | Self::Evicted(_) | Self::Broken { .. } => Fault::Peer,
+        }
+    }
+
+    /// The peer that was sent away.
+    #[must_use]
+    pub fn peer(&self) -> PeerAddress {
+        match self {
+            Self::Unlisted(peer) | Self::Evicted(peer) | Self::Broken { peer, .. } => *peer,
+            Self::Header(error) => error.peer(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlisted(peer) => {
+                write!(f, "{peer} is in no trusted network, and this listener accepts proxies only")
+            }
+            Self::Header(error) => error.fmt(f),
+            Self::Evicted(peer) => {
+                write!(f, "{peer} had not sent its header when newer peers needed the place")
+            }
+            Self::Broken { peer, kind } => {
+                write!(f, "{peer} broke off before its header was complete: {kind}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// What happened at the door besides a connection that was handed out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListenerEvent {
+    /// A connection was closed before anybody saw it.
+    Refused(Refusal),
+    /// A proxy's own connection was closed, because the server asked for clients only.
+    ProxyOwnClosed(ProxyOwn),
+    /// The operating system could not hand out a connection.
+    AcceptFailed {
+        /// What it said.
+        error: io::Error,
+        /// How long the listener waits before it asks again. Headers are read on meanwhile.
+        pause: Duration,
+    },
+    /// A client's TLS handshake failed or took too long.
+    #[cfg(feature = "tokio-rustls")]
+    TlsFailed {
+        /// The client.
+        client: crate::Client,
+        /// What rustls said.
+        error: io::Error,
+    },
+}

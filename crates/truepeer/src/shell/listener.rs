@@ -1,0 +1,235 @@
+//! The listener: accepts, lets nobody wait for anybody, hands out connections whose caller is known.
+//!
+//! The whole of its waiting is one poll function, so that every `accept` is cancel safe by construction.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::time::{Sleep, sleep};
+
+use super::incoming::Now;
+use super::pending::{Ended, Pending};
+use super::{Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerOptions, Refusal};
+use crate::{PeerAddress, TrustPolicy};
+
+/// Hands out connections whose caller is known.
+///
+/// It **never waits for one peer's bytes**: headers are read in tasks of the listener's own, so that a thousand
+/// silent proxies keep nobody from being served. Peers without a good header are closed and reported to
+/// [`ListenerOptions::on_event`].
+///
+/// Accept errors do not end it: a connection that broke while it waited is passed over, and when descriptors or
+/// memory run out it waits 5 ms, then twice as long each time, up to 1 s, and gives up the header it has awaited
+/// longest, because that is where descriptors can come from.
+///
+/// Memory: see [`ListenerOptions`]. Dropping the listener closes every connection that was not handed out.
+#[derive(Debug)]
+pub struct ProxyListener<L: Accept = TcpListener> {
+    listener: L,
+    policy: TrustPolicy,
+    options: ListenerOptions,
+    pending: Pending<PeerAddress, Result<Connection<L::Stream>, Refusal>>,
+    pause: Option<Pin<Box<Sleep>>>,
+    /// How long the next pause is.
+    next_pause: Duration,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl ProxyListener {
+    /// Listens on a TCP address. Peers in trusted networks must send a header.
+    ///
+    /// # Errors
+    /// Those of binding the address.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the address unbound or bound and released; nothing else is lost.
+    pub async fn bind(addr: impl ToSocketAddrs, policy: impl Into<TrustPolicy>) -> io::Result<Self> {
+        Ok(Self::new(TcpListener::bind(addr).await?, policy, ListenerOptions::new()))
+    }
+
+    /// The address that is listened on, with the port that the system chose.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+#[cfg(unix)]
+impl ProxyListener<UnixListener> {
+    /// Listens on a UNIX socket. Its peers have no address: they are trusted or refused, as
+    /// [`UnixPeers`](crate::UnixPeers) says, and only the file's permissions say who they are.
+    ///
+    /// # Errors
+    /// Those of binding the path; a file that is there already is never replaced.
+    pub fn bind_unix(path: impl AsRef<Path>, policy: impl Into<TrustPolicy>) -> io::Result<Self> {
+        Ok(Self::new(UnixListener::bind(path)?, policy, ListenerOptions::new()))
+    }
+}
+
+impl<L: Accept> ProxyListener<L> {
+    /// Takes over a listener that is bound already.
+    pub fn new(listener: L, policy: impl Into<TrustPolicy>, options: ListenerOptions) -> Self {
+        let pending = Pending::new(options.max_pending);
+        Self { listener, policy: policy.into(), options, pending, pause: None, next_pause: FIRST_PAUSE }
+    }
+
+    /// Replaces the options, for a listener that was just bound.
+    #[must_use]
+    pub fn with_options(self, options: ListenerOptions) -> Self {
+        Self::new(self.listener, self.policy, options)
+    }
+
+    /// Replaces the trust policy for every connection that is accepted from now on.
+    pub fn set_policy(&mut self, policy: impl Into<TrustPolicy>) {
+        self.policy = policy.into();
+    }
+
+    /// The next client. A proxy's own connections are closed, and reported as
+    /// [`ListenerEvent::ProxyOwnClosed`]; use [`ProxyListener::accept_any`] to answer health checks.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: neither a connection nor a byte of a header.
+    pub async fn accept(&mut self) -> ClientStream<L::Stream> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// The next connection: a client's or a proxy's own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: neither a connection nor a byte of a header.
+    pub async fn accept_any(&mut self) -> Connection<L::Stream> {
+        poll_fn(|cx| self.poll_accept_any(cx)).await
+    }
+
+    /// The next connection that the trust policy has a place for, as it is: nothing was read yet.
+    ///
+    /// For servers that identify in tasks of their own. They bound their number themselves.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn accept_incoming(&mut self) -> Incoming<L::Stream> {
+        poll_fn(|cx| self.poll_incoming(cx)).await
+    }
+
+    /// As [`ProxyListener::accept`], for streams and futures written by hand.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<ClientStream<L::Stream>> {
+        loop {
+            match ready!(self.poll_accept_any(cx)) {
+                Connection::Client(stream) => return Poll::Ready(stream),
+                Connection::ProxyOwn(stream) => {
+                    self.options.report(ListenerEvent::ProxyOwnClosed(stream.own()));
+                }
+            }
+        }
+    }
+
+    /// As [`ProxyListener::accept_any`], for streams and futures written by hand.
+    pub fn poll_accept_any(&mut self, cx: &mut Context<'_>) -> Poll<Connection<L::Stream>> {
+        loop {
+            // Headers that are complete come first: their number is limited by what was accepted before.
+            while let Poll::Ready(ended) = self.pending.poll_ended(cx) {
+                let result = match ended {
+                    Ended::Done(result) => result,
+                    Ended::GivenUp(peer) => Err(Refusal::Evicted(peer)),
+                };
+                if let Some(connection) = self.keep(result) {
+                    return Poll::Ready(connection);
+                }
+            }
+            let incoming = ready!(self.poll_incoming(cx));
+            let peer = incoming.peer();
+            match incoming.now(cx) {
+                Now::Known(result) => {
+                    if let Some(connection) = self.keep(result) {
+                        return Poll::Ready(connection);
+                    }
+                }
+                Now::Later(incoming) => self.pending.start(peer, incoming.identify()),
+            }
+        }
+    }
+
+    /// How many connections wait for their header or for being handed out.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The listener below.
+    #[must_use]
+    pub fn as_listener(&self) -> &L {
+        &self.listener
+    }
+
+    #[cfg(feature = "tokio-rustls")]
+    pub(crate) fn max_pending(&self) -> usize {
+        self.options.max_pending
+    }
+
+    #[cfg(feature = "tokio-rustls")]
+    pub(crate) fn report(&self, event: ListenerEvent) {
+        self.options.report(event);
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<L::Stream>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let (io, peer) = match ready!(self.listener.poll_accept(cx)) {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.back_off(error);
+                    continue;
+                }
+            };
+            self.next_pause = FIRST_PAUSE;
+            let reached = L::reached(&io);
+            match Incoming::new(io, peer, reached, &self.policy, &self.options) {
+                Ok(incoming) => return Poll::Ready(incoming),
+                Err(refusal) => self.options.report(ListenerEvent::Refused(refusal)),
+            }
+        }
+    }
+
+    fn back_off(&mut self, error: io::Error) {
+        let pause = match error.kind() {
+            // One connection is gone; the next may be fine.
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted => Duration::ZERO,
+            _ => self.next_pause,
+        };
+        if !pause.is_zero() {
+            self.pause = Some(Box::pin(sleep(pause)));
+            self.next_pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        if is_out_of_descriptors(&error) {
+            self.pending.give_up_oldest();
+        }
+        self.options.report(ListenerEvent::AcceptFailed { error, pause });
+    }
+
+    fn keep(&self, result: Result<Connection<L::Stream>, Refusal>) -> Option<Connection<L::Stream>> {
+        result.map_err(|refusal| self.options.report(ListenerEvent::Refused(refusal))).ok()
+    }
+}
+
+/// EMFILE and ENFILE, which have these numbers on every Unix.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}

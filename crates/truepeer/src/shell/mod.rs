@@ -1,0 +1,24 @@
+//! The IO shell on tokio: moves bytes, owns time and tasks, and asks the sans-IO half for every decision.
+//!
+//! Used by servers. It parses nothing and judges nobody.
+
+mod accept;
+mod event;
+mod incoming;
+mod listener;
+mod options;
+mod pending;
+mod read_header;
+mod send_header;
+mod stream;
+
+pub use accept::Accept;
+pub use event::{ListenerEvent, Refusal};
+pub use incoming::Incoming;
+pub use listener::ProxyListener;
+pub use options::ListenerOptions;
+pub use send_header::{connect, send_header};
+pub use stream::{ClientStream, Connection, Parts, ProxyOwnStream};
+
+#[cfg(feature = "tokio-rustls")]
+pub(crate) use pending::{Ended, Pending};

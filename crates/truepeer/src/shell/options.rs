@@ -1,0 +1,121 @@
+//! The bounds of a listener, each with its name, its default and its memory.
+
+use core::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use truepeer_proto::Decoder;
+
+use super::ListenerEvent;
+use crate::{HeaderRules, NetworkSet};
+
+/// How a listener behaves towards those that must send a header.
+///
+/// Worst case memory of a listener: `max_pending` times (1.5 KiB for the task and its timer, plus the header cap of
+/// 4112 bytes by default, plus 511 bytes of what follows it): 6 MiB by default. A peer that is silent costs the
+/// 1.5 KiB only, besides its socket.
+#[derive(Clone)]
+pub struct ListenerOptions {
+    pub(super) header_timeout: Duration,
+    pub(super) max_pending: usize,
+    pub(super) rules: HeaderRules,
+    pub(super) plausibility: Plausibility,
+    pub(super) observer: Option<Observer>,
+}
+
+type Observer = Arc<dyn Fn(ListenerEvent) + Send + Sync>;
+
+#[derive(Debug, Clone)]
+pub(super) enum Plausibility {
+    Check { own: Arc<NetworkSet> },
+    Skip,
+}
+
+impl ListenerOptions {
+    /// 5 seconds for the whole header. Source: PROXY protocol 4 (at least 3 seconds, for a lost segment).
+    pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+    /// 1,024 headers awaited at once.
+    pub const DEFAULT_MAX_PENDING: usize = 1024;
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            header_timeout: Self::DEFAULT_HEADER_TIMEOUT,
+            max_pending: Self::DEFAULT_MAX_PENDING,
+            rules: HeaderRules::default(),
+            plausibility: Plausibility::Check { own: Arc::default() },
+            observer: None,
+        }
+    }
+
+    /// The time for a whole header, from accept on; one deadline, not one for each read.
+    #[must_use]
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.header_timeout = timeout;
+        self
+    }
+
+    /// The number of connections that may wait for their header or for `accept`. When it is reached, the connection
+    /// that has waited longest for its header is closed; the newest is never refused. At least 1.
+    #[must_use]
+    pub fn max_pending(mut self, max: usize) -> Self {
+        self.max_pending = max.max(1);
+        self
+    }
+
+    /// Versions, size cap and strictness of headers.
+    #[must_use]
+    pub fn decoder(mut self, decoder: Decoder) -> Self {
+        self.rules = HeaderRules { decoder };
+        self
+    }
+
+    /// Addresses of this machine and of its backends: no peer from elsewhere can be speaking for a client there.
+    #[must_use]
+    pub fn own_addresses(mut self, own: NetworkSet) -> Self {
+        self.plausibility = Plausibility::Check { own: Arc::new(own) };
+        self
+    }
+
+    /// Accepts clients that cannot be true, such as `127.0.0.1` from another machine.
+    ///
+    /// Rules like "loopback may do everything" are then in the hands of every trusted peer.
+    #[must_use]
+    pub fn unsafe_accept_implausible_clients(mut self) -> Self {
+        self.plausibility = Plausibility::Skip;
+        self
+    }
+
+    /// Calls `observer` for everything that is not handed out: refusals, closed health checks, accept errors.
+    ///
+    /// It runs inside the listener and must return at once: count, log to memory, or `try_send` to a bounded channel.
+    #[must_use]
+    pub fn on_event(mut self, observer: impl Fn(ListenerEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    pub(super) fn report(&self, event: ListenerEvent) {
+        if let Some(observer) = &self.observer {
+            observer(event);
+        }
+    }
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ListenerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerOptions")
+            .field("header_timeout", &self.header_timeout)
+            .field("max_pending", &self.max_pending)
+            .field("rules", &self.rules)
+            .field("plausibility", &self.plausibility)
+            .finish_non_exhaustive()
+    }
+}

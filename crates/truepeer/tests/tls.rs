@@ -1,0 +1,139 @@
+//! TLS above the header: silent proxies and silent clients stop nobody, and a header inside TLS is data.
+#![cfg(feature = "tokio-rustls")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+#[path = "../examples/tls.rs"]
+#[allow(dead_code, reason = "its main is for people")]
+mod example;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::net::{bind_with, dial, silent_crowd};
+use common::{Events, LOCAL, PROXY, V1, V2, bytes, drop_after, listener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+use truepeer::{ListenerOptions, TlsListener};
+use truepeer_testkit::scripted::Handle;
+
+/// One certificate for `mx.example.org`, and both sides' views of it.
+fn pair() -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
+}
+
+async fn secure(connector: &TlsConnector, stream: TcpStream) -> client::TlsStream<TcpStream> {
+    connector.connect("mx.example.org".try_into().unwrap(), stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn behind_silent_proxies_and_silent_clients_the_good_one_is_greeted() {
+    let events = Events::default();
+    let (listener, addr) = bind_with(events.observe(ListenerOptions::new())).await;
+    let (acceptor, connector) = pair();
+    let mut server = JoinSet::new();
+    server.spawn(example::serve(TlsListener::new(listener, acceptor)));
+
+    let silent_proxies = silent_crowd(addr, 100).await;
+    let mut silent_clients = Vec::new();
+    for _ in 0..100 {
+        silent_clients.push(dial(addr, V1).await);
+    }
+    let mut stream = secure(&connector, dial(addr, V2).await).await;
+    let mut hello = String::new();
+    stream.read_to_string(&mut hello).await.unwrap();
+    assert_eq!(hello, "hello 203.0.113.5:40000\n");
+    assert!(events.take().is_empty());
+    drop((silent_proxies, silent_clients));
+}
+
+#[tokio::test]
+async fn a_header_inside_tls_is_the_clients_own_words() {
+    let (listener, addr) = bind_with(ListenerOptions::new()).await;
+    let (acceptor, connector) = pair();
+    let mut listener = TlsListener::new(listener, acceptor);
+    let (client, server) = tokio::join!(
+        async {
+            let mut stream = secure(&connector, dial(addr, V1).await).await;
+            stream.write_all(b"PROXY TCP4 198.51.100.66 198.51.100.2 1 25\r\n").await.unwrap();
+            stream
+        },
+        async {
+            let mut stream = listener.accept().await;
+            let mut data = [0; 44];
+            stream.read_exact(&mut data).await.unwrap();
+            assert!(data.starts_with(b"PROXY TCP4 198.51.100.66"));
+            stream
+        }
+    );
+    assert_eq!(server.get_ref().0.client().to_string(), "203.0.113.5:40000");
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_fails_or_dawdles_is_reported_and_costs_nobody_else() {
+    let (listener, door, events) = listener(ListenerOptions::new().max_pending(2));
+    let mut listener = TlsListener::new(listener, pair().0).handshake_timeout(Duration::from_secs(7));
+    let plain = door.connect(PROXY, [bytes(&[V1, b"EHLO client\r\n"])]);
+    assert!(drop_after(3, listener.accept()).await.is_none());
+    assert!(plain.is_closed());
+    assert_eq!(events.take(), ["tls_failed"]);
+
+    let silent = door.connect(PROXY, [bytes(&[V1])]);
+    let start = tokio::time::Instant::now();
+    tokio::select! {
+        _ = listener.accept() => panic!("nobody is ready"),
+        () = silent.closed() => assert_eq!(start.elapsed().as_secs(), 7),
+    }
+    assert!(drop_after(1, listener.accept()).await.is_none());
+    assert_eq!(events.take(), ["tls_failed"]);
+
+    let crowd: Vec<_> = (0..3).map(|_| door.connect(PROXY, [bytes(&[V1])])).collect();
+    assert!(drop_after(3, listener.accept()).await.is_none());
+    assert_eq!(crowd.iter().map(Handle::is_closed).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(events.take(), ["header_evicted"]);
+    let check = door.connect(PROXY, [bytes(&[LOCAL])]);
+    assert!(drop_after(1, listener.accept()).await.is_none());
+    assert!(check.is_closed());
+}
+
+/// Cancel safety: an accept that is dropped at any point loses no handshake.
+#[tokio::test]
+async fn accept_dropped_at_any_point_loses_no_client() {
+    let (listener, addr) = bind_with(ListenerOptions::new()).await;
+    let (acceptor, connector) = pair();
+    let mut listener = TlsListener::new(listener, acceptor);
+    for times in 0..3 {
+        let client = async { secure(&connector, dial(addr, V1).await).await };
+        let accept = async {
+            loop {
+                if let Some(stream) = drop_after(times, listener.accept()).await {
+                    return stream;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (_client, stream) = tokio::join!(client, accept);
+        assert_eq!(stream.get_ref().0.client().to_string(), "203.0.113.5:40000");
+    }
+}

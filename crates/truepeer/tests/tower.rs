@@ -1,0 +1,97 @@
+//! The layer by itself: whose forwarding fields go, whose stay, and where the client comes from.
+#![cfg(all(feature = "tower", feature = "tokio"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use common::{PROXY, STRANGER, V1, bytes, listener};
+use http::Request;
+use tower_layer::Layer;
+use tower_service::Service;
+use truepeer::{Client, ClientLayer, ListenerOptions};
+
+const FIELDS: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-anything",
+    "x_forwarded_for",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Answers with the client it found and the fields that were left.
+#[derive(Clone)]
+struct Show;
+
+impl Service<Request<()>> for Show {
+    type Response = (Option<String>, Vec<String>);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let client = request.extensions().get::<Client>().map(ToString::to_string);
+        ready(Ok((client, request.headers().keys().map(ToString::to_string).collect())))
+    }
+}
+
+async fn client(peer: &str) -> Client {
+    let (mut listener, door, _) = listener(ListenerOptions::new());
+    door.connect(peer, [bytes(&[V1])]);
+    listener.accept().await.client().clone()
+}
+
+async fn call(layer: ClientLayer, extension: Option<Client>) -> (Option<String>, Vec<String>) {
+    let mut request = Request::new(());
+    for name in FIELDS {
+        request.headers_mut().append(name, "10.0.0.1".parse().unwrap());
+        request.headers_mut().append(name, "10.0.0.2".parse().unwrap());
+    }
+    if let Some(client) = extension {
+        request.extensions_mut().insert(client);
+    }
+    layer.layer(Show).call(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn forwarding_fields_go_whoever_sent_them() {
+    for peer in [PROXY, STRANGER] {
+        let client = client(peer).await;
+        let (seen, left) = call(ClientLayer::new(), Some(client.clone())).await;
+        assert_eq!((seen, left), (Some(client.to_string()), vec!["x-request-id".to_owned()]));
+    }
+    // A server without our listener: no client, and nothing to be forged either.
+    let (seen, left) = call(ClientLayer::new(), None).await;
+    assert_eq!((seen, left), (None, vec!["x-request-id".to_owned()]));
+}
+
+#[tokio::test]
+async fn fields_of_http_proxies_stay_where_that_was_asked_for_and_only_theirs() {
+    let layer = ClientLayer::new().keep_fields_of_proxies();
+    let (_, left) = call(layer.clone(), Some(client(PROXY).await)).await;
+    assert_eq!(left.len(), FIELDS.len());
+    let (_, left) = call(layer.clone(), Some(client(STRANGER).await)).await;
+    assert_eq!(left, ["x-request-id"]);
+    let (_, left) = call(layer, None).await;
+    assert_eq!(left, ["x-request-id"]);
+}
+
+#[tokio::test]
+async fn a_layer_for_one_connection_needs_no_extension() {
+    let (seen, _) = call(ClientLayer::for_client(client(PROXY).await), None).await;
+    assert_eq!(seen.as_deref(), Some("203.0.113.5:40000"));
+}
