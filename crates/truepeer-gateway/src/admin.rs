@@ -1,0 +1,59 @@
+//! The operator's way in: commands over a UNIX socket that only root and this user may open.
+//!
+//! One request a connection: a line of JSON, answered by lines of JSON. Served on the control thread; asked by the
+//! commands of the same name through [`client`]. It sees the server through its [`View`] and gives the main thread
+//! [`Order`]s; it touches no connection's bytes, and nothing here is reachable from the status page.
+
+pub mod client;
+mod deny;
+mod report;
+mod request;
+mod serve;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Advice;
+use crate::server::{Bound, View};
+
+pub use request::{Filter, OpenConnections, Request, network};
+pub(crate) use serve::serve;
+
+/// The longest request line.
+const MAX_REQUEST: usize = 64 * 1024;
+/// From accept until a request must be there.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// For a whole answer, the work behind it included.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Operators at once; the next one waits.
+const MAX_CLIENTS: usize = 16;
+/// Orders that may wait for the main thread.
+pub(crate) const ORDERS_QUEUED: usize = 4;
+
+/// What the main thread is asked to do, and whom to tell how it went.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
+}
+
+/// A reload that went well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What is listened on now.
+    pub listening: Vec<Bound>,
+    /// What is valid but surprising.
+    pub advice: Vec<Advice>,
+    /// Settings that changed and are read at start only.
+    pub restart_for: Vec<String>,
+}
+
+/// What answering needs.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The server.
+    pub view: View,
+    /// The main thread.
+    pub orders: mpsc::Sender<Order>,
+}

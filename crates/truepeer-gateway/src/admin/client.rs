@@ -1,0 +1,135 @@
+//! The commands' end of the admin socket; blocking, since a command has nothing else to do.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{ANSWER_TIME, Request};
+
+/// The longest line of an answer that is read.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// The socket cannot be connected to.
+    Unreachable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+        /// Whose it is, if it can be seen.
+        owner: Option<u32>,
+    },
+    /// The answer broke off, or was none.
+    Broken(String),
+    /// The server says no, and why.
+    Refused(String),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Unreachable { path, error, owner } = self else {
+            let (Self::Broken(text) | Self::Refused(text)) = self else { return Ok(()) };
+            return f.write_str(text);
+        };
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => write!(
+                f,
+                "there is no socket at {path}: either truepeer is not running, or it runs with another `[admin] socket` (`--socket PATH` names one)"
+            ),
+            io::ErrorKind::ConnectionRefused => write!(
+                f,
+                "nobody answers on {path}: truepeer is not running, and left its socket behind; the next start replaces it"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "this user may not open {path}: run the command as root, or as the user that truepeer runs as"
+                )?;
+                owner.map_or(Ok(()), |uid| write!(f, " (uid {uid})"))
+            }
+            _ => write!(f, "cannot connect to {path}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// The lines of an answer, up to the last one, which carries `ok`.
+#[derive(Debug)]
+pub struct Answer {
+    lines: BufReader<UnixStream>,
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// One of many.
+    Item(Value),
+    /// The end, and all went well.
+    Done(Value),
+}
+
+/// Asks the server behind `socket`.
+///
+/// # Errors
+/// If it cannot be reached. What it says comes with [`Answer::next_line`].
+pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
+    let unreachable = |error| AskError::Unreachable {
+        path: socket.to_owned(),
+        error,
+        owner: std::fs::metadata(socket).ok().map(|found| found.uid()),
+    };
+    let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
+    // A little more than the server allows itself.
+    let patience = ANSWER_TIME.saturating_add(Duration::from_secs(5));
+    let sent = stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| stream.set_write_timeout(Some(patience)))
+        .and_then(|()| stream.write_all(format!("{}\n", request.to_line()).as_bytes()));
+    sent.map_err(|error| AskError::Broken(format!("the request could not be sent: {error}")))?;
+    Ok(Answer { lines: BufReader::new(stream) })
+}
+
+/// Asks for what is answered in one line.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask_once(socket: &Path, request: &Request) -> Result<Value, AskError> {
+    match ask(socket, request)?.next_line()? {
+        Line::Done(value) => Ok(value),
+        Line::Item(_) => Err(AskError::Broken("the answer has more lines than it should".to_owned())),
+    }
+}
+
+impl Answer {
+    /// The next line.
+    ///
+    /// # Errors
+    /// [`AskError::Broken`] if it ends before its last line, [`AskError::Refused`] with the server's reason.
+    pub fn next_line(&mut self) -> Result<Line, AskError> {
+        let mut line = String::new();
+        let read = self.lines.by_ref().take(MAX_LINE).read_line(&mut line);
+        let broken = |why: String| AskError::Broken(format!("the answer broke off: {why}"));
+        let read = read.map_err(|error| broken(error.to_string()))?;
+        if read == 0 {
+            return Err(broken("the server closed the connection".to_owned()));
+        }
+        let value: Value = serde_json::from_str(&line).map_err(|error| broken(error.to_string()))?;
+        match value.get("ok").and_then(Value::as_bool) {
+            None => Ok(Line::Item(value)),
+            Some(true) => Ok(Line::Done(value)),
+            Some(false) => {
+                let why = value.get("error").and_then(Value::as_str).unwrap_or("the server refused");
+                Err(AskError::Refused(why.to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The server's end of the admin socket: one request, one answer, then the end.
+//!
+//! Bounds: [`MAX_CLIENTS`] at once, [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
+//! the answer. A list of connections is written line by line and never held as a whole text.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{
+    ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, report,
+};
+use crate::engine::{AcceptPause, Acceptor, Socket};
+
+/// Answers whoever connects, until it is dropped.
+///
+/// # Cancel safety
+/// Dropping the future ends every answer.
+pub(crate) async fn serve(acceptor: Acceptor, desk: Desk) {
+    let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let mut clients = JoinSet::new();
+    let mut pause = AcceptPause::default();
+    loop {
+        // The permit first: a client that waits costs no descriptor.
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        while clients.try_join_next().is_some() {}
+        match acceptor.accept().await {
+            Ok(arrival) => {
+                pause.succeeded();
+                let desk = desk.clone();
+                clients.spawn(async move {
+                    if let Socket::Unix(stream) = arrival.socket {
+                        // Whoever asked and does not listen any more misses the answer; nothing else is lost.
+                        let _ = attend(stream, &desk).await;
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                if let Some(wait) = pause.after(&error) {
+                    AcceptPause::wait(wait).await;
+                }
+            }
+        }
+    }
+}
+
+async fn attend(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    let (read, write) = stream.split();
+    let mut write = BufWriter::new(write);
+    let request = match timeout(REQUEST_TIME, read_line(read)).await {
+        Err(_) => Err("no request came in time".to_owned()),
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(line)) => line.and_then(|line| Request::parse(&line)),
+    };
+    let answered = async {
+        match request {
+            Ok(Request::Connections(filter)) => connections(&mut write, desk, &filter).await?,
+            Ok(Request::Status) => {
+                let mut status = report::status(&desk.view, SystemTime::now());
+                insert(&mut status, "ok", json!(true));
+                say(&mut write, &status).await?;
+            }
+            Ok(Request::Reload) => {
+                let answer = reload(desk).await.unwrap_or_else(refusal);
+                say(&mut write, &answer).await?;
+            }
+            Ok(Request::Deny(order, open)) => {
+                let answer = deny::deny(&desk.view, order, open).await.unwrap_or_else(refusal);
+                say(&mut write, &answer).await?;
+            }
+            Ok(Request::Undeny(network)) => {
+                let answer = deny::undeny(&desk.view, network).await.unwrap_or_else(refusal);
+                say(&mut write, &answer).await?;
+            }
+            Ok(Request::Denied) => {
+                let now = SystemTime::now();
+                let bans = desk.view.denied.list();
+                for ban in &bans {
+                    say(&mut write, &ban.to_json(now)).await?;
+                }
+                say(&mut write, &json!({ "ok": true, "denied": bans.len() })).await?;
+            }
+            Err(error) => say(&mut write, &refusal(error)).await?,
+        }
+        write.flush().await
+    };
+    timeout(ANSWER_TIME, answered).await?
+}
+
+/// The request's line; the inner error is the asker's.
+async fn read_line(read: impl tokio::io::AsyncRead + Unpin) -> io::Result<Result<String, String>> {
+    let mut line = Vec::new();
+    let mut limited = BufReader::new(read.take(MAX_REQUEST as u64));
+    limited.read_until(b'\n', &mut line).await?;
+    if line.pop() != Some(b'\n') {
+        return Ok(Err(format!("a request is one line of at most {MAX_REQUEST} bytes")));
+    }
+    Ok(String::from_utf8(line).map_err(|_| "a request is UTF-8".to_owned()))
+}
+
+/// A line for each connection, and one that says how many there were: without it the list is not whole.
+async fn connections(
+    write: &mut (impl AsyncWriteExt + Unpin),
+    desk: &Desk,
+    filter: &Filter,
+) -> io::Result<()> {
+    let now = SystemTime::now();
+    let mut count = 0_u64;
+    for entry in desk.view.registry.list() {
+        if filter.admits(&entry) {
+            say(write, &report::connection(&entry, now)).await?;
+            count = count.saturating_add(1);
+        }
+    }
+    say(write, &json!({ "ok": true, "connections": count })).await
+}
+
+async fn reload(desk: &Desk) -> Result<Value, String> {
+    let (tell, told) = oneshot::channel();
+    let busy = |_| "the server is stopping, or busy with another reload: ask again";
+    desk.orders.try_send(Order::Reload(tell)).map_err(busy)?;
+    let reloaded = told.await.map_err(|_| "the server is stopping: nothing was reloaded")??;
+    Ok(json!({
+        "ok": true,
+        "listening": reloaded.listening.iter().map(report::bound).collect::<Vec<_>>(),
+        "advice": reloaded.advice.iter().map(report::advice).collect::<Vec<_>>(),
+        "restart_for": reloaded.restart_for,
+    }))
+}
+
+fn refusal(error: String) -> Value {
+    json!({ "ok": false, "error": error })
+}
+
+fn insert(object: &mut Value, key: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value);
+    }
+}
+
+async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> io::Result<()> {
+    let mut line = value.to_string();
+    line.push('\n');
+    write.write_all(line.as_bytes()).await
+}

@@ -1,0 +1,156 @@
+//! The commands: one file each. Arguments in, exit code out.
+//!
+//! Exit codes, the same for every command: 0 it went well · 1 it did not (the configuration is wrong, a backend did
+//! not see the client, ...) · 2 the arguments are wrong · 3 the server could not start (port in use, no permission),
+//! or could not be reached.
+
+mod check;
+mod connections;
+mod demo;
+mod deny;
+mod explain_ip;
+mod reach;
+mod reload;
+mod run;
+mod status;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use ipnet::IpNet;
+use reach::Reach;
+
+/// It did not go well.
+const FAILED: u8 = 1;
+/// The server could not start.
+const NOT_STARTED: u8 = 3;
+/// The running server could not be reached.
+const NOT_REACHED: u8 = 3;
+
+/// The front door for servers behind a load balancer: the backend sees the client, not the proxy.
+///
+/// A proxy (HAProxy, NGINX, Caddy, Traefik, Envoy, a cloud balancer) tells who the client is in a PROXY protocol
+/// header. truepeer believes it only from networks that you trust, and hands each connection to an unmodified
+/// backend in a way which that backend understands.
+///
+/// Exit codes: 0 it went well, 1 it did not (wrong configuration, wrong answer), 2 wrong arguments, 3 the server
+/// could not start or could not be reached.
+#[derive(Debug, Parser)]
+#[command(name = "truepeer", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: accept, identify, hand over, until SIGTERM.
+    ///
+    /// Without --config, /etc/truepeer/truepeer.toml is read if it exists; otherwise a demonstration starts on
+    /// loopback ports, whose backend tells you who you are. SIGTERM or Ctrl-C stops accepting and lets connections
+    /// end until server.drain-timeout; a second one cuts them.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Show the whole journey with everything embedded, and end.
+    ///
+    /// Sends one client through each of a v1 header, a v2 header and a v2 header with TLS facts, and one forged
+    /// header from a peer that is not trusted; prints what happens in each room. Exits with 1 if the backend did not
+    /// see the true client.
+    Demo,
+    /// Read the configuration as `run` would, and say what it means.
+    ///
+    /// Prints every mistake at once, or the sockets that result, with advice. Nothing is started.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Explain one key instead, such as `server.proxy.unlisted`.
+        #[arg(long, value_name = "KEY")]
+        explain: Option<String>,
+        /// Say what would happen to this address instead, as a peer and as a client, and which line says so.
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "explain")]
+        explain_ip: Option<IpAddr>,
+        /// At this listener only.
+        #[arg(long, value_name = "ID", requires = "explain_ip")]
+        listener: Option<String>,
+    },
+    /// List the connections that are open in a running front door.
+    ///
+    /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
+    /// which backend it reached, and the bytes from and to the client. Needs `[admin] socket`.
+    Connections {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        filter: connections::Arguments,
+    },
+    /// Say what a running front door does: what listens, which backends are proved, who is pending.
+    ///
+    /// Names every backend address that is unready or unproven with the reason, the peers whose headers are not
+    /// finished, and the advice about the configuration that nobody has followed yet. Needs `[admin] socket`.
+    ///
+    /// Exit codes: 0 clients of every listener are served, 1 they are not, 3 the server could not be reached.
+    Status {
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Keep a client out for a while: at once, without a reload.
+    ///
+    /// Cuts the client's open connections (`--keep` spares them). A denial always ends, survives a restart if
+    /// `[admin] state` names a file, and cannot hold a trusted proxy. Clients that `access.allow` names are not asked.
+    /// Needs `[admin] socket`.
+    ///
+    /// Exit codes: 0 it holds, 1 the server refused (a trusted network, one that is too wide), 3 the server could not
+    /// be reached.
+    Deny {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        order: deny::Arguments,
+    },
+    /// Let a denied client in again.
+    ///
+    /// Exit codes: 0 the denial is lifted, 1 there was none, 3 the server could not be reached.
+    Undeny {
+        #[command(flatten)]
+        reach: Reach,
+        /// The client or network, as it was denied
+        #[arg(value_name = "ADDR|NETWORK", value_parser = deny::network)]
+        network: IpNet,
+    },
+    /// Make a running front door read its configuration again, as SIGHUP does, and say how that went.
+    ///
+    /// A configuration with mistakes changes nothing, and this command prints them. Open connections go on with what
+    /// they came with. Needs `[admin] socket`.
+    ///
+    /// Exit codes: 0 the new configuration holds, 1 the old one goes on, 3 the server could not be reached.
+    Reload {
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run::run(config.as_deref()),
+        Command::Demo => demo::demo(),
+        Command::Check { config, explain, explain_ip, listener } => match (explain, explain_ip) {
+            (Some(key), _) => check::explain(&key),
+            (None, Some(addr)) => check::explain_ip(config.as_deref(), addr, listener.as_deref()),
+            (None, None) => check::check(config.as_deref()),
+        },
+        Command::Connections { reach, filter } => connections::connections(&reach, filter),
+        Command::Status { reach } => status::status(&reach),
+        Command::Deny { reach, order } => deny::deny(&reach, order),
+        Command::Undeny { reach, network } => deny::undeny(&reach, network),
+        Command::Reload { reach } => reload::reload(&reach),
+    }
+}

@@ -1,0 +1,74 @@
+//! `truepeer check`: what would `run` make of this configuration?
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli::{FAILED, explain_ip};
+use crate::config::{self, Colour, Loaded, Origin};
+
+/// Reads the configuration at `path` and prints its mistakes, or what it means.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+pub(super) fn check(path: Option<&Path>) -> ExitCode {
+    match config::load(path) {
+        Ok(Loaded { config, origin }) => {
+            match origin {
+                Origin::File(path) => println!("{} is in order.", path.display()),
+                Origin::Demonstration => println!("No configuration file: the demonstration on loopback."),
+            }
+            for socket in config::sockets(&config) {
+                println!("  {socket}");
+            }
+            for advice in &config.advice {
+                println!("advice: {}: {}", advice.key, advice.text);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprintln!("{}", errors.render(Colour::for_stderr()));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints what would happen to `addr`, at one listener or at each.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+pub(super) fn explain_ip(path: Option<&Path>, addr: IpAddr, listener: Option<&str>) -> ExitCode {
+    let config = match config::load(path) {
+        Ok(Loaded { config, .. }) => config,
+        Err(errors) => {
+            eprintln!("{}", errors.render(Colour::for_stderr()));
+            return ExitCode::from(FAILED);
+        }
+    };
+    match explain_ip::explain(&config, addr, listener) {
+        Some(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        None => {
+            let known: Vec<_> = config.listeners.iter().map(|listener| &*listener.id).collect();
+            eprintln!(
+                "error: there is no listener `{}`; these exist: {}",
+                listener.unwrap_or_default(),
+                known.join(", ")
+            );
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints what one key means.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+pub(super) fn explain(key: &str) -> ExitCode {
+    match config::explain(key) {
+        Some(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        None => {
+            eprintln!("error: `{key}` is no key of the configuration; docs/config.md lists them all");
+            ExitCode::from(FAILED)
+        }
+    }
+}

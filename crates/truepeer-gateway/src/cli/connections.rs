@@ -1,0 +1,88 @@
+//! `truepeer connections`: who is connected now, through whom, and to what.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::reach::{Failure, Form, Reach, age, answer, flag, number, text};
+use crate::admin::client::{Line, ask};
+use crate::admin::{Filter, Request, network};
+
+/// Which connections.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only those of this client or network of clients
+    #[arg(long, value_name = "ADDR|NETWORK", value_parser = network)]
+    client: Option<IpNet>,
+    /// Only those that came through this peer (a proxy, or the client itself) or network of peers
+    #[arg(long, value_name = "ADDR|NETWORK", value_parser = network)]
+    peer: Option<IpNet>,
+    /// Only those of this listener
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+}
+
+/// Lists them as they arrive, oldest first.
+pub(super) fn connections(reach: &Reach, filter: Arguments) -> ExitCode {
+    let Arguments { client, peer, listener } = filter;
+    answer(|out| {
+        let request = Request::Connections(Filter { client, peer, listener });
+        let mut lines = ask(&reach.socket()?, &request)?;
+        let mut heading = reach.form() == Form::Text;
+        loop {
+            match lines.next_line()? {
+                Line::Item(connection) if reach.form() == Form::Json => writeln!(out, "{connection}")?,
+                Line::Item(connection) => {
+                    if std::mem::take(&mut heading) {
+                        row(out, ["OPEN", "LISTENER", "CLIENT", "PEER", "BACKEND", "IN", "OUT", "ID"])?;
+                    }
+                    show(out, &connection)?;
+                }
+                Line::Done(end) => {
+                    if reach.form() == Form::Text && number(&end, "connections") == 0 {
+                        writeln!(out, "no such connection is open")?;
+                    }
+                    return Ok(0);
+                }
+            }
+        }
+    })
+}
+
+fn show(out: &mut dyn Write, connection: &Value) -> Result<(), Failure> {
+    let client = match text(connection, "client") {
+        "-" if text(connection, "header") == "awaited" => "(header awaited)",
+        "-" if flag(connection, "own") => "(the proxy's own)",
+        client => client,
+    };
+    let backend = match text(connection, "backend_address") {
+        "-" => "-".to_owned(),
+        address => format!("{} {address}", text(connection, "backend")),
+    };
+    row(
+        out,
+        [
+            &age(number(connection, "duration_ms")),
+            text(connection, "listener"),
+            client,
+            text(connection, "peer"),
+            &backend,
+            &number(connection, "bytes_in").to_string(),
+            &number(connection, "bytes_out").to_string(),
+            text(connection, "id"),
+        ],
+    )
+}
+
+/// Columns of a fixed width, since the list is not held to measure it; a long value moves its line only.
+fn row(out: &mut dyn Write, columns: [&str; 8]) -> Result<(), Failure> {
+    let [open, listener, client, peer, backend, bytes_in, bytes_out, id] = columns;
+    writeln!(
+        out,
+        "{open:<7} {listener:<10} {client:<21} {peer:<21} {backend:<26} {bytes_in:>9} {bytes_out:>9} {id}"
+    )?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `truepeer run`: serve until told to stop.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::admin::{Order, Reloaded};
+use crate::cli::{FAILED, NOT_STARTED};
+use crate::config::{self, Admin, Colour, Config, Loaded, Origin, Status};
+use crate::control::{Control, Sockets};
+use crate::log::{Events, Log, Refusals, Writer};
+use crate::server::Server;
+
+/// Serves with the configuration at `path`, or the default one.
+pub(super) fn run(path: Option<&Path>) -> ExitCode {
+    let Loaded { config, origin } = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.render(Colour::for_stderr()));
+            return ExitCode::from(FAILED);
+        }
+    };
+    match start(&config, &origin).and_then(|running| running.serve(path)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// A server, and what tells it to stop.
+struct Running {
+    server: Server,
+    /// Answers while the server drains, too.
+    control: Option<Control>,
+    calls: Calls,
+    at_start: AtStart,
+    runtime: Runtime,
+    /// Dropped last: writes out what is queued.
+    _writer: Writer,
+}
+
+fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (log, writer) = Log::start(config.log.format, Refusals::Fold, io::stderr())?;
+    let events = tracing_subscriber::registry().with(Events::new(log.clone()));
+    tracing::subscriber::set_global_default(events)?;
+    if matches!(origin, Origin::Demonstration) {
+        tracing::info!(event = "demonstration", "demonstration on loopback: no mail is served");
+    }
+    say_advice(config);
+    // Watched before anything listens, so that no signal finds the default action.
+    let signals = {
+        let _context = runtime.enter();
+        Signals::watch()?
+    };
+    let sockets = Sockets::bind(config)?;
+    let server = Server::start(config, &log)?;
+    let (control, orders) = sockets.serve(server.view())?;
+    say_listening(&server);
+    for address in control.iter().flat_map(|control| &control.status) {
+        tracing::info!(event = "status_served", address = address.as_str());
+    }
+    tracing::info!(event = "ready");
+    let at_start = AtStart { admin: config.admin.clone(), status: config.status.clone() };
+    let calls = Calls { signals, orders };
+    Ok(Running { server, control, calls, at_start, runtime, _writer: writer })
+}
+
+impl Running {
+    /// Serves until the first signal to stop, then drains; a second one ends the drain.
+    fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
+        while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
+            let reloaded = reload(&mut self.server, path, &self.at_start);
+            if let Some(asker) = asker {
+                // Whoever asked may have gone; the log has it, too.
+                let _ = asker.send(reloaded);
+            }
+        }
+        let Self { mut server, control: _control, calls, at_start: _, runtime, _writer } = self;
+        // Whoever orders now is told that the server is stopping.
+        let Calls { mut signals, orders } = calls;
+        drop(orders);
+        let cutter = server.cutter();
+        let open = u64::from(server.open_connections());
+        // First: whoever reads the line and asks whether we are ready hears no.
+        server.stop_accepting();
+        tracing::info!(event = "draining", open);
+        let (tell, drained) = oneshot::channel();
+        let drain = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
+            // Nobody listens only if this command is already ending.
+            let _ = tell.send(server.drain());
+        })?;
+        let drained = runtime.block_on(async {
+            let mut drained = std::pin::pin!(drained);
+            loop {
+                tokio::select! {
+                    result = &mut drained => break result,
+                    asked = signals.next() => if asked == Asked::Stop { cutter.cut() },
+                }
+            }
+        });
+        // If it panicked it has said so.
+        let _ = drain.join();
+        if let Ok(drained) = drained {
+            let (open, cut) = (u64::from(drained.open), u64::from(drained.cut));
+            tracing::info!(event = "stopped", open, cut);
+        }
+        Ok(())
+    }
+}
+
+/// Settings that a reload cannot change.
+struct AtStart {
+    admin: Admin,
+    status: Status,
+}
+
+impl AtStart {
+    /// The keys that `config` has otherwise.
+    fn changed(&self, config: &Config) -> Vec<String> {
+        let admin = (self.admin != config.admin).then_some("admin");
+        let status = (self.status != config.status).then_some("status");
+        admin.into_iter().chain(status).map(str::to_owned).collect()
+    }
+}
+
+/// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
+fn reload(server: &mut Server, path: Option<&Path>, at_start: &AtStart) -> Result<Reloaded, String> {
+    let failed = |cause: String| {
+        let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
+        tracing::error!(event = "reload_failed", cause, remedy);
+        cause
+    };
+    let Loaded { config, .. } = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
+    server.take(&config).map_err(|error| failed(error.to_string()))?;
+    say_advice(&config);
+    say_listening(server);
+    let restart_for = at_start.changed(&config);
+    for key in &restart_for {
+        let advice = "it is read at start only: restart to apply the change";
+        tracing::warn!(event = "advice", key, advice);
+    }
+    tracing::info!(event = "reloaded");
+    Ok(Reloaded { listening: server.listening(), advice: config.advice, restart_for })
+}
+
+fn say_advice(config: &Config) {
+    for advice in &config.advice {
+        let (key, advice) = (advice.key.as_str(), advice.text.as_str());
+        tracing::warn!(event = "advice", key, advice);
+    }
+}
+
+fn say_listening(server: &Server) {
+    for bound in server.listening() {
+        let (listener, address) = (&*bound.listener, bound.address.as_str());
+        tracing::info!(event = "listening", listener, address);
+    }
+}
+
+/// What the main thread is to do next.
+enum Wanted {
+    Stop,
+    /// And whom to tell how it went.
+    Reload(Option<oneshot::Sender<Result<Reloaded, String>>>),
+}
+
+/// Where it hears that.
+struct Calls {
+    signals: Signals,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Calls {
+    async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            asked = self.signals.next() => match asked {
+                Asked::Stop => Wanted::Stop,
+                Asked::Reload => Wanted::Reload(None),
+            },
+            // Without an admin socket nobody ever orders.
+            Some(Order::Reload(asker)) = self.orders.recv() => Wanted::Reload(Some(asker)),
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command speaks to its user")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,99 @@
+//! `truepeer status`: what runs, what is unproven, who is pending, which advice is open.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::FAILED;
+use super::reach::{Failure, Form, Reach, age, answer, flag, list, number, text};
+use crate::admin::Request;
+use crate::admin::client::ask_once;
+
+/// Says it; fails if some clients would not be served now.
+pub(super) fn status(reach: &Reach) -> ExitCode {
+    answer(|out| {
+        let status = ask_once(&reach.socket()?, &Request::Status)?;
+        match reach.form() {
+            Form::Json => writeln!(out, "{status}")?,
+            Form::Text => show(out, &status)?,
+        }
+        Ok(if flag(&status, "ready") { 0 } else { FAILED })
+    })
+}
+
+fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
+    let state = match (flag(status, "draining"), flag(status, "ready")) {
+        (true, _) => "draining: nobody is accepted any more",
+        (false, true) => "ready",
+        (false, false) => "not ready: clients of some listener are not served",
+    };
+    writeln!(
+        out,
+        "truepeer {}, pid {}, up for {}: {state}",
+        text(status, "version"),
+        number(status, "pid"),
+        age(number(status, "duration_ms"))
+    )?;
+    writeln!(
+        out,
+        "{} of {} connections open, {} of {} headers unfinished",
+        number(status, "open"),
+        number(status, "max_connections"),
+        number(status, "pending_headers"),
+        number(status, "max_pending_headers")
+    )?;
+    writeln!(out, "\nlisteners")?;
+    for listener in list(status, "listeners") {
+        let ready = if flag(listener, "ready") { "ready" } else { "NOT READY" };
+        writeln!(
+            out,
+            "  {} ({}) on {}, to {}: {ready}",
+            text(listener, "listener"),
+            text(listener, "protocol"),
+            text(listener, "address"),
+            text(listener, "backend")
+        )?;
+    }
+    writeln!(out, "\nbackends")?;
+    for backend in list(status, "backends") {
+        let (id, protocol) = (text(backend, "backend"), text(backend, "protocol"));
+        let handoff = text(backend, "handoff");
+        if list(backend, "addresses").is_empty() {
+            writeln!(out, "  {id} ({protocol}, {handoff}): no address is known yet")?;
+        }
+        for address in list(backend, "addresses") {
+            let (at, readiness) = (text(address, "address"), text(address, "readiness"));
+            write!(out, "  {id} ({protocol}, {handoff}) at {at}: {readiness}")?;
+            match address.get("why").and_then(Value::as_str) {
+                Some(why) => writeln!(out, ": {why}")?,
+                None => writeln!(out)?,
+            }
+        }
+    }
+    if !list(status, "pending").is_empty() {
+        writeln!(out, "\npeers with unfinished headers")?;
+    }
+    for peer in list(status, "pending") {
+        writeln!(
+            out,
+            "  {} at {}: {}, the oldest for {}",
+            text(peer, "peer"),
+            text(peer, "listener"),
+            number(peer, "headers"),
+            age(number(peer, "oldest_ms"))
+        )?;
+    }
+    show_advice(out, status)
+}
+
+/// The advice in a report, each under its key.
+pub(super) fn show_advice(out: &mut dyn Write, report: &Value) -> Result<(), Failure> {
+    if !list(report, "advice").is_empty() {
+        writeln!(out, "\nadvice")?;
+    }
+    for advice in list(report, "advice") {
+        writeln!(out, "  {}: {}", text(advice, "key"), text(advice, "text"))?;
+    }
+    Ok(())
+}

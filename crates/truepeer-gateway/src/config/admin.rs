@@ -1,0 +1,88 @@
+//! `[admin]` and `[status]`: where a running server can be reached by its operator, and by monitoring.
+//!
+//! Two sections, because they are two audiences: neither reaches the other's functions.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::addresses::{Place, parse_bind};
+use super::problem::Problem;
+use super::read::Reader;
+use super::settings::{ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_BIND};
+use super::tree::Owner;
+use super::{Bind, Families};
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// The UNIX socket on which commands arrive; without one, none do.
+    pub socket: Option<PathBuf>,
+    /// Where denials are kept; without it, they end with the process.
+    pub state: Option<PathBuf>,
+}
+
+impl Admin {
+    /// The socket as something to listen on: for this user and root only.
+    #[must_use]
+    pub fn bind(&self) -> Option<Bind> {
+        self.socket.clone().map(|path| Bind::Unix { path, mode: SOCKET_MODE_DEFAULT })
+    }
+}
+
+/// `[status]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Where HTTP is served; empty for nowhere.
+    pub binds: Vec<Bind>,
+}
+
+pub(super) fn read_admin(reader: &mut Reader<'_>) -> Admin {
+    // sun_path holds 108 bytes, the last of them a zero.
+    const LONGEST: usize = 107;
+    let found = reader.get(&ADMIN_SOCKET, Owner::Global);
+    let socket = reader.path(found);
+    if let (Some(found), Some(path)) = (found, &socket)
+        && path.as_os_str().len() > LONGEST
+    {
+        reader.problem(
+            Problem::new(format!("`{}`: the path of a UNIX socket has at most {LONGEST} bytes", found.key))
+                .at(found.value.span(), format!("{} bytes", path.as_os_str().len())),
+        );
+    }
+    let state = reader.path(reader.get(&ADMIN_STATE, Owner::Global));
+    Admin { socket, state }
+}
+
+pub(super) fn read_status(reader: &mut Reader<'_>) -> Status {
+    let Some(found) = reader.get(&STATUS_BIND, Owner::Global) else { return Status::default() };
+    let mut binds = Vec::new();
+    for text in reader.list(found).unwrap_or_default() {
+        match parse_bind(text.text) {
+            Ok(Place::Unix(path)) => binds.push(Bind::Unix { path, mode: SOCKET_MODE_DEFAULT }),
+            Ok(Place::Tcp(addr)) => {
+                if !addr.ip().is_loopback() {
+                    reader.advise(
+                        &found.key,
+                        &text.at,
+                        format!(
+                            "whoever reaches {addr} can read how much is going on here (no addresses): let a firewall \
+                             keep it to your monitoring, or bind to loopback"
+                        ),
+                    );
+                }
+                binds.push(Bind::Tcp { addr, families: families(addr) });
+            }
+            Err(help) => reader.problem(
+                Problem::new(format!("`{}`: {:?} is no address to listen on", found.key, text.text))
+                    .at(text.at, "an address and port are needed here")
+                    .help(help),
+            ),
+        }
+    }
+    Status { binds }
+}
+
+/// As for listeners: the IPv6 wildcard serves IPv4, too.
+fn families(addr: SocketAddr) -> Families {
+    if addr.is_ipv6() && addr.ip().is_unspecified() { Families::Both } else { Families::Own }
+}

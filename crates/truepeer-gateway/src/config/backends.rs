@@ -1,0 +1,176 @@
+//! `[backend.<id>]`: from what the file says to what the handoff needs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::addresses::parse_backend;
+use super::problem::Problem;
+use super::read::Reader;
+use super::setting::names;
+use super::settings::{
+    self, ADDRESS, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
+    PLANNED_KINDS, SEES_ONLY_TRUEPEER,
+};
+use super::tree::{Found, Owner, Section};
+use super::{Backend, BackendAddress, Handoff};
+use crate::kind::Kind;
+
+/// A backend and what only the checks of a whole file need.
+#[derive(Debug)]
+pub(super) struct Resolved<'t> {
+    /// Its name and place.
+    pub(super) section: Section<'t>,
+    /// The backend; `None` if it left problems.
+    pub(super) backend: Option<Arc<Backend>>,
+    /// `handoff = "none"` without the word that this is understood: where it stands.
+    pub(super) blind: Option<Range<usize>>,
+    /// Each address with its place in the file.
+    pub(super) addresses: Vec<(BackendAddress, Range<usize>)>,
+}
+
+/// Resolves one section.
+pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Resolved<'t> {
+    let owner = Owner::Backend(section.id);
+    let kind = match reader.get(&KIND, owner) {
+        Some(found) => read_kind(reader, found),
+        None => Some(Kind::Other),
+    };
+    let said = reader.get(&HANDOFF_KIND, owner);
+    let handoff = match said {
+        Some(found) => read_handoff(reader, found),
+        None => kind.and_then(|kind| default_handoff(reader, &section, kind)),
+    };
+    let addresses = read_addresses(reader, &section, kind);
+    let connect_timeout =
+        reader.duration(reader.get(&CONNECT_TIMEOUT, owner)).unwrap_or(CONNECT_TIMEOUT_DEFAULT);
+    let understood = reader.flag(reader.get(&SEES_ONLY_TRUEPEER, owner)) == Some(true);
+    if let Some(found) = reader.get(&SEES_ONLY_TRUEPEER, owner)
+        && understood
+        && handoff.is_some_and(|handoff| handoff != Handoff::None)
+    {
+        reader.advise(
+            &found.key,
+            &found.value.span(),
+            "has no effect: this backend is told who the client is, for its `handoff` is not `\"none\"`",
+        );
+    }
+    let blind =
+        said.filter(|_| handoff == Some(Handoff::None) && !understood).map(|found| found.value.span());
+    let backend = kind.zip(handoff).zip(addresses.as_ref()).map(|((kind, handoff), addresses)| {
+        Arc::new(Backend {
+            id: Arc::from(section.id),
+            kind,
+            handoff,
+            addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
+            connect_timeout,
+        })
+    });
+    Resolved { section, backend, blind, addresses: addresses.unwrap_or_default() }
+}
+
+fn read_kind<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Kind> {
+    let text = reader.text(found)?;
+    if let Some(kind) = Kind::parse(text.text) {
+        return Some(kind);
+    }
+    let problem = if PLANNED_KINDS.contains(&text.text) {
+        Problem::new(format!("`{} = \"{}\"` does not work in this version", found.key, text.text))
+            .at(text.at, "known, but not served yet")
+            .help("until then: `kind = \"other\"`, and `handoff` with the header version that this server reads")
+    } else {
+        let known: Vec<_> = Kind::ALL.into_iter().map(|kind| kind.facts().name).collect();
+        reader.not_a_word(found, &text, &known).help(
+            "for any other server: `kind = \"other\"`, and `handoff` with the header version that it reads",
+        )
+    };
+    reader.problem(problem);
+    None
+}
+
+fn read_handoff<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Handoff> {
+    let text = reader.text(found)?;
+    if PLANNED_HANDOFFS.contains(&text.text) {
+        reader.problem(
+            Problem::new(format!("`{} = \"{}\"` does not work in this version", found.key, text.text))
+                .at(text.at, "known, but not there yet")
+                .help(format!("now: {}", found.setting.shape.allowed())),
+        );
+        return None;
+    }
+    let known = settings::HANDOFF.iter().find(|(name, _)| *name == text.text);
+    if known.is_none() {
+        let problem = reader.not_a_word(found, &text, &names(&settings::HANDOFF));
+        reader.problem(problem);
+    }
+    known.map(|(_, handoff)| *handoff)
+}
+
+fn default_handoff(reader: &mut Reader<'_>, section: &Section<'_>, kind: Kind) -> Option<Handoff> {
+    let handoff = kind.facts().handoff;
+    if handoff.is_none() {
+        let title = if reader.get(&KIND, Owner::Backend(section.id)).is_some() {
+            format!("backend `{}` of kind `{kind}` needs a `handoff`", section.id)
+        } else {
+            format!("backend `{}` needs a `kind` or a `handoff`", section.id)
+        };
+        reader.problem(
+            Problem::new(title)
+                .if_all_lines()
+                .at(section.at.clone(), "nothing says how it learns who the client is")
+                .help(format!("`kind` is {}", KIND.shape.allowed()))
+                .help(format!("`handoff` is {}", HANDOFF_KIND.shape.allowed())),
+        );
+    }
+    handoff
+}
+
+fn read_addresses(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    kind: Option<Kind>,
+) -> Option<Vec<(BackendAddress, Range<usize>)>> {
+    let found = reader.get(&ADDRESS, Owner::Backend(section.id));
+    match (found, kind) {
+        (None, Some(Kind::Whoami)) => Some(Vec::new()),
+        (Some(found), Some(Kind::Whoami)) => {
+            reader.problem(
+                Problem::new(format!("`{}`: a backend of kind `whoami` has no address", found.key))
+                    .at(found.value.span(), "it is built in and started by truepeer")
+                    .help("remove the address, or say another `kind`"),
+            );
+            None
+        }
+        // A kind that cannot be read may be one without an address.
+        (None, None) => None,
+        (None, Some(_)) => {
+            reader.problem(
+                Problem::new(format!("backend `{}` has no `address`", section.id))
+                    .if_all_lines()
+                    .at(section.at.clone(), "nothing says where it is")
+                    .help(format!("`address` is {}", ADDRESS.shape.allowed())),
+            );
+            None
+        }
+        (Some(found), _) => {
+            let mut addresses = Some(Vec::new());
+            for text in reader.list(found)? {
+                match parse_backend(text.text) {
+                    Ok(address) => {
+                        if let Some(addresses) = &mut addresses {
+                            addresses.push((address, text.at));
+                        }
+                    }
+                    Err(help) => {
+                        reader.problem(
+                            Problem::new(format!("`{}`: {:?} is not an address", found.key, text.text))
+                                .at(text.at, "an address and port are needed here")
+                                .help(help),
+                        );
+                        addresses = None;
+                    }
+                }
+            }
+            addresses
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `proxy.*`: what holds for the headers of a listener, its own word or the server's.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use truepeer::Unlisted;
+use truepeer::proto::{MixedFamilies, Versions};
+
+use super::networks::{self, NetworkList};
+use super::read::Reader;
+use super::settings::{
+    self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, OWN_CONNECTIONS,
+    TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
+};
+use super::tree::Owner;
+use super::{ImplausibleClients, OwnConnections};
+
+/// What holds for the headers of one listener, or of all that say nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Proxy {
+    /// Who may send headers.
+    pub(super) trusted: NetworkList,
+    /// What of the others.
+    pub(super) unlisted: Unlisted,
+    /// The deadline of a header.
+    pub(super) header_timeout: Duration,
+    /// The versions that are read.
+    pub(super) versions: Versions,
+    /// Whether version 1 lines may mix families.
+    pub(super) mixed_families: MixedFamilies,
+    /// What of the proxy's own connections, with the key that says so; `None` follows the protocol.
+    pub(super) own: Option<(OwnConnections, Said)>,
+    /// Whether impossible clients are believed.
+    pub(super) implausible: ImplausibleClients,
+}
+
+/// A key and the place of its value.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    /// The full key.
+    pub(super) key: String,
+    /// Its value.
+    pub(super) at: Range<usize>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            trusted: NetworkList::default(),
+            unlisted: Unlisted::default(),
+            header_timeout: HEADER_TIMEOUT_DEFAULT,
+            versions: Versions::Both,
+            mixed_families: MixedFamilies::default(),
+            own: None,
+            implausible: ImplausibleClients::default(),
+        }
+    }
+}
+
+impl Proxy {
+    /// What `owner` says, and `self` where it is silent.
+    pub(super) fn overridden(&self, reader: &mut Reader<'_>, owner: Owner<'_>, gateways: &[IpAddr]) -> Self {
+        let mut new = self.clone();
+        if let Some(found) = reader.get(&TRUSTED_NETWORKS, owner) {
+            // A list that cannot be read has left a problem, so this value is never used.
+            new.trusted = networks::read(reader, found, gateways).unwrap_or_default();
+        } else {
+            new.trusted.unix = truepeer::UnixPeers::default();
+        }
+        if let Some(word) = reader.word(reader.get(&UNLISTED_PEERS, owner), &settings::UNLISTED) {
+            new.unlisted = word;
+        }
+        if let Some(timeout) = reader.duration(reader.get(&HEADER_TIMEOUT, owner)) {
+            new.header_timeout = timeout;
+        }
+        if let Some(versions) = reader.words(reader.get(&HEADER_VERSIONS, owner), &settings::VERSIONS) {
+            new.versions = match versions.as_slice() {
+                [only] => *only,
+                _ => Versions::Both,
+            };
+        }
+        if let Some(word) = reader.word(reader.get(&HEADER_MIXED_FAMILIES, owner), &settings::MIXED_FAMILIES)
+        {
+            new.mixed_families = word;
+        }
+        if let Some(found) = reader.get(&OWN_CONNECTIONS, owner)
+            && let Some(own) = reader.word(Some(found), &settings::OWN)
+        {
+            new.own = Some((own, Said { key: found.key.clone(), at: found.value.span() }));
+        }
+        if let Some(accept) = reader.flag(reader.get(&UNSAFE_IMPLAUSIBLE, owner)) {
+            new.implausible =
+                if accept { ImplausibleClients::UnsafeAccept } else { ImplausibleClients::Refuse };
+        }
+        new
+    }
+}

@@ -1,0 +1,305 @@
+//! From text to a [`Config`], or to everything that is wrong with it. Pure: what is around, list files too, comes as an
+//! argument.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+use truepeer::proto::Decoder;
+use truepeer::{HeaderRules, TrustPolicy};
+
+use super::access::AccessWords;
+use super::addresses::{Place, is_host_name};
+use super::limits::LimitWords;
+use super::listeners::{self, Draft, Inherited};
+use super::problem::{ConfigErrors, Problem, line_of};
+use super::proxy::Proxy;
+use super::read::Reader;
+use super::sets::bracket_sets;
+use super::settings::{
+    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_FORMAT_SETTING, MAX_CLIENTS,
+    MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
+};
+use super::tree::{Owner, Section, Tree};
+use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
+use crate::access::{ListFile, ListFileError};
+
+/// What a configuration cannot say itself.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The name of this system.
+    pub hostname: String,
+    /// The default gateways of this machine; a trusted network that holds one draws advice.
+    pub default_gateways: Vec<IpAddr>,
+    /// Where the configuration's relative paths count from.
+    pub directory: PathBuf,
+    /// How its list files are read.
+    pub read_list: fn(&Path) -> Result<ListFile, ListFileError>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            hostname: String::new(),
+            default_gateways: Vec::new(),
+            directory: PathBuf::new(),
+            read_list: ListFile::read,
+        }
+    }
+}
+
+/// Resolves `text`; `file_name` is for messages only.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file. A syntax error hides at most what stands on its lines.
+pub fn resolve(text: &str, file_name: &str, surroundings: &Surroundings) -> Result<Config, ConfigErrors> {
+    let bracketed = bracket_sets(text);
+    let (table, syntax) = DeTable::parse_recoverable(&bracketed.text);
+    let (tree, problems) = Tree::walk(table.get_ref());
+    let mut reader = Reader { tree: &tree, text, sets: &bracketed.opened, problems, advice: Vec::new() };
+    let config = config(&mut reader, surroundings);
+    let problems =
+        if syntax.is_empty() { reader.problems } else { with_syntax(text, &syntax, reader.problems) };
+    match config {
+        Some(config) if problems.is_empty() => {
+            let mut advice = reader.advice;
+            advice.sort_by_key(|advice| advice.line);
+            Ok(Config { advice, ..config })
+        }
+        _ => Err(ConfigErrors::new(file_name, text, problems)),
+    }
+}
+
+/// The whole file; `None` only if problems were left.
+fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> {
+    let gateways = surroundings.default_gateways.as_slice();
+    let server = server(reader, surroundings);
+    let inherited = Inherited {
+        proxy: Proxy::default().overridden(reader, Owner::Global, gateways),
+        access: AccessWords::of(reader, Owner::Global, surroundings),
+        limits: LimitWords::of_all(reader),
+    };
+    let mut backends = Vec::new();
+    for section in reader.tree.backends.clone() {
+        backends.push(backends::resolve(reader, section));
+    }
+    let mut drafts = Vec::new();
+    for section in reader.tree.listeners.clone() {
+        drafts.push(listeners::draft(reader, section, &inherited, &backends, surroundings));
+    }
+    if drafts.is_empty() {
+        reader.problem(
+            Problem::new("there is no listener")
+                .if_all_lines()
+                .help("add `[server.listener.NAME]` with its `bind`, `protocol` and `backend`"),
+        );
+    }
+    check_places(reader, &drafts);
+    check_backends(reader, &drafts, &backends);
+    let admin = admin::read_admin(reader);
+    let status = admin::read_status(reader);
+    let format = reader.word(reader.get(&LOG_FORMAT_SETTING, Owner::Global), &settings::LOG_FORMAT);
+    let listeners = drafts
+        .iter()
+        .map(|draft| build(draft, &drafts, &backends, &inherited).map(Arc::new))
+        .collect::<Option<_>>()?;
+    Some(Config {
+        server,
+        listeners,
+        backends: backends.into_iter().map(|backend| backend.backend).collect::<Option<_>>()?,
+        log: Log { format: format.unwrap_or_default() },
+        admin,
+        status,
+        advice: Vec::new(),
+    })
+}
+
+fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
+    let hostname = match reader.get(&HOSTNAME, Owner::Global) {
+        Some(found) => reader.text(found).map(|text| {
+            if !is_host_name(text.text) {
+                let _: Option<()> = reader.wrong(found, found.value);
+            }
+            text.text.to_owned()
+        }),
+        None if is_host_name(&surroundings.hostname) => Some(surroundings.hostname.clone()),
+        None => {
+            let key = "server.hostname".to_owned();
+            let text = "this system has no usable name, so greetings and refusals say `localhost`: set it"
+                .to_owned();
+            reader.advice.push(super::Advice { key, line: None, text });
+            None
+        }
+    };
+    Server {
+        hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
+        max_connections: reader.count(reader.get(&MAX_CONNECTIONS, Owner::Global)),
+        max_clients: reader.count(reader.get(&MAX_CLIENTS, Owner::Global)).unwrap_or(MAX_CLIENTS_DEFAULT),
+        max_pending: reader.count(reader.get(&MAX_PENDING, Owner::Global)).unwrap_or(MAX_PENDING_DEFAULT),
+        drain_timeout: reader
+            .duration(reader.get(&DRAIN_TIMEOUT, Owner::Global))
+            .unwrap_or(DRAIN_TIMEOUT_DEFAULT),
+    }
+}
+
+/// One address is one listener's.
+fn check_places(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
+    let mut seen: Vec<(&Place, &Range<usize>, &Section<'_>)> = Vec::new();
+    for draft in drafts {
+        for (place, at) in &draft.places {
+            let chosen_by_system = matches!(place, Place::Tcp(addr) if addr.port() == 0);
+            match seen.iter().find(|(other, ..)| *other == place) {
+                Some((_, first, owner)) if !chosen_by_system => {
+                    let title = if owner.id == draft.section.id {
+                        format!("listener `{}` listens twice on one address", owner.id)
+                    } else {
+                        format!("listeners `{}` and `{}` listen on one address", owner.id, draft.section.id)
+                    };
+                    reader.problem(
+                        Problem::new(title)
+                            .at(at.clone(), format!("listener `{}`", draft.section.id))
+                            .also((*first).clone(), format!("listener `{}`", owner.id)),
+                    );
+                }
+                _ => seen.push((place, at, &draft.section)),
+            }
+        }
+    }
+}
+
+/// What backends and listeners have to do with each other.
+fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[backends::Resolved<'_>]) {
+    for (index, backend) in backends.iter().enumerate() {
+        let id = backend.section.id;
+        let users = || {
+            drafts.iter().flat_map(move |draft| {
+                draft.backends().filter(move |(at, _)| *at == index).map(move |said| (draft, said))
+            })
+        };
+        if users().next().is_none() {
+            reader.advise(
+                &format!("backend.{id}"),
+                &backend.section.at,
+                "no listener hands clients to this backend",
+            );
+        }
+        let mail = users().find(|(draft, _)| draft.protocol.is_some_and(crate::protocol::Protocol::is_mail));
+        if let (Some(at), Some((draft, (_, from)))) = (&backend.blind, mail) {
+            reader.problem(
+                Problem::new(format!("backend `{id}` would take truepeer for the client of every mail"))
+                    .if_all_lines()
+                    .at(at.clone(), "it is not told who the client is")
+                    .also(from.clone(), format!("listener `{}` hands mail clients to it", draft.section.id))
+                    .note("if truepeer's address is in its `mynetworks` or the like, it is an open relay")
+                    .help(format!(
+                        "let it read headers: `{}` is `\"proxy-v2\"` or `\"proxy-v1\"`",
+                        HANDOFF_KIND.name
+                    ))
+                    .help(format!("or, if that is understood, `backend.{id}.sees-only-truepeer = true`")),
+            );
+        }
+        for (address, at) in &backend.addresses {
+            let own = drafts.iter().flat_map(|draft| draft.places.iter().map(move |place| (draft, place)));
+            let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));
+            if let Some((draft, (_, bind))) = own {
+                reader.problem(
+                    Problem::new(format!("backend `{id}` is truepeer itself"))
+                        .at(at.clone(), "connections to it would come back here")
+                        .also(bind.clone(), format!("listener `{}` listens there", draft.section.id))
+                        .help("let the backend listen on another port or address"),
+                );
+            }
+        }
+    }
+}
+
+fn build(
+    draft: &Draft<'_>,
+    drafts: &[Draft<'_>],
+    backends: &[backends::Resolved<'_>],
+    inherited: &Inherited,
+) -> Option<Listener> {
+    let backend = |index: usize| backends.get(index)?.backend.as_ref().map(Arc::clone);
+    let (index, _) = draft.backend.as_ref()?;
+    let backend_when_secure = match &draft.backend_when_secure {
+        Some((index, _)) => Some(backend(*index)?),
+        None => None,
+    };
+    let protocol = draft.protocol?;
+    let trusted = draft.proxy.trusted.clone();
+    Some(Listener {
+        id: Arc::from(draft.section.id),
+        binds: draft.places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
+        protocol,
+        backend: backend(*index)?,
+        backend_when_secure,
+        insecure: draft.insecure,
+        tls: draft.tls,
+        trust: TrustPolicy::new(trusted.networks, trusted.unix, draft.proxy.unlisted),
+        trusted_lines: trusted.lines,
+        header: HeaderRules {
+            decoder: Decoder::new().versions(draft.proxy.versions).mixed_families(draft.proxy.mixed_families),
+        },
+        header_timeout: draft.proxy.header_timeout,
+        own: draft.own?,
+        implausible: draft.proxy.implausible,
+        idle_timeout: draft.idle_timeout?,
+        access: draft.access.rules(&inherited.access),
+        limits: draft.limits.policy(protocol),
+    })
+}
+
+/// `[::]` serves both families unless somebody has bound its port in IPv4. Port 0 is a port of its own each time.
+fn bind(place: &Place, mode: u32, drafts: &[Draft<'_>]) -> Bind {
+    let addr = match place {
+        Place::Unix(path) => return Bind::Unix { path: path.clone(), mode },
+        Place::Tcp(addr) => *addr,
+    };
+    let mut all = drafts.iter().flat_map(|draft| draft.places.iter());
+    let in_ipv4 = all.any(|(place, _)| {
+        matches!(place, Place::Tcp(other) if other.is_ipv4() && other.port() == addr.port() && addr.port() != 0)
+    });
+    let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();
+    Bind::Tcp { addr, families: if wildcard && !in_ipv4 { Families::Both } else { Families::Own } }
+}
+
+/// The syntax errors, and of the others those that no syntax error can have caused.
+///
+/// A broken line may have swallowed a key, so what is missing is not reported, nor what stands on a broken line.
+fn with_syntax(text: &str, syntax: &[toml::de::Error], others: Vec<Problem>) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut broken: Vec<usize> = Vec::new();
+    let mut in_list = None;
+    for error in syntax {
+        let span = error.span().unwrap_or_default();
+        let line = line_of(text, span.start);
+        // The parser stumbles on from its first error of a line, and of a list that was not closed; that is the one to
+        // mend.
+        let about_list = error.message().contains("array");
+        let stumbles = about_list && in_list.is_some_and(|last| nothing_between(text, last, line));
+        if !stumbles && !broken.contains(&line) {
+            let problem = Problem::new(format!("this is not TOML: {}", error.message())).at(span, "");
+            problems.push(if about_list {
+                problem.help("the list that begins before this may lack its `]`")
+            } else {
+                problem
+            });
+        }
+        broken.push(line);
+        in_list = about_list.then_some(line);
+    }
+    problems.extend(
+        others.into_iter().filter(|problem| {
+            !problem.needs_all_lines() && !broken.contains(&line_of(text, problem.start()))
+        }),
+    );
+    problems
+}
+
+/// Whether the lines after `last` and before `line` hold nothing but blanks and comments.
+fn nothing_between(text: &str, last: usize, line: usize) -> bool {
+    let between = text.lines().skip(last).take(line.saturating_sub(last).saturating_sub(1));
+    between.map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'))
+}

@@ -1,0 +1,468 @@
+//! The table of settings, and the keys that are known for another reason.
+//!
+//! Each setting is written down here and nowhere else: the walk over a file, the readers, `docs/config.md`, the
+//! sample file and `check --explain` come from it. A key that is in none of these tables is an error.
+
+mod access;
+mod limits;
+
+use std::time::Duration;
+
+use truepeer::Unlisted;
+use truepeer::proto::{MixedFamilies, Versions};
+
+use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
+use super::{Handoff, LogFormat, OwnConnections};
+use crate::kind::Kind;
+use crate::protocol::Protocol;
+
+pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
+pub(super) use limits::{
+    CONNECTIONS_PER_CLIENT, EXEMPT, IPV4_PREFIX, IPV6_PREFIX, LIMITS_MAX_CONNECTIONS, LIMITS_MODE,
+    MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MODE, RATE_PER_CLIENT,
+};
+
+pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+pub(super) const MAX_PENDING_DEFAULT: u32 = 16_384;
+pub(super) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
+
+pub(super) static UNLISTED: [(&str, Unlisted); 2] =
+    [("direct", Unlisted::Direct), ("refuse", Unlisted::Refuse)];
+pub(super) static VERSIONS: [(&str, Versions); 2] = [("v1", Versions::V1Only), ("v2", Versions::V2Only)];
+pub(super) static MIXED_FAMILIES: [(&str, MixedFamilies); 2] =
+    [("refuse", MixedFamilies::Refuse), ("accept", MixedFamilies::Accept)];
+pub(super) static OWN: [(&str, OwnConnections); 3] = [
+    ("answer", OwnConnections::Answer),
+    ("forward", OwnConnections::Forward),
+    ("refuse", OwnConnections::Refuse),
+];
+pub(super) static HANDOFF: [(&str, Handoff); 3] = [
+    (Handoff::ProxyV2.name(), Handoff::ProxyV2),
+    (Handoff::ProxyV1.name(), Handoff::ProxyV1),
+    (Handoff::None.name(), Handoff::None),
+];
+pub(super) static LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Every setting, in the order of the documentation.
+pub(super) static ALL: &[&Setting] = &[
+    &HOSTNAME,
+    &MAX_CONNECTIONS,
+    &DRAIN_TIMEOUT,
+    &TRUSTED_NETWORKS,
+    &UNLISTED_PEERS,
+    &HEADER_TIMEOUT,
+    &HEADER_VERSIONS,
+    &HEADER_MIXED_FAMILIES,
+    &OWN_CONNECTIONS,
+    &UNSAFE_IMPLAUSIBLE,
+    &MAX_PENDING,
+    &BIND,
+    &PROTOCOL,
+    &BACKEND,
+    &BACKEND_WHEN_SECURE,
+    &REQUIRE_SECURE,
+    &TLS_IMPLICIT,
+    &SOCKET_MODE,
+    &IDLE_TIMEOUT,
+    &KIND,
+    &HANDOFF_KIND,
+    &ADDRESS,
+    &CONNECT_TIMEOUT,
+    &SEES_ONLY_TRUEPEER,
+    &ALLOW,
+    &DENY,
+    &ALLOW_FILES,
+    &DENY_FILES,
+    &DEFAULT,
+    &CONNECTIONS_PER_CLIENT,
+    &RATE_PER_CLIENT,
+    &LIMITS_MAX_CONNECTIONS,
+    &IPV4_PREFIX,
+    &IPV6_PREFIX,
+    &EXEMPT,
+    &MODE,
+    &MAX_CLIENTS,
+    &LOG_FORMAT_SETTING,
+    &ADMIN_SOCKET,
+    &ADMIN_STATE,
+    &STATUS_BIND,
+];
+
+/// Keys that will exist and do nothing yet. A key that begins to work moves to the table above: delete its line here.
+pub(super) static PLANNED: &[&str] = &[
+    "server.proxy.missing-header",
+    "server.proxy.missing-header-wait",
+    "server.proxy.hop-networks",
+    "server.listener.<id>.proxy.missing-header",
+    "server.listener.<id>.proxy.missing-header-wait",
+    "server.listener.<id>.proxy.hop-networks",
+    "server.listener.<id>.health-bind",
+    "server.listener.<id>.when-backend-down",
+    "backend.<id>.tlvs",
+    "log.connections",
+];
+
+/// Kinds of backend that are still to come; until then `kind = "other"` with `handoff` serves them.
+pub(super) static PLANNED_KINDS: &[&str] =
+    &["postscreen", "exim", "opensmtpd", "stalwart", "nginx", "haproxy", "varnish", "mariadb"];
+
+/// Handoffs that are still to come.
+pub(super) static PLANNED_HANDOFFS: &[&str] = &["label", "transparent", "xclient", "imap_id", "exec"];
+
+/// Keys of Stalwart's files that people bring along, and what to do with each.
+pub(super) static FOREIGN: &[(&[&str], &str)] = &[
+    (
+        &["server.listener.<id>.proxy.override", "server.proxy.override"],
+        "a list on a listener always replaces the server-wide one here: delete this line",
+    ),
+    (
+        &[
+            "server.tls",
+            "server.listener.<id>.tls.enable",
+            "server.listener.<id>.tls.override",
+            "server.listener.<id>.tls.timeout",
+            "server.listener.<id>.tls.certificate",
+            "server.listener.<id>.tls.disable-protocols",
+            "server.listener.<id>.tls.disable-ciphers",
+            "server.listener.<id>.tls.ignore-client-order",
+        ],
+        "truepeer ends no TLS: the proxy does, or the backend does, and there this setting belongs",
+    ),
+    (
+        &["server.socket", "server.listener.<id>.socket"],
+        "truepeer chooses its socket options itself: delete this",
+    ),
+    (
+        &["server.allowed-ip", "server.blocked-ip"],
+        "lists of clients are `access.allow` and `access.deny` here",
+    ),
+    (
+        &["server.security", "server.auto-ban", "server.fail2ban"],
+        "bans that follow from what clients do stay in the backend, which sees the true client: leave this there",
+    ),
+    (
+        &["server.http", "http", "server.listener.<id>.url"],
+        "truepeer reads nothing inside HTTP: leave this in the backend",
+    ),
+    (
+        &[
+            "acme",
+            "authentication",
+            "certificate",
+            "cluster",
+            "config",
+            "directory",
+            "imap",
+            "jmap",
+            "lookup",
+            "queue",
+            "report",
+            "resolver",
+            "session",
+            "sieve",
+            "spam-filter",
+            "storage",
+            "store",
+            "tracer",
+            "webadmin",
+        ],
+        "this looks like Stalwart's own file: truepeer's holds `server`, `backend`, `access`, `limits` and `log` only",
+    ),
+];
+
+pub(super) static HOSTNAME: Setting = Setting {
+    scope: Scope::Server,
+    name: "hostname",
+    shape: Shape::HostName,
+    default: Default::Derived("the name of this system"),
+    docs: "What greetings and refusals call this host.",
+    sample: Sample::Comment("\"mx1.example.org\""),
+};
+
+pub(super) static MAX_CONNECTIONS: Setting = Setting {
+    scope: Scope::Server,
+    name: "max-connections",
+    shape: Shape::Count,
+    default: Default::Derived("follows from the limit on open files"),
+    docs: "Connections at once, over all listeners.\n\
+           When they are reached, accepting pauses until one ends; nobody is refused.",
+    sample: Sample::Comment("8000"),
+};
+
+pub(super) static DRAIN_TIMEOUT: Setting = Setting {
+    scope: Scope::Server,
+    name: "drain-timeout",
+    shape: Shape::Duration { floor: Duration::ZERO, why: "" },
+    default: Default::Duration(DRAIN_TIMEOUT_DEFAULT),
+    docs: "How long open connections may go on after SIGTERM before they are closed.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static TRUSTED_NETWORKS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.trusted-networks",
+    shape: Shape::Networks,
+    default: Default::Derived("nobody is trusted"),
+    docs: "The networks whose peers may speak for others: each of their connections must begin with a header.\n\
+           List single proxies; everybody in these networks can claim to be any client.\n\
+           On a listener it replaces the server-wide list, and `\"off\"` there means that no header is read from anybody.\n\
+           The word `\"unix\"` in a listener's own list trusts the peers of its UNIX sockets; it is never inherited.\n\
+           One network, a list, and the set notation of Stalwart's documentation, `{\"192.0.2.10\", \"2001:db8::10\"}`, are read.",
+    sample: Sample::Live("[\"192.0.2.10\"]"),
+};
+
+pub(super) static UNLISTED_PEERS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.unlisted",
+    shape: Shape::Word(|| names(&UNLISTED)),
+    default: Default::Word("direct"),
+    docs: "What happens to a peer outside the trusted networks.\n\
+           `\"direct\"`: it is the client itself, and no header is read from it.\n\
+           `\"refuse\"`: its connection ends, for ports that only proxies should reach.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static HEADER_TIMEOUT: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.header-timeout",
+    shape: Shape::Duration {
+        floor: Duration::from_secs(3),
+        why: "one retransmission of a lost segment must fit, and TCP may wait that long before it",
+    },
+    default: Default::Duration(HEADER_TIMEOUT_DEFAULT),
+    docs: "One deadline for the whole header, counted from accept on.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static HEADER_VERSIONS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.versions",
+    shape: Shape::Words(|| names(&VERSIONS)),
+    default: Default::AllWords,
+    docs: "The header versions that are accepted.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static HEADER_MIXED_FAMILIES: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.mixed-families",
+    shape: Shape::Word(|| names(&MIXED_FAMILIES)),
+    default: Default::Word("refuse"),
+    docs: "What happens to a version 1 line with one IPv4 and one IPv6 address, which the specification does not know.\n\
+           nginx writes such lines after `set_real_ip_from` changed the family; `\"accept\"` reads them, and the backend gets a header of one family.",
+    sample: Sample::Comment("\"accept\""),
+};
+
+pub(super) static OWN_CONNECTIONS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.own",
+    shape: Shape::Word(|| names(&OWN)),
+    default: Default::ByProtocol(|protocol| {
+        let own = OWN.iter().find(|(_, own)| *own == protocol.own_connections());
+        own.map(|(name, _)| format!("`\"{name}\"`")).unwrap_or_default()
+    }),
+    docs: "What happens to the connections that a proxy makes for itself, such as health checks: their header carries no client.\n\
+           `\"answer\"`: truepeer greets in the listener's protocol and no byte reaches a backend; mail protocols only.\n\
+           `\"forward\"`: the backend gets them under the proxy's own address.\n\
+           `\"refuse\"`: they are closed.",
+    sample: Sample::Comment("\"refuse\""),
+};
+
+pub(super) static UNSAFE_IMPLAUSIBLE: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.unsafe-accept-implausible-clients",
+    shape: Shape::Flag,
+    default: Default::False,
+    docs: "Whether a header is believed that names a client which cannot be true: loopback, this machine or a backend while the peer is elsewhere, or no single host at all.\n\
+           A backend may grant rights to such addresses, so a mistake in the proxy becomes an open relay.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static MAX_PENDING: Setting = Setting {
+    scope: Scope::Server,
+    name: "proxy.max-pending",
+    shape: Shape::Count,
+    default: Default::Count(MAX_PENDING_DEFAULT),
+    docs: "Headers that may be unfinished at once, over all listeners.\n\
+           When they are reached, the oldest of them is closed to make room.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static BIND: Setting = Setting {
+    scope: Scope::Listener,
+    name: "bind",
+    shape: Shape::Binds,
+    default: Default::Required,
+    docs: "Where this listener listens: one address or a list.\n\
+           `[::]:PORT` serves IPv4 as well, unless the same port is also bound to an IPv4 address: then IPv6 only.\n\
+           Port 0 lets the system choose.",
+    sample: Sample::Live("\"[::]:25\""),
+};
+
+pub(super) static PROTOCOL: Setting = Setting {
+    scope: Scope::Listener,
+    name: "protocol",
+    shape: Shape::Word(|| Protocol::ALL.into_iter().map(Protocol::name).collect()),
+    default: Default::Required,
+    docs: "The language of this listener's refusals, and what its idle limit follows from.\n\
+           `\"submission\"` is mail from users (587, 465), `\"smtp\"` mail between servers, `\"tcp\"` anything else.",
+    sample: Sample::Live("\"smtp\""),
+};
+
+pub(super) static BACKEND: Setting = Setting {
+    scope: Scope::Listener,
+    name: "backend",
+    shape: Shape::BackendName,
+    default: Default::Required,
+    docs: "The `[backend.<id>]` that this listener's clients are handed to.",
+    sample: Sample::Live("\"postfix\""),
+};
+
+pub(super) static BACKEND_WHEN_SECURE: Setting = Setting {
+    scope: Scope::Listener,
+    name: "backend-when-secure",
+    shape: Shape::BackendName,
+    default: Default::Derived("the same as `backend`"),
+    docs: "Another `[backend.<id>]` for clients who came over TLS, as the proxy's header says.\n\
+           Such as a Postfix service that offers AUTH, while the one for the others does not: Postfix reads no TLS facts from a header.",
+    sample: Sample::Example("\"postfix-auth\""),
+};
+
+pub(super) static REQUIRE_SECURE: Setting = Setting {
+    scope: Scope::Listener,
+    name: "require-secure",
+    shape: Shape::Flag,
+    default: Default::False,
+    docs: "Whether clients are refused for whom the proxy's header does not say that they came over TLS.\n\
+           They hear it in the listener's protocol.\n\
+           Only version 2 headers can say it, in their SSL TLV (HAProxy: `send-proxy-v2-ssl`).",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static TLS_IMPLICIT: Setting = Setting {
+    scope: Scope::Listener,
+    name: "tls.implicit",
+    shape: Shape::Flag,
+    default: Default::False,
+    docs: "Whether the client's bytes are TLS from the first one, passing through to the backend (465, 993, 995).\n\
+           No plain-text answer is ever written there.\n\
+           If the proxy ends TLS, this stays `false`.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static SOCKET_MODE: Setting = Setting {
+    scope: Scope::Listener,
+    name: "socket-mode",
+    shape: Shape::Mode,
+    default: Default::Mode(SOCKET_MODE_DEFAULT),
+    docs: "Permission bits of this listener's UNIX sockets: whoever may write to one can connect.\n\
+           Only beside a `unix:` bind.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static IDLE_TIMEOUT: Setting = Setting {
+    scope: Scope::Listener,
+    name: "idle-timeout",
+    shape: Shape::Duration {
+        floor: Duration::from_secs(1),
+        why: "shorter silences happen in every working connection",
+    },
+    default: Default::ByProtocol(|protocol| format!("`\"{}\"`", duration_text(protocol.idle_timeout()))),
+    docs: "How long both directions may be silent before the connection is closed.",
+    sample: Sample::Comment("\"10m\""),
+};
+
+pub(super) static KIND: Setting = Setting {
+    scope: Scope::Backend,
+    name: "kind",
+    shape: Shape::Word(|| Kind::ALL.into_iter().map(|kind| kind.facts().name).collect()),
+    default: Default::Derived("`\"other\"`, and then `handoff` is required"),
+    docs: "What the backend is: it sets the header version, the longest header, and which facts about TLS travel in it.\n\
+           `\"whoami\"` is built in and answers in each protocol who you are, through whom, and why it believes that.",
+    sample: Sample::Live("\"postfix\""),
+};
+
+pub(super) static HANDOFF_KIND: Setting = Setting {
+    scope: Scope::Backend,
+    name: "handoff",
+    shape: Shape::Word(|| names(&HANDOFF)),
+    default: Default::Derived("follows from `kind`; required where `kind` is absent or `\"other\"`"),
+    docs: "How the backend learns who the client is; wins over `kind`.\n\
+           `\"none\"`: not at all, it takes truepeer for the client.",
+    sample: Sample::Comment("\"proxy-v2\""),
+};
+
+pub(super) static ADDRESS: Setting = Setting {
+    scope: Scope::Backend,
+    name: "address",
+    shape: Shape::Addresses,
+    default: Default::Derived("required, save for `kind = \"whoami\"`, which has none"),
+    docs: "Where the backend is: one address or a list, over which connections are spread.\n\
+           Host names are looked up again and again; the last good answer is kept when that fails.",
+    sample: Sample::Live("\"127.0.0.1:10025\""),
+};
+
+pub(super) static CONNECT_TIMEOUT: Setting = Setting {
+    scope: Scope::Backend,
+    name: "connect-timeout",
+    shape: Shape::Duration { floor: Duration::from_millis(1), why: "no connection is made in no time" },
+    default: Default::Duration(CONNECT_TIMEOUT_DEFAULT),
+    docs: "How long one connect to one address may take.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static SEES_ONLY_TRUEPEER: Setting = Setting {
+    scope: Scope::Backend,
+    name: "sees-only-truepeer",
+    shape: Shape::Flag,
+    default: Default::False,
+    docs: "Says that it is understood: with `handoff = \"none\"` this backend takes truepeer's address for every client's.\n\
+           If that address is in its `mynetworks` or the like, it is an open relay.\n\
+           Required to be `true` for a mail protocol with `handoff = \"none\"`.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static LOG_FORMAT_SETTING: Setting = Setting {
+    scope: Scope::Log,
+    name: "format",
+    shape: Shape::Word(|| names(&LOG_FORMAT)),
+    default: Default::Word("text"),
+    docs: "How lines look: `key=value` pairs, or one JSON object a line.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static ADMIN_SOCKET: Setting = Setting {
+    scope: Scope::Admin,
+    name: "socket",
+    shape: Shape::Path,
+    default: Default::Derived("none: `truepeer reload` and the like cannot reach this server"),
+    docs: "The UNIX socket on which `truepeer connections`, `status`, `reload`, `deny` and `undeny` reach this server.\n\
+           Its mode is 0600: root and the user that truepeer runs as may use it, nobody else.\n\
+           Read at start only.",
+    sample: Sample::Comment("\"/run/truepeer/admin.sock\""),
+};
+
+pub(super) static ADMIN_STATE: Setting = Setting {
+    scope: Scope::Admin,
+    name: "state",
+    shape: Shape::Path,
+    default: Default::Derived("none: denials end with the process"),
+    docs: "The file in which what `truepeer deny` has ordered survives a restart.\n\
+           It is replaced as a whole on each change, so truepeer must be allowed to write its folder (`StateDirectory=truepeer` in a service unit makes /var/lib/truepeer).\n\
+           Read at start only.",
+    sample: Sample::Comment("\"/var/lib/truepeer/denied\""),
+};
+
+pub(super) static STATUS_BIND: Setting = Setting {
+    scope: Scope::Status,
+    name: "bind",
+    shape: Shape::Binds,
+    default: Default::Derived("none: nothing is served"),
+    docs: "Where `/metrics` (OpenMetrics), `/healthz`, `/readyz` and `/readyz/LISTENER` are served over HTTP, to whoever connects.\n\
+           Read-only: nothing can be changed there, and no answer holds an address.\n\
+           Ready means that clients would be served now: not draining, and behind every listener (or the one named) a backend that may be handed clients.\n\
+           Read at start only.",
+    sample: Sample::Comment("\"127.0.0.1:9470\""),
+};

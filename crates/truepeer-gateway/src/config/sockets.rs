@@ -1,0 +1,39 @@
+//! The sockets that a configuration results in, for `check`: what will listen, for whom, and where its clients go.
+
+use super::{Backend, Bind, Config, Families, Handoff, InsecureClients, Listener};
+
+/// One line for each socket, in the order of the file.
+#[must_use]
+pub fn sockets(config: &Config) -> Vec<String> {
+    config
+        .listeners
+        .iter()
+        .flat_map(|listener| listener.binds.iter().map(|bind| line(listener, bind)))
+        .collect()
+}
+
+fn line(listener: &Listener, bind: &Bind) -> String {
+    let socket = match bind {
+        Bind::Tcp { addr, families: Families::Both } => format!("{addr} (IPv6 and IPv4)"),
+        Bind::Tcp { addr, families: Families::Own } if addr.is_ipv6() => format!("{addr} (IPv6)"),
+        Bind::Tcp { addr, families: Families::Own } => format!("{addr} (IPv4)"),
+        Bind::Unix { path, mode } => format!("unix:{} (mode {mode:04o})", path.display()),
+    };
+    let plain = match listener.insecure {
+        InsecureClients::Admit => format!(" to {}", backend(&listener.backend)),
+        InsecureClients::Refuse => String::new(),
+    };
+    let secure = match (&listener.backend_when_secure, listener.insecure) {
+        (Some(elsewhere), _) => format!(", over TLS to {}", backend(elsewhere)),
+        (None, InsecureClients::Refuse) => format!(", over TLS only to {}", backend(&listener.backend)),
+        (None, InsecureClients::Admit) => String::new(),
+    };
+    format!("{socket}: {} ({}){plain}{secure}", listener.id, listener.protocol)
+}
+
+fn backend(backend: &Backend) -> String {
+    match backend.handoff {
+        Handoff::None => format!("{} (not told who the client is)", backend.id),
+        handoff => format!("{} ({})", backend.id, handoff.name()),
+    }
+}

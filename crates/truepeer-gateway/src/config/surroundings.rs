@@ -1,0 +1,88 @@
+//! What a configuration cannot say itself, read from the system: its name, its default gateways, who started us.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::resolve::Surroundings;
+
+/// A route that goes through a gateway (RTF_GATEWAY).
+const THROUGH_GATEWAY: u32 = 2;
+
+/// Reads them. What the system does not tell stays empty, and then draws no advice.
+#[must_use]
+pub fn read() -> Surroundings {
+    let mut default_gateways =
+        default_gateways_v4(&fs::read_to_string("/proc/net/route").unwrap_or_default());
+    default_gateways
+        .extend(default_gateways_v6(&fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default()));
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Surroundings { hostname, default_gateways, ..Surroundings::default() }
+}
+
+/// Whether a service manager started this process, or it is PID 1: then nobody sits in front of it.
+#[must_use]
+pub fn is_supervised() -> bool {
+    let pid = std::process::id();
+    let exec_pid = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|text| text.parse().ok());
+    // Other variables of a service manager are inherited by every shell below it; these two are ours alone.
+    pid == 1 || exec_pid == Some(pid) || std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Gateways of default routes in the form of `/proc/net/route`: addresses as hexadecimal words in memory order.
+fn default_gateways_v4(table: &str) -> Vec<IpAddr> {
+    let gateway = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "00000000", gateway, flags, _, _, _, "00000000", ..] = fields.as_slice() else { return None };
+        let through = u32::from_str_radix(flags, 16).ok()? & THROUGH_GATEWAY != 0;
+        let addr = Ipv4Addr::from(u32::from_str_radix(gateway, 16).ok()?.to_ne_bytes());
+        through.then_some(addr.into())
+    };
+    table.lines().filter_map(gateway).collect()
+}
+
+/// Gateways of default routes in the form of `/proc/net/ipv6_route`: addresses as 32 hexadecimal digits.
+fn default_gateways_v6(table: &str) -> Vec<IpAddr> {
+    let gateway = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [network, "00", _, _, gateway, _, _, _, flags, ..] = fields.as_slice() else { return None };
+        let everywhere = network.bytes().all(|digit| digit == b'0');
+        let through = u32::from_str_radix(flags, 16).ok()? & THROUGH_GATEWAY != 0;
+        let addr = Ipv6Addr::from(u128::from_str_radix(gateway, 16).ok()?);
+        (everywhere && through).then_some(addr.into())
+    };
+    table.lines().filter_map(gateway).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_gateway_of_a_container_is_found() {
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                     eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                     ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert_eq!(default_gateways_v4(table), ["172.18.0.1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn the_gateway_of_ipv6_is_found() {
+        let none = "00000000000000000000000000000000";
+        let table = format!(
+            "20010db8000000000000000000000000 40 {none} 00 {none} 00000100 00000001 00000000 00000001 eth0\n\
+             {none} 00 {none} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n\
+             {none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200 lo\n"
+        );
+        assert_eq!(default_gateways_v6(&table), ["fe80::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn odd_tables_hold_no_gateway() {
+        for table in ["", "\n", "x", "eth0 00000000 zz 0003 0 0 0 00000000", "a b c d e f g h i j"] {
+            assert!(default_gateways_v4(table).is_empty(), "{table:?}");
+            assert!(default_gateways_v6(table).is_empty(), "{table:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The spine: one connection's walk through the rooms.
+//!
+//! Read this first. Each step below is a room; the details are in the file of that name. The runtime is behind
+//! `engine`, so that this file reads as what happens, not as how.
+
+use std::time::Instant;
+
+use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustDecision};
+
+use crate::config::{Handoff, ImplausibleClients, OwnConnections};
+use crate::door::{Desk, Door};
+use crate::engine::{self, Arrival, Guard, RelayEnd};
+use crate::handoff::Untellable;
+use crate::identify::{self, Unidentified};
+use crate::misfit;
+use crate::outcome::Outcome;
+use crate::record::Record;
+use crate::refuse::Reason;
+use crate::{admit, connect, handoff, speak};
+
+/// Walks one connection from its arrival to its outcome; `record` is filled along the way.
+pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Outcome {
+    match rooms(arrival, door, desk, record).await {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+/// The rooms in order; an `Err` is only an earlier end.
+async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Result<Outcome, Outcome> {
+    let Arrival { socket: client, peer, reached, at } = arrival;
+    let listener = &*door.listener;
+    let header_deadline = at.checked_add(listener.header_timeout).unwrap_or(at);
+
+    // Trust: may this peer speak for others? Decided before one byte is read.
+    // Identify: who is the client?
+    let (identity, early) = match listener.trust.decide(peer) {
+        TrustDecision::Refuse => return Err(misfit::unlisted(record)),
+        TrustDecision::Direct => match ClientIdentity::direct(peer, reached) {
+            Some(identity) => (identity, Vec::new()),
+            None => return Err(misfit::unlisted(record)),
+        },
+        TrustDecision::ExpectHeader => {
+            let reader = HeaderReader::new(listener.header, peer, header_deadline);
+            let found = identify::read(&client, &reader, &desk.pending).await;
+            let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
+            if listener.implausible == ImplausibleClients::Refuse {
+                let plausible = reader.check_plausible(&identity, &door.own_addresses);
+                plausible.map_err(|error| misfit::unidentified(record, &Unidentified::Error(error)))?;
+            }
+            (identity, early)
+        }
+    };
+    record.identified(&identity, Instant::now());
+
+    // The proxy's own connections are nobody's: kept apart from clients, and from backends that would take the
+    // address of whoever connects for the client's.
+    let _own = match (identity.role(), listener.own) {
+        (Role::Client(_), _) => None,
+        (Role::ProxyOwn(_), own) => {
+            let permit = door.own_connections.enter(peer).ok_or(Outcome::OwnLimit)?;
+            match own {
+                OwnConnections::Answer => return Ok(speak::answer(&client, &early, door).await),
+                OwnConnections::Refuse => return Err(Outcome::OwnRefused),
+                OwnConnections::Forward => Some(permit),
+            }
+        }
+    };
+
+    // Access and limits: may this client enter, now? Counted until the connection ends.
+    let _permit = match admit::decide(&identity, door, record, Instant::now()) {
+        Ok(permit) => permit,
+        Err(refused) => {
+            speak::turn_away(client, door, &identity, refused.reason).await;
+            return Err(refused.outcome);
+        }
+    };
+
+    // Backend and handoff: choose, connect, tell it who the client is in one write.
+    let entered = Instant::now();
+    let pool = door.pool_for(&identity);
+    let header = handoff::header(&pool.backend, &identity, reached, &record.listed.entry.id);
+    let header = header.map_err(|why| match why {
+        Untellable::NoAddress => Outcome::OwnRefused,
+        Untellable::Encode(_) => Outcome::Internal,
+    })?;
+    record.handed(&pool.backend, &header);
+    let connected = connect::to_backend(pool, &header.bytes).await;
+    record.times.handoff = Some(entered.elapsed());
+    let backend = match connected {
+        Ok((backend, target)) => {
+            record.reached(&pool.backend.id, &target.address);
+            backend
+        }
+        Err(failure) => {
+            misfit::not_connected(record, &failure);
+            speak::turn_away(client, door, &identity, Reason::BackendUnavailable).await;
+            return Err(failure.outcome);
+        }
+    };
+
+    // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
+    let own_header = match pool.backend.handoff {
+        Handoff::None => OwnHeader::Absent,
+        Handoff::ProxyV1 | Handoff::ProxyV2 => OwnHeader::Precedes,
+    };
+    let guard =
+        Guard { first_bytes: FirstBytes::new(own_header, header_deadline), idle: listener.idle_timeout };
+    let entered = Instant::now();
+    let end = engine::relay(&client, &backend, early, guard, &record.listed.entry.traffic).await;
+    record.times.relay = Some(entered.elapsed());
+    Ok(match end {
+        RelayEnd::Done => Outcome::Done,
+        RelayEnd::Idle => Outcome::IdleTimeout,
+        RelayEnd::ClientFailed(_) => Outcome::ClientFailed,
+        RelayEnd::BackendFailed(_) => Outcome::BackendFailed,
+        RelayEnd::HeldBack => Outcome::HeaderHeldBack,
+        RelayEnd::Header(_, bytes) => {
+            drop(backend);
+            // Read on within the header's cap and deadline, only to say what it was.
+            let reader = HeaderReader::new(listener.header, peer, header_deadline);
+            let found = identify::read_on(&client, &reader, bytes).await;
+            misfit::second_header(record, &identity, &found)
+        }
+    })
+}

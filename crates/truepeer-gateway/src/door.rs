@@ -1,0 +1,168 @@
+//! A door: what the walk of a connection needs to know of its listener and of what it shares with others.
+//!
+//! One per listener and configuration, shared by all workers and swapped as a whole at reload; a connection keeps the
+//! door that it came through. What changes meanwhile (addresses, readiness, counts) is read anew each time.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
+
+use crate::backend::Pool;
+use crate::config::Listener;
+use crate::denied::Denied;
+use crate::engine::PendingHeaders;
+use crate::limits::Gate;
+
+/// What a connection's rooms read.
+#[derive(Debug)]
+pub struct Door {
+    /// The listener that the connection came to.
+    pub listener: Arc<Listener>,
+    /// Where its clients go.
+    pub pool: Arc<Pool>,
+    /// Where those of them go who came over TLS, if elsewhere.
+    pub pool_when_secure: Option<Arc<Pool>>,
+    /// What greetings and refusals call this host.
+    pub hostname: Arc<str>,
+    /// Connections that proxies made for themselves.
+    pub own_connections: OwnCount,
+    /// Clients that are kept out for a while.
+    pub denied: Denied,
+    /// How many connections its clients may have.
+    pub gate: Gate,
+    /// This machine's addresses and the backends': no client of a far peer has one of them.
+    pub own_addresses: Arc<NetworkSet>,
+}
+
+impl Door {
+    /// Where the client of `identity` goes.
+    #[must_use]
+    pub fn pool_for(&self, identity: &ClientIdentity) -> &Pool {
+        match &self.pool_when_secure {
+            Some(pool) if identity.is_secure() => pool,
+            _ => &self.pool,
+        }
+    }
+}
+
+/// What the connections of one worker share without locks.
+#[derive(Debug)]
+pub struct Desk {
+    /// Unfinished headers.
+    pub pending: PendingHeaders,
+    /// Where connection ids come from.
+    pub ids: Ids,
+    /// When this worker last said that there are as many connections as there may be.
+    pub said_full: Cell<Option<Instant>>,
+}
+
+impl Desk {
+    /// Whether it is time to say so: once a minute at most, however often accepting pauses.
+    #[must_use]
+    pub fn may_say_full(&self, now: Instant) -> bool {
+        const QUIET: Duration = Duration::from_secs(60);
+        let due = self.said_full.get().is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+        if due {
+            self.said_full.set(Some(now));
+        }
+        due
+    }
+}
+
+/// Connection ids: unique on this host while the clock runs forward, short enough for a log line.
+#[derive(Debug)]
+pub struct Ids {
+    prefix: String,
+    next: Cell<u64>,
+}
+
+impl Ids {
+    /// Ids of one worker; `worker` tells it from the others.
+    #[must_use]
+    pub fn new(started: SystemTime, worker: usize) -> Self {
+        let micros = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        Self { prefix: format!("{micros:x}-{worker:x}-"), next: Cell::new(1) }
+    }
+
+    /// The next id.
+    #[must_use]
+    pub fn next(&self) -> String {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        format!("{}{number:x}", self.prefix)
+    }
+}
+
+/// Counts the open connections that each proxy made for itself.
+///
+/// Bounded: there is an entry only for peers that are trusted and have one open.
+#[derive(Debug, Clone, Default)]
+pub struct OwnCount(Arc<Mutex<HashMap<Option<IpAddr>, u32>>>);
+
+impl OwnCount {
+    /// The most that one peer may have open.
+    pub const MAX: u32 = 256;
+
+    /// Counts one more; `None` if the peer has too many.
+    #[must_use]
+    pub fn enter(&self, peer: PeerAddress) -> Option<OwnPermit> {
+        let key = peer.ip();
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(key).or_default();
+        if *count >= Self::MAX {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(OwnPermit { counts: self.clone(), key })
+    }
+}
+
+/// One of a proxy's own connections; dropping it counts it out.
+#[derive(Debug)]
+pub struct OwnPermit {
+    counts: OwnCount,
+    key: Option<IpAddr>,
+}
+
+impl Drop for OwnPermit {
+    fn drop(&mut self) {
+        let mut counts = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = counts.entry(self.key) {
+            let left = entry.get().saturating_sub(1);
+            if left == 0 {
+                entry.remove();
+            } else {
+                entry.insert(left);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_may_have_so_many_of_its_own_and_other_proxies_as_many() {
+        let counts = OwnCount::default();
+        let proxy = |last| PeerAddress::tcp(([192, 0, 2, last], 1).into());
+        let mut open: Vec<_> = (0..OwnCount::MAX).map(|_| counts.enter(proxy(1)).unwrap()).collect();
+        assert!(counts.enter(proxy(1)).is_none());
+        assert!(counts.enter(proxy(2)).is_some());
+        open.pop();
+        assert!(counts.enter(proxy(1)).is_some());
+        drop(open);
+        assert!(counts.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn ids_differ() {
+        let ids = Ids::new(UNIX_EPOCH, 3);
+        assert_eq!((ids.next(), ids.next()), ("0-3-1".to_owned(), "0-3-2".to_owned()));
+    }
+}

@@ -1,0 +1,154 @@
+//! Accept: a socket and a peer address; never a peer's byte.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use truepeer::PeerAddress;
+
+use super::Socket;
+
+/// A connection that has just arrived.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The connection.
+    pub socket: Socket,
+    /// Its other end.
+    pub peer: PeerAddress,
+    /// The address that the peer reached, for TCP.
+    pub reached: Option<SocketAddr>,
+    /// When it was accepted; every deadline counts from here.
+    pub at: Instant,
+}
+
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// TCP; each worker has a socket of its own.
+    Tcp(TcpListener),
+    /// UNIX; all workers share one.
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The kernel's; [`AcceptPause`] says how long to wait before the next try.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no connection.
+    pub async fn accept(&self) -> io::Result<Arrival> {
+        Ok(match self {
+            Self::Tcp(listener) => tcp(listener.accept().await?),
+            Self::Unix(listener) => unix(listener.accept().await?.0),
+        })
+    }
+
+    /// A connection that the kernel has ready, if there is one.
+    #[must_use]
+    pub fn accept_waiting(&self) -> Option<Arrival> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Self::Tcp(listener) => match listener.poll_accept(&mut cx) {
+                Poll::Ready(Ok(accepted)) => Some(tcp(accepted)),
+                Poll::Ready(Err(_)) | Poll::Pending => None,
+            },
+            Self::Unix(listener) => match listener.poll_accept(&mut cx) {
+                Poll::Ready(Ok((stream, _))) => Some(unix(stream)),
+                Poll::Ready(Err(_)) | Poll::Pending => None,
+            },
+        }
+    }
+}
+
+fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Arrival {
+    let reached = stream.local_addr().ok();
+    let reached = reached.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port()));
+    Arrival { socket: Socket::Tcp(stream), peer: PeerAddress::tcp(peer), reached, at: Instant::now() }
+}
+
+fn unix(stream: UnixStream) -> Arrival {
+    let uid = stream.peer_cred().ok().map(|cred| cred.uid());
+    let peer = PeerAddress::Unix { uid };
+    Arrival { socket: Socket::Unix(stream), peer, reached: None, at: Instant::now() }
+}
+
+/// How long to wait after an accept that failed.
+///
+/// A connection that was gone before it was accepted costs nothing; a lack of descriptors or memory is not mended
+/// by asking at once again.
+#[derive(Debug, Default)]
+pub struct AcceptPause {
+    next: Option<Duration>,
+}
+
+impl AcceptPause {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// An accept succeeded; returns whether a pause has just ended.
+    pub fn succeeded(&mut self) -> bool {
+        self.next.take().is_some()
+    }
+
+    /// The pause after `error`; `None` for an error that concerned only the connection that was lost.
+    pub fn after(&mut self, error: &io::Error) -> Option<Duration> {
+        let of_one_connection = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        );
+        if of_one_connection {
+            return None;
+        }
+        let pause = self.next.unwrap_or(Self::FIRST);
+        self.next = Some(pause.saturating_mul(2).min(Self::LONGEST));
+        Some(pause)
+    }
+
+    /// Whether the last accept failed for want of something.
+    #[must_use]
+    pub fn is_pausing(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Waits.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the pause early.
+    pub async fn wait(pause: Duration) {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_backs_off_and_recovers() {
+        const EMFILE: i32 = 24;
+        let mut pause = AcceptPause::default();
+        let error = io::Error::from_raw_os_error(EMFILE);
+        let pauses: Vec<_> = (0..9).filter_map(|_| pause.after(&error)).map(|p| p.as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        assert!(pause.succeeded());
+        assert!(!pause.succeeded());
+        assert_eq!(pause.after(&error), Some(AcceptPause::FIRST));
+    }
+
+    #[test]
+    fn a_connection_lost_before_accept_costs_no_pause() {
+        let mut pause = AcceptPause::default();
+        assert_eq!(pause.after(&io::ErrorKind::ConnectionAborted.into()), None);
+        assert!(!pause.is_pausing());
+    }
+}

@@ -1,0 +1,75 @@
+//! Say something, and say something last.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::{Received, Socket, receive};
+
+/// How much of a refused client's bytes is read and thrown away, so that our last words are not lost to a reset.
+const DISCARD_MAX: usize = 64 * 1024;
+/// How long that may take.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Writes all of `bytes` before `deadline`.
+///
+/// # Errors
+/// The socket's own, or `TimedOut`.
+///
+/// # Cancel safety
+/// Not cancel safe: a part of `bytes` may have gone out.
+pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    let mut rest = bytes;
+    let write = poll_fn(|cx| {
+        while !rest.is_empty() {
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_write(rest) {
+                Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    });
+    match tokio::time::timeout_at(deadline.into(), write).await {
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Writes last words, ends our direction, then reads and discards what still comes, so that the words arrive.
+///
+/// Closing at once while the client is sending would make the kernel answer with a reset, and the client's kernel
+/// would throw our words away.
+///
+/// # Cancel safety
+/// Not cancel safe: a part of the words may have gone out.
+pub async fn say_and_close(socket: Socket, bytes: &[u8]) {
+    let now = Instant::now();
+    let deadline = now.checked_add(DISCARD_TIME).unwrap_or(now);
+    // Whether it worked changes nothing: the connection ends either way.
+    if say(&socket, bytes, deadline).await.is_err() || socket.shutdown_write().is_err() {
+        return;
+    }
+    discard(&socket, deadline).await;
+}
+
+/// Reads and throws away what a client still sends after our last words, within [`DISCARD_TIME`].
+///
+/// # Cancel safety
+/// Dropping the future ends the discarding.
+pub(super) async fn discard_briefly(socket: &Socket) {
+    let now = Instant::now();
+    discard(socket, now.checked_add(DISCARD_TIME).unwrap_or(now)).await;
+}
+
+async fn discard(socket: &Socket, deadline: Instant) {
+    let mut discarded = 0_usize;
+    let mut buf = Vec::new();
+    while discarded < DISCARD_MAX {
+        buf.clear();
+        let Received::Bytes(len) = receive(socket, &mut buf, deadline, None).await else { return };
+        discarded = discarded.saturating_add(len);
+    }
+}

@@ -1,0 +1,71 @@
+//! The room where a trusted peer's header is read: who is the client?
+//!
+//! The library decides; this drives it over the engine, within one deadline, one cap and one bound on unfinished
+//! headers. Bytes behind the header are the client's and are returned untouched.
+
+use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
+
+use crate::engine::{Pending, PendingHeaders, Received, Socket, receive};
+
+/// Why there is no identity.
+#[derive(Debug)]
+pub enum Unidentified {
+    /// The peer's fault, with the library's explanation.
+    Error(IdentifyError),
+    /// Too many unfinished headers: this one was the oldest.
+    Evicted(Seen),
+}
+
+/// Reads one header; returns the identity and the client's bytes that came behind it.
+///
+/// # Errors
+/// [`Unidentified`].
+pub async fn read(
+    client: &Socket,
+    reader: &HeaderReader,
+    pending: &PendingHeaders,
+) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
+    let unfinished = pending.enter();
+    finish(client, reader, Some(&unfinished), Vec::new()).await
+}
+
+/// As [`read`], for a header where none may come, with the bytes that are already here.
+///
+/// It is not counted as unfinished: whoever sends it need not be trusted, and must not push out those who are. Its
+/// bounds are the deadline and the number of connections.
+///
+/// # Errors
+/// [`Unidentified`].
+pub async fn read_on(
+    client: &Socket,
+    reader: &HeaderReader,
+    received: Vec<u8>,
+) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
+    finish(client, reader, None, received).await
+}
+
+async fn finish(
+    client: &Socket,
+    reader: &HeaderReader,
+    unfinished: Option<&Pending>,
+    mut received: Vec<u8>,
+) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
+    loop {
+        match reader.advance(&received).map_err(Unidentified::Error)? {
+            Progress::Done { identity, header_len } => {
+                let early = received.split_off(header_len.min(received.len()));
+                return Ok((identity, early));
+            }
+            Progress::NeedMore { .. } => {}
+        }
+        match receive(client, &mut received, reader.deadline(), unfinished).await {
+            Received::Bytes(_) => {}
+            Received::Expired => return Err(Unidentified::Error(reader.expired(&received))),
+            Received::Evicted => return Err(Unidentified::Evicted(Seen::new(&received))),
+            // A reset is as much an end as a close: what matters is how far the header got.
+            Received::Ended | Received::Failed(_) => {
+                return Err(Unidentified::Error(reader.ended(&received)));
+            }
+        }
+    }
+}

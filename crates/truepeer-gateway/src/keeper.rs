@@ -1,0 +1,156 @@
+//! The keeper: keeps each backend's addresses fresh and asks those that are not known to be ready.
+//!
+//! Slow, rare things on a thread of their own: names are resolved, addresses proved, and what changes is said once.
+//! Connections only read what the keeper has found out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::backend::{Pool, Readiness, Target, Unready};
+use crate::config::BackendAddress;
+use crate::engine::Address;
+use crate::prove;
+
+/// How often host names are looked up.
+const LOOKUP: Duration = Duration::from_secs(30);
+/// How long one look-up may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first pause before an address that is not ready is asked again; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Keeps one pool until its future is dropped. `asked` turns true once every address was asked at least once.
+///
+/// Runs inside a `LocalSet`.
+///
+/// # Cancel safety
+/// Dropping the future stops the keeping; what was found out stays.
+pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
+    let named = pool.backend.addresses.iter().any(|address| matches!(address, BackendAddress::Host { .. }));
+    let mut next_lookup = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let now = Instant::now();
+        if now >= next_lookup {
+            look_up(&pool).await;
+            next_lookup = later(now, LOOKUP);
+        }
+        // At once, so that an address that stays silent does not delay the others.
+        let mut asking = JoinSet::new();
+        let ask_all = pool.take_ask_all();
+        for target in pool.targets().iter().filter(|target| ask_all || !target.readiness().may_serve()) {
+            let (pool, target) = (Arc::clone(&pool), Arc::clone(target));
+            asking.spawn_local(async move { ask(&pool, &target).await });
+        }
+        while asking.join_next().await.is_some() {}
+        let all_ready = pool.targets().iter().all(|target| target.readiness().may_serve());
+        asked.send_replace(true);
+        let mut wake_at = if named { Some(next_lookup) } else { None };
+        if !all_ready || pool.targets().is_empty() {
+            let retry = later(Instant::now(), pause);
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            wake_at = Some(wake_at.map_or(retry, |at| at.min(retry)));
+        } else {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = pool.needs_asking().woken() => {
+                // An address that refuses is asked no more often than so, however many clients find it out.
+                tokio::time::sleep(FIRST_PAUSE).await;
+            }
+            () = sleep_until(wake_at) => {}
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ask(pool: &Pool, target: &Target) {
+    let readiness = prove::ask(pool, &target.address).await;
+    let before = target.set_readiness(readiness.clone());
+    if *before == readiness {
+        return;
+    }
+    let backend = &*pool.backend.id;
+    let address = target.address.to_string();
+    match readiness {
+        Readiness::Proved => {
+            tracing::info!(event = "backend_proved", backend, address, "the backend reads our header");
+        }
+        Readiness::Unproven => {
+            let cause = "whether it reads our header cannot be asked: its client speaks first";
+            tracing::info!(event = "backend_unproven", backend, address, cause);
+        }
+        Readiness::Unready(why) => {
+            let (event, cause, remedy) = (why.code(), why.to_string(), remedy(pool, &why));
+            tracing::warn!(event, backend, address, cause, remedy);
+        }
+        Readiness::Unasked => {}
+    }
+}
+
+fn remedy(pool: &Pool, why: &Unready) -> &'static str {
+    match why {
+        Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } => pool.backend.kind.facts().remedy,
+        Unready::Unreachable { .. } => {
+            "start the backend, or correct `address`; clients are asked to come back later"
+        }
+    }
+}
+
+/// Looks names up; a name that cannot be looked up keeps its last good answer.
+async fn look_up(pool: &Pool) {
+    let mut addresses = Vec::new();
+    for address in &pool.backend.addresses {
+        match address {
+            BackendAddress::Socket(addr) => addresses.push(Address::Tcp(*addr)),
+            BackendAddress::Unix(path) => addresses.push(Address::Unix(path.clone())),
+            BackendAddress::Host { name, port } => match resolve(name, *port).await {
+                Ok(found) => addresses.extend(found.into_iter().map(Address::Tcp)),
+                Err(cause) => {
+                    let backend = &*pool.backend.id;
+                    let remedy = "the last good answer is kept";
+                    tracing::warn!(event = "backend_name_unresolved", backend, name, cause, remedy);
+                    let known = pool.targets();
+                    let mut kept: Vec<_> = known.iter().map(|target| target.address.clone()).collect();
+                    kept.retain(|address| !addresses.contains(address));
+                    addresses.extend(kept);
+                }
+            },
+        }
+    }
+    let mut seen = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        if !seen.contains(&address) {
+            seen.push(address);
+        }
+    }
+    if !pool.backend.addresses.is_empty() {
+        pool.set_addresses(seen);
+    }
+}
+
+async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let lookup = tokio::net::lookup_host((name, port));
+    match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+        Ok(Ok(found)) => {
+            let found: Vec<_> = found.collect();
+            if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
+    }
+}
+
+fn later(instant: Instant, by: Duration) -> Instant {
+    instant.checked_add(by).unwrap_or(instant)
+}

@@ -1,0 +1,108 @@
+//! From a configuration to doors and pools; what did not change stays the same object.
+
+use std::iter;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use truepeer::NetworkSet;
+
+use crate::backend::{Greeting, Pool};
+use crate::config::{Backend, BackendAddress, ClientTls, Config, Listener};
+use crate::denied::Denied;
+use crate::door::{Door, OwnCount};
+use crate::limits::Limits;
+use crate::machine;
+
+/// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
+/// it is asked. `known` pools with the same settings are kept, with all that they know.
+pub(super) fn pools(config: &Config, known: &[Arc<Pool>]) -> Vec<Arc<Pool>> {
+    let mut pools: Vec<Arc<Pool>> = Vec::new();
+    for listener in &config.listeners {
+        for backend in iter::once(&listener.backend).chain(&listener.backend_when_secure) {
+            if find(&pools, listener, backend).is_some() {
+                continue;
+            }
+            let kept = find(known, listener, backend).filter(|pool| pool.backend == *backend);
+            pools.push(kept.map_or_else(
+                || Arc::new(Pool::new(Arc::clone(backend), listener.protocol, greeting(listener))),
+                Arc::clone,
+            ));
+        }
+    }
+    pools
+}
+
+fn find<'a>(pools: &'a [Arc<Pool>], listener: &Listener, backend: &Backend) -> Option<&'a Arc<Pool>> {
+    pools.iter().find(|pool| {
+        pool.backend.id == backend.id
+            && pool.protocol == listener.protocol
+            && pool.greeting == greeting(listener)
+    })
+}
+
+fn greeting(listener: &Listener) -> Greeting {
+    match listener.tls {
+        ClientTls::None => Greeting::Readable,
+        ClientTls::Implicit => Greeting::NotReadable,
+    }
+}
+
+/// What all doors of one configuration share.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    hostname: Arc<str>,
+    own_connections: OwnCount,
+    own_addresses: Arc<NetworkSet>,
+    limits: Arc<Limits>,
+    denied: Denied,
+}
+
+impl Common {
+    /// `own_connections`, `limits` and `denied` live as long as the server, across configurations.
+    pub(super) fn new(
+        config: &Config,
+        pools: &[Arc<Pool>],
+        own_connections: OwnCount,
+        limits: Arc<Limits>,
+        denied: Denied,
+    ) -> Self {
+        Self {
+            hostname: config.server.hostname.as_str().into(),
+            own_connections,
+            own_addresses: Arc::new(own_addresses(pools)),
+            limits,
+            denied,
+        }
+    }
+
+    /// The door of one listener; `None` if its backend has no pool, which `pools` rules out.
+    pub(super) fn door(&self, listener: &Arc<Listener>, pools: &[Arc<Pool>]) -> Option<Door> {
+        let pool = find(pools, listener, &listener.backend)?;
+        let when_secure = match &listener.backend_when_secure {
+            Some(backend) => Some(Arc::clone(find(pools, listener, backend)?)),
+            None => None,
+        };
+        Some(Door {
+            listener: Arc::clone(listener),
+            pool: Arc::clone(pool),
+            pool_when_secure: when_secure,
+            hostname: Arc::clone(&self.hostname),
+            denied: self.denied.clone(),
+            gate: self.limits.gate(&listener.id, listener.limits.clone()),
+            own_connections: self.own_connections.clone(),
+            own_addresses: Arc::clone(&self.own_addresses),
+        })
+    }
+}
+
+/// This machine's addresses and the backends': no client of a far peer can have one of them.
+fn own_addresses(pools: &[Arc<Pool>]) -> NetworkSet {
+    let ip = |address: &BackendAddress| match address {
+        BackendAddress::Socket(addr) => Some(addr.ip()),
+        BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
+    };
+    let backends: Vec<IpAddr> =
+        pools.iter().flat_map(|pool| pool.backend.addresses.iter().filter_map(ip)).collect();
+    machine::addresses().into_iter().chain(backends).map(IpNet::from).collect()
+}

@@ -1,0 +1,127 @@
+//! The thread on which backends are kept: one keeper for each pool, started and forgotten as configurations come.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
+
+use crate::backend::Pool;
+use crate::engine::Address;
+use crate::keeper;
+use crate::kind::Kind;
+use crate::whoami::Whoami;
+
+/// Orders that may wait for the thread.
+const ORDERS: usize = 64;
+
+/// The thread that keeps backends. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Keepers {
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Keep these pools, and no others; answer once each was asked, or the time is over.
+    Keep(Vec<Arc<Pool>>, Duration, SyncSender<io::Result<()>>),
+}
+
+impl Keepers {
+    /// Starts the thread, with nothing to keep.
+    pub(super) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (orders, received) = mpsc::channel(ORDERS);
+        let body = move || {
+            // The engine's futures stay on one thread.
+            let local = LocalSet::new();
+            runtime.block_on(local.run_until(follow(received)));
+        };
+        let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(body)?;
+        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// Keeps `pools` from now on, and no others. Returns once each address was asked, at the latest after `patience`.
+    pub(super) fn keep(&self, pools: Vec<Arc<Pool>>, patience: Duration) -> io::Result<()> {
+        let (report, answer) = sync_channel(1);
+        let gone = || io::Error::other("the keeper's thread has ended");
+        let orders = self.orders.as_ref().ok_or_else(gone)?;
+        orders.blocking_send(Order::Keep(pools, patience, report)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Keepers {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            // If it panicked it has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One pool being kept.
+struct Kept {
+    pool: Arc<Pool>,
+    asked: watch::Receiver<bool>,
+    end: AbortHandle,
+}
+
+async fn follow(mut orders: mpsc::Receiver<Order>) {
+    let mut keepers = JoinSet::new();
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut whoami = None;
+    while let Some(Order::Keep(pools, patience, report)) = orders.recv().await {
+        let still = |pool: &Arc<Pool>| pools.iter().any(|wanted| Arc::ptr_eq(wanted, pool));
+        kept.retain(|keeper| {
+            let stays = still(&keeper.pool);
+            if stays {
+                // A new configuration may follow changes at the backends.
+                keeper.pool.ask_again();
+            } else {
+                keeper.end.abort();
+            }
+            stays
+        });
+        let mut failed = None;
+        for pool in pools {
+            if kept.iter().any(|keeper| Arc::ptr_eq(&keeper.pool, &pool)) {
+                continue;
+            }
+            if pool.backend.kind == Kind::Whoami
+                && let Err(error) = introduce(&mut whoami, &pool)
+            {
+                failed = Some(error);
+                break;
+            }
+            let (tell, asked) = watch::channel(false);
+            let end = keepers.spawn_local(keeper::keep(Arc::clone(&pool), tell));
+            kept.push(Kept { pool, asked, end });
+        }
+        let all_asked = async {
+            for keeper in &mut kept {
+                // A keeper that is gone will not ask any more.
+                let _ = keeper.asked.wait_for(|asked| *asked).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, all_asked).await;
+        // Whoever asked may have stopped waiting.
+        let _ = report.send(failed.map_or(Ok(()), Err));
+    }
+}
+
+/// Gives a pool the address of the built-in backend, which is started when it is first wanted.
+fn introduce(whoami: &mut Option<Whoami>, pool: &Pool) -> io::Result<()> {
+    let started = match whoami.take() {
+        Some(started) => started,
+        None => Whoami::start()?,
+    };
+    pool.set_addresses(vec![Address::Tcp(started.address(pool.protocol))]);
+    *whoami = Some(started);
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What others may know of a running server: its connections, backends, addresses, and whether it is stopping.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::backend::Pool;
+use crate::config::Advice;
+use crate::denied::Denied;
+use crate::engine::Admission;
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::machine;
+use crate::metrics::{BackendGauge, Gauges, Metrics};
+use crate::registry::Registry;
+use crate::server::Bound;
+use crate::worker::Stop;
+
+/// A window into a server; cheap to clone, never in its way.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The connections that are open now.
+    pub registry: Registry,
+    /// How many, and whether there is room for more.
+    pub admission: Admission,
+    /// When the server was started.
+    pub started: SystemTime,
+    /// Clients that are kept out for a while.
+    pub denied: Denied,
+    pub(super) pending: Arc<AtomicU32>,
+    pub(super) max_pending: u32,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) log: Log,
+    pub(super) limits: Arc<Limits>,
+    pub(super) layout: Arc<ArcSwap<Layout>>,
+    pub(super) stop: watch::Receiver<Stop>,
+}
+
+/// What the latest configuration amounts to.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// The backends, one pool for each language.
+    pub pools: Vec<Arc<Pool>>,
+    /// The listeners, with the backend of each.
+    pub listening: Vec<Listening>,
+    /// What is valid in it but surprising.
+    pub advice: Vec<Advice>,
+}
+
+/// One address that is listened on, and where its clients go.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// The address.
+    pub bound: Bound,
+    /// The backend.
+    pub pool: Arc<Pool>,
+}
+
+impl View {
+    /// The latest configuration's backends and listeners.
+    #[must_use]
+    pub fn layout(&self) -> Arc<Layout> {
+        self.layout.load_full()
+    }
+
+    /// Whether the server accepts no more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Connections whose header is not complete yet.
+    #[must_use]
+    pub fn pending_headers(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// The most of them.
+    #[must_use]
+    pub fn max_pending_headers(&self) -> u32 {
+        self.max_pending
+    }
+
+    /// Everything that is counted, as OpenMetrics text.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let descriptors = machine::descriptors();
+        let gauges = Gauges {
+            started: self.started.duration_since(UNIX_EPOCH).unwrap_or_default(),
+            max_connections: self.admission.max().into(),
+            pending_headers: self.pending_headers().into(),
+            max_pending_headers: self.max_pending.into(),
+            active_bans: u64::try_from(self.denied.count()).unwrap_or(u64::MAX),
+            lost_log_lines: self.log.lost(),
+            open_descriptors: descriptors.open,
+            max_descriptors: descriptors.max,
+            limits: self.limits.status(),
+            backends: self.backends(),
+        };
+        self.metrics.render(&gauges)
+    }
+
+    /// One gauge for each backend, though it may have a pool for each language.
+    fn backends(&self) -> Vec<BackendGauge> {
+        let mut gauges: Vec<BackendGauge> = Vec::new();
+        for pool in &self.layout().pools {
+            let gauge = BackendGauge::of(pool);
+            match gauges.iter_mut().find(|other| other.backend == gauge.backend) {
+                Some(other) => other.add(&gauge),
+                None => gauges.push(gauge),
+            }
+        }
+        gauges
+    }
+
+    /// The names of all listeners, each once.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for at in &self.layout().listening {
+            if !names.contains(&at.bound.listener) {
+                names.push(Arc::clone(&at.bound.listener));
+            }
+        }
+        names
+    }
+
+    /// The listeners whose clients would not be served now; none of them means that the server is ready.
+    #[must_use]
+    pub fn unready(&self) -> Vec<Arc<str>> {
+        self.listeners().into_iter().filter(|listener| self.is_ready(listener) != Some(true)).collect()
+    }
+
+    /// Whether clients of `listener` would be served now; `None` if there is no such listener.
+    #[must_use]
+    pub fn is_ready(&self, listener: &str) -> Option<bool> {
+        let layout = self.layout();
+        let mut found = layout.listening.iter().filter(|at| &*at.bound.listener == listener).peekable();
+        found.peek()?;
+        Some(!self.is_draining() && found.any(|at| at.pool.is_ready()))
+    }
+}

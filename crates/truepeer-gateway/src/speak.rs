@@ -1,0 +1,60 @@
+//! What we say ourselves: a refusal to a client, an answer to a proxy's own connection.
+//!
+//! The words are `refuse`'s and `answer`'s; this brings them onto the wire. Into TLS that passes through, nothing is
+//! ever written in plain text.
+
+use std::time::{Duration, Instant};
+
+use truepeer::ClientIdentity;
+
+use crate::answer::{Answer, BackendState, Then};
+use crate::config::ClientTls;
+use crate::door::Door;
+use crate::engine::{self, Received, Socket};
+use crate::outcome::Outcome;
+use crate::refuse::{Reason, Refusal, refuse};
+
+/// How long one of the proxy's own connections may last: a check takes milliseconds.
+const OWN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Tells a client in its own protocol why it is turned away.
+pub async fn turn_away(client: Socket, door: &Door, identity: &ClientIdentity, why: Reason) {
+    let listener = &*door.listener;
+    if listener.tls == ClientTls::Implicit {
+        return;
+    }
+    let refusal =
+        Refusal { why, hostname: &door.hostname, client: identity.client().map(|client| client.ip) };
+    if let Some(words) = refuse(listener.protocol, &refusal) {
+        engine::say_and_close(client, &words).await;
+    }
+}
+
+/// Answers one of the proxy's own connections; no byte of it reaches a backend.
+pub async fn answer(client: &Socket, early: &[u8], door: &Door) -> Outcome {
+    let listener = &*door.listener;
+    if listener.tls == ClientTls::Implicit {
+        return Outcome::OwnAnswered;
+    }
+    let backend = if door.pool.is_ready() { BackendState::Reachable } else { BackendState::Unreachable };
+    let mut dialogue = Answer::new(listener.protocol, &door.hostname, backend);
+    let now = Instant::now();
+    let deadline = now.checked_add(OWN_LIMIT).unwrap_or(now);
+    if let Some(greeting) = dialogue.greeting()
+        && engine::say(client, &greeting, deadline).await.is_err()
+    {
+        return Outcome::OwnAnswered;
+    }
+    let mut then = dialogue.after_greeting();
+    let mut heard = early.to_vec();
+    while then == Then::GoOn {
+        let reply = dialogue.receive(&heard);
+        then = reply.then;
+        heard.clear();
+        if engine::say(client, &reply.bytes, deadline).await.is_err() || then == Then::Close {
+            break;
+        }
+        let Received::Bytes(_) = engine::receive(client, &mut heard, deadline, None).await else { break };
+    }
+    Outcome::OwnAnswered
+}

@@ -1,0 +1,91 @@
+//! The status page: numbers and readiness over HTTP, for monitoring and for balancers that ask.
+//!
+//! Read-only: it is given a [`View`] and nothing else, so that nothing can be ordered here, and no answer holds an
+//! address. Served on the control thread to whoever connects, so everything is bounded: connections at once, the
+//! bytes of a request's head, and the time that one connection may take.
+
+mod answer;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::engine::{AcceptPause, Acceptor, Socket};
+use crate::server::View;
+
+/// Connections at once, over all addresses; the next one waits.
+const MAX_CONNECTIONS: usize = 32;
+/// From accept until the request's head must be there.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// For a whole connection, which is one request.
+const CONNECTION_TIME: Duration = Duration::from_secs(15);
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Room for connections, shared by all addresses.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CONNECTIONS)))
+    }
+}
+
+/// Answers whoever connects, until it is dropped.
+///
+/// # Cancel safety
+/// Dropping the future ends every answer.
+pub(crate) async fn serve(acceptor: Acceptor, view: View, room: Room) {
+    let mut connections = JoinSet::new();
+    let mut pause = AcceptPause::default();
+    loop {
+        let accepted = acceptor.accept().await;
+        // Held one connection at a time: the others wait in the kernel, not here.
+        let Ok(permit) = Arc::clone(&room.0).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(arrival) => {
+                pause.succeeded();
+                let view = view.clone();
+                connections.spawn(async move {
+                    match arrival.socket {
+                        Socket::Tcp(stream) => attend(stream, view).await,
+                        Socket::Unix(stream) => attend(stream, view).await,
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                if let Some(wait) = pause.after(&error) {
+                    AcceptPause::wait(wait).await;
+                }
+            }
+        }
+    }
+}
+
+/// One request, one answer.
+async fn attend(stream: impl AsyncRead + AsyncWrite + Unpin, view: View) {
+    let service = service_fn(|request| {
+        let answer = answer::to(&request, &view);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        // Half-close is how some health checks end their request.
+        .half_close(true)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Who breaks off or takes too long gets no answer, and needs no line: it may be anybody.
+    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+}

@@ -1,0 +1,150 @@
+//! Keeping clients out by command: the real program, its own commands, real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod program;
+mod support;
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use program::Program;
+use rustix::process::Signal;
+use support::{HeaderMailServer, expect, read_to_end};
+
+fn config(backend: &HeaderMailServer, more: &str) -> String {
+    format!(
+        "[server]\nhostname = \"mx.example\"\n\
+         [server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"smtp\"\nbackend = \"mail\"\n\
+         proxy.trusted-networks = [\"127.0.0.1\"]\n\
+         [backend.mail]\nhandoff = \"proxy-v1\"\naddress = \"{}\"\n\
+         [admin]\nsocket = \"ADMIN\"\n{more}",
+        backend.address
+    )
+}
+
+fn client(program: &Program, address: &str) -> TcpStream {
+    let mut stream = program.connect("door");
+    stream.write_all(format!("PROXY TCP4 {address} 198.51.100.25 4711 25\r\n").as_bytes()).unwrap();
+    stream
+}
+
+fn served(program: &Program, address: &str) -> TcpStream {
+    let stream = client(program, address);
+    expect(&stream, b"220 backend ready\r\n");
+    stream
+}
+
+#[track_caller]
+fn assert_refused(program: &Program, address: &str) {
+    let said = read_to_end(&client(program, address));
+    assert!(said.starts_with(b"554 5.7.1 "), "{}", said.escape_ascii());
+}
+
+#[test]
+fn a_denied_client_is_cut_at_once_and_hears_it_until_it_is_let_in_again() {
+    let backend = HeaderMailServer::start();
+    let mut program = Program::start(&config(&backend, "state = \"FOLDERdenied\"\n"));
+    let (bad, good) = (served(&program, "203.0.113.7"), served(&program, "203.0.113.8"));
+
+    let denied =
+        program.command(&["deny", "203.0.113.7", "--for", "1h", "--reason", "fail2ban sshd", "--json"]);
+    let denied = denied.ok().json().remove(0);
+    assert_eq!((&denied["cut"], &denied["kept"]), (&1.into(), &true.into()));
+    assert_eq!((&denied["network"], &denied["replaced"]), (&"203.0.113.7/32".into(), &false.into()));
+    assert_eq!(read_to_end(&bad), b"");
+    assert!(program.wait_for("outcome=cut").contains("client=203.0.113.7:4711"));
+
+    assert_refused(&program, "203.0.113.7");
+    let record = program.wait_for("outcome=access_denied");
+    assert!(record.contains("ban 203.0.113.7/32 until") && record.contains("fail2ban sshd"), "{record}");
+    assert!(record.contains("truepeer undeny 203.0.113.7/32"), "{record}");
+    served(&program, "203.0.113.9");
+    let mut good_again = &good;
+    good_again.write_all(b"NOOP\r\n").unwrap();
+    expect(&good, b"250 ok\r\n");
+
+    let listed = program.command(&["deny", "--list", "--json"]).ok().json();
+    assert_eq!((listed.len(), &listed[0]["reason"]), (1, &"fail2ban sshd".into()));
+    let status = program.command(&["status", "--json"]).ok().json();
+    assert_eq!(status[0]["denied"], 1);
+
+    assert!(program.command(&["undeny", "203.0.113.7"]).ok().out().contains("may enter again"));
+    served(&program, "203.0.113.7");
+    let again = program.command(&["undeny", "203.0.113.7"]);
+    assert_eq!(again.code(), Some(1));
+    assert!(again.error().contains("is not denied"), "{}", again.error());
+}
+
+#[test]
+fn keep_spares_what_is_open_and_a_list_that_admits_comes_first() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend, "[access]\nallow = [\"203.0.113.8\"]\n"));
+    let (open, listed) = (served(&program, "203.0.113.7"), served(&program, "203.0.113.8"));
+    let kept = program.command(&["deny", "203.0.113.0/24", "--for", "10m", "--keep"]).ok();
+    assert!(kept.out().contains("connections cut: 0"), "{}", kept.out());
+    assert!(kept.out().contains("warning: it ends with the process"), "{}", kept.out());
+    assert_refused(&program, "203.0.113.7");
+    served(&program, "203.0.113.8");
+    // A second order for the same network cuts.
+    let cut = program.command(&["deny", "203.0.113.0/24", "--for", "10m", "--json"]).ok().json().remove(0);
+    assert_eq!((&cut["cut"], &cut["replaced"]), (&1.into(), &true.into()));
+    assert_eq!(read_to_end(&open), b"");
+    (&listed).write_all(b"NOOP\r\n").unwrap();
+    expect(&listed, b"250 ok\r\n");
+}
+
+#[test]
+fn denials_survive_a_restart() {
+    let backend = HeaderMailServer::start();
+    let config = config(&backend, "state = \"FOLDERdenied\"\n");
+    let mut program = Program::start(&config);
+    program.command(&["deny", "203.0.113.0/24", "--for", "7d", "--reason", "spam"]).ok();
+    program.signal(Signal::TERM);
+    program.wait_for("event=stopped");
+    let mut program = Program::start_in(program.end(), &config);
+    assert_refused(&program, "203.0.113.200");
+    program.wait_for("outcome=access_denied");
+
+    // A reload that trusts a proxy in that network lifts the denial: everybody behind the proxy would be kept out.
+    program.write_config(&config.replace("[\"127.0.0.1\"]", "[\"127.0.0.1\", \"203.0.113.5\"]"));
+    program.command(&["reload"]).ok();
+    program.wait_for("event=ban_lifted");
+    served(&program, "203.0.113.200");
+}
+
+#[test]
+fn what_cannot_be_denied_is_said_why() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend, ""));
+    for (arguments, code, says) in [
+        (&["deny", "127.0.0.1", "--for", "1h"][..], 1, "server.listener.door.proxy.trusted-networks"),
+        (&["deny", "127.0.0.0/24", "--for", "1h"], 1, "holds a trusted proxy"),
+        (&["deny", "0.0.0.0/0", "--for", "1h"], 1, "wider than /8"),
+        (&["deny", "203.0.113.7"], 2, "--for"),
+        (&["deny", "203.0.113.7", "--for", "forever"], 2, "a ban lasts"),
+        (&["deny", "mail.example", "--for", "1h"], 2, "mail.example"),
+        (&["deny"], 2, "ADDR|NETWORK"),
+    ] {
+        let refused = program.command(arguments);
+        assert_eq!(refused.code(), Some(code), "{arguments:?}");
+        assert!(refused.error().contains(says), "{arguments:?}: {}", refused.error());
+    }
+    assert!(program.command(&["deny", "--list"]).ok().out().contains("nobody is denied"));
+}
+
+#[test]
+fn a_state_file_that_is_not_ours_is_not_written_over() {
+    let backend = HeaderMailServer::start();
+    let config = config(&backend, "state = \"FOLDERtruepeer.toml\"\n");
+    let program = Program::start(&config.replace("state = ", "#state = "));
+    program.write_config(&config.replace("ADMIN", "ADMIN.other"));
+    let refused = program.command(&["run"]);
+    assert_eq!(refused.code(), Some(3));
+    assert!(refused.error().contains("admin.state: ") && refused.error().contains("move the file away"));
+}

@@ -1,0 +1,190 @@
+//! The real program: started with a configuration, asked by its own commands, ended with the test.
+
+#![allow(unreachable_pub, reason = "shared by the test files")]
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::PATIENCE;
+
+/// A folder of its own for each test.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("truepeer-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running front door whose configuration is `truepeer.toml` in `folder`.
+pub struct Program {
+    pub folder: Folder,
+    child: Child,
+    events: Receiver<String>,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+impl Program {
+    /// Starts it and waits until it is ready; `ADMIN` in the configuration is the path of a socket in its folder,
+    /// `FOLDER` the folder.
+    pub fn start(config: &str) -> Self {
+        Self::start_in(Folder::new(), config)
+    }
+
+    pub fn start_in(folder: Folder, config: &str) -> Self {
+        write_config(&folder, config);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_truepeer"))
+            .args(["run", "--config"])
+            .arg(folder.path("truepeer.toml"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, events) = sync_channel(4096);
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut program = Self { folder, child, events, addresses: Vec::new() };
+        program.wait_for("event=ready");
+        program
+    }
+
+    /// The next line of the log that holds `text`; addresses on the way are noted.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let Ok(line) = self.events.recv_timeout(PATIENCE) else {
+                panic!("no {text:?} in the log:\n{seen}");
+            };
+            if let Some(address) = field(&line, "address").and_then(|address| address.parse().ok()) {
+                let name = field(&line, "listener").unwrap_or("status").to_owned();
+                self.addresses.retain(|(other, _)| *other != name);
+                self.addresses.push((name, address));
+            }
+            if line.contains(text) {
+                return line;
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    /// The address of a listener, or of `status`.
+    #[track_caller]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.addresses.iter().find(|(other, _)| other == name).expect("an address in the log").1
+    }
+
+    pub fn connect(&self, name: &str) -> TcpStream {
+        let stream = TcpStream::connect(self.address(name)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Replaces its configuration file; nothing reads it until a reload.
+    pub fn write_config(&self, config: &str) {
+        write_config(&self.folder, config);
+    }
+
+    /// One of its commands, with `--config` added.
+    pub fn command(&self, arguments: &[&str]) -> Answer {
+        let output = Command::new(env!("CARGO_BIN_EXE_truepeer"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path("truepeer.toml"))
+            .output()
+            .unwrap();
+        Answer(output)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end; returns its folder.
+    pub fn end(mut self) -> Folder {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+        std::mem::replace(&mut self.folder, Folder(PathBuf::from("/nonexistent")))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_config(folder: &Folder, config: &str) {
+    let path = |name: &str| folder.path(name).display().to_string();
+    let config = config.replace("ADMIN", &path("admin.sock")).replace("FOLDER", &path(""));
+    std::fs::write(folder.path("truepeer.toml"), config).unwrap();
+}
+
+fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// What a command said.
+pub struct Answer(pub Output);
+
+impl Answer {
+    pub fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
+    pub fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    pub fn error(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    /// Standard output, line by line, as JSON.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        self.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// It went well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code(), Some(0), "{}{}", self.out(), self.error());
+        self
+    }
+}
+
+/// A command alone.
+pub fn command(arguments: &[&str], socket: &Path) -> Answer {
+    let binary = env!("CARGO_BIN_EXE_truepeer");
+    Answer(Command::new(binary).args(arguments).arg("--socket").arg(socket).output().unwrap())
+}

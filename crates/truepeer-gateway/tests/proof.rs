@@ -1,0 +1,210 @@
+//! A backend is proved before it is handed a client: one that ignores our header, or refuses it, gets none.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::fake::{Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, listens, smtp_behind_v1};
+use support::{House, Plan, expect, read_to_end};
+use truepeer_gateway::backend::{Readiness, Unready};
+use truepeer_gateway::config::{ClientTls, Handoff};
+use truepeer_gateway::outcome::Outcome;
+use truepeer_gateway::protocol::Protocol;
+
+/// What no backend of these tests may ever hear.
+const SECRET: &[u8] = b"MAIL FROM:<secret@client.example>\r\n";
+const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
+const SMTP_REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
+const IMAP_REFUSAL: &[u8] = b"* BYE [UNAVAILABLE] no server is ready for you now, try again later\r\n";
+
+/// What is known of the only address of the only backend.
+fn readiness(house: &House) -> Arc<Readiness> {
+    house.server.pools()[0].targets()[0].readiness()
+}
+
+/// A proxied client that speaks at once: what it hears.
+fn speak(house: &House) -> Vec<u8> {
+    let mut client = house.connect();
+    client.write_all(HEADER).unwrap();
+    client.write_all(SECRET).unwrap();
+    read_to_end(&client)
+}
+
+#[track_caller]
+fn assert_never_heard(backend: Fake) {
+    for heard in backend.finish() {
+        let holds = |needle: &[u8]| heard.windows(needle.len()).any(|window| window == needle);
+        assert!(!holds(b"secret") && !holds(b"203.0.113.7"), "{}", heard.escape_ascii());
+    }
+}
+
+#[test]
+fn an_smtp_backend_that_ignores_the_header_is_found_out_and_hears_no_client() {
+    for handoff in [Handoff::ProxyV1, Handoff::ProxyV2] {
+        let backend = Fake::start(deaf_smtp);
+        let house = Plan::new(Protocol::Smtp, handoff, backend.address).start();
+        let found = readiness(&house);
+        let Readiness::Unready(Unready::IgnoresHeader { saw }) = &*found else { panic!("{found:?}") };
+        assert!(
+            saw.contains("502 5.5.2 Error") || saw.contains("500 5.5.2") || saw.contains("220 "),
+            "{saw}"
+        );
+        assert_eq!(speak(&house).escape_ascii().to_string(), SMTP_REFUSAL.escape_ascii().to_string());
+        let record = house.record();
+        record.assert_outcome(Outcome::BackendUnready);
+        record.assert(&[("client", "203.0.113.7:4711"), ("bytes_in", "0"), ("bytes_out", "0")]);
+        let cause = record.get("cause").unwrap();
+        assert!(cause.contains(&backend.address.to_string()), "{cause}");
+        assert!(cause.contains("does not read our header"), "{cause}");
+        assert!(house.finish().is_empty());
+        assert_never_heard(backend);
+    }
+}
+
+#[test]
+fn an_imap_backend_that_ignores_the_header_is_found_out_and_hears_no_client() {
+    for handoff in [Handoff::ProxyV1, Handoff::ProxyV2] {
+        let backend = Fake::start(deaf_imap);
+        let house = Plan::new(Protocol::Imap, handoff, backend.address).start();
+        let found = readiness(&house);
+        assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
+        assert_eq!(speak(&house), IMAP_REFUSAL);
+        house.record().assert_outcome(Outcome::BackendUnready);
+        assert!(house.finish().is_empty());
+        assert_never_heard(backend);
+    }
+}
+
+#[test]
+fn a_backend_that_swallows_our_header_and_greets_anyway_is_found_out_by_the_question_without_one() {
+    // Every line it does not know is answered like a goodbye, so that only the silent question can tell.
+    let backend = Fake::start(|mut stream: TcpStream| {
+        let _ = stream.write_all(b"220 mx.example\r\n");
+        answer_lines(stream, |_| "221 whatever\r\n")
+    });
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
+    let found = readiness(&house);
+    let Readiness::Unready(Unready::IgnoresHeader { saw }) = &*found else { panic!("{found:?}") };
+    assert!(saw.contains("without a header it said"), "{saw}");
+    assert_eq!(speak(&house), SMTP_REFUSAL);
+    assert!(house.finish().len() == 1);
+    assert_never_heard(backend);
+}
+
+#[test]
+fn a_backend_that_closes_on_our_header_is_said_to_refuse_it() {
+    // It reads v1 and is sent v2: the first line is empty.
+    let backend = Fake::start(|stream: TcpStream| {
+        let mut first = [0];
+        let _ = (&stream).read(&mut first);
+        match first {
+            [b'P'] => smtp_behind_v1("220 backend ready\r\n")(stream),
+            _ => Vec::new(),
+        }
+    });
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
+    let found = readiness(&house);
+    let Readiness::Unready(Unready::RefusesHeader { saw }) = &*found else { panic!("{found:?}") };
+    assert!(!saw.is_empty());
+    assert_eq!(speak(&house), SMTP_REFUSAL);
+    let record = house.record();
+    record.assert_outcome(Outcome::BackendUnready);
+    assert!(
+        record.get("cause").unwrap().contains("does not greet a peer that sends our header"),
+        "{}",
+        record.0
+    );
+    house.finish();
+    assert_never_heard(backend);
+}
+
+#[test]
+fn a_slow_backend_that_reads_the_header_is_proved_and_served() {
+    let slow = Duration::from_millis(700);
+    let backend = Fake::start(move |stream: TcpStream| {
+        let serve = smtp_behind_v1("220 backend ready\r\n");
+        serve(after_silence(stream, slow))
+    });
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();
+    assert_eq!(*readiness(&house), Readiness::Proved);
+    let mut client = house.connect();
+    client.write_all(HEADER).unwrap();
+    client.write_all(b"QUIT\r\n").unwrap();
+    expect(&client, b"220 backend ready\r\n221 bye\r\n");
+}
+
+#[test]
+fn a_slow_backend_that_ignores_the_header_is_found_out_all_the_same() {
+    let slow = Duration::from_millis(700);
+    let backend = Fake::start(move |stream: TcpStream| deaf_smtp(after_silence(stream, slow)));
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();
+    let found = readiness(&house);
+    assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
+    assert_eq!(speak(&house), SMTP_REFUSAL);
+    house.finish();
+    assert_never_heard(backend);
+}
+
+#[test]
+fn where_nothing_can_be_asked_a_backend_is_unproven_and_serves() {
+    for (protocol, handoff, tls, told) in [
+        (Protocol::Smtp, Handoff::None, ClientTls::None, &b""[..]),
+        (Protocol::Tcp, Handoff::ProxyV1, ClientTls::None, HEADER),
+        (Protocol::Http, Handoff::ProxyV1, ClientTls::None, HEADER),
+        (Protocol::Imap, Handoff::ProxyV1, ClientTls::Implicit, HEADER),
+    ] {
+        let backend = Fake::start(listens);
+        let mut plan = Plan::new(protocol, handoff, backend.address);
+        plan.tls = tls;
+        let house = plan.start();
+        assert_eq!(*readiness(&house), Readiness::Unproven, "{protocol}");
+        let mut client = house.connect();
+        client.write_all(HEADER).unwrap();
+        client.write_all(b"\x16\x03\x01 anything").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&client), b"");
+        house.record().assert_outcome(Outcome::Done);
+        house.finish();
+        let mut heard = backend.finish();
+        heard.retain(|heard| !heard.is_empty());
+        assert_eq!(heard, [[told, b"\x16\x03\x01 anything"].concat()], "{protocol}");
+    }
+}
+
+#[test]
+fn into_tls_that_passes_through_no_plain_text_is_written() {
+    for protocol in [Protocol::Imap, Protocol::Submission, Protocol::Pop3] {
+        let nobody = Nobody::new();
+        let mut plan = Plan::new(protocol, Handoff::ProxyV1, nobody.address());
+        plan.tls = ClientTls::Implicit;
+        let house = plan.start();
+        // A client that cannot be served.
+        let mut client = house.connect();
+        client.write_all(HEADER).unwrap();
+        assert_eq!(read_to_end(&client), b"", "{protocol}");
+        house.record().assert_outcome(Outcome::BackendUnready);
+        // One of the proxy's own connections.
+        let mut check = house.connect();
+        check.write_all(b"PROXY UNKNOWN\r\n").unwrap();
+        assert_eq!(read_to_end(&check), b"", "{protocol}");
+        // A trusted peer without a header.
+        let mut mistaken = house.connect();
+        mistaken.write_all(b"\x16\x03\x01\x02\0\x01\0").unwrap();
+        assert_eq!(read_to_end(&mistaken), b"", "{protocol}");
+        house.record().assert_outcome(Outcome::HeaderMissing);
+    }
+}
+
+/// The stream, after so long a time: this backend is slow, as one that looks a name up.
+fn after_silence(stream: TcpStream, silence: Duration) -> TcpStream {
+    let (never, nothing) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = nothing.recv_timeout(silence);
+    drop(never);
+    stream
+}
