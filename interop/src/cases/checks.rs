@@ -1,0 +1,59 @@
+//! Health checks of HAProxy succeed through truepeer, and the servers never see them.
+//!
+//! Called by `cases`.
+
+use super::{Case, nobody_reached_postfix, row};
+use crate::feed::Mark;
+use crate::lab::Lab;
+use crate::port::Port;
+use crate::servers::Front;
+use crate::servers::haproxy::{Frontend, Haproxy};
+use crate::verdict::Result;
+
+/// How HAProxy checks a server.
+struct Check {
+    listener: &'static str,
+    server: &'static str,
+    lines: &'static str,
+}
+
+/// One case per kind of check.
+pub(super) fn cases() -> Vec<Case> {
+    let check = |listener, lines| Check { listener, server: "send-proxy-v2 check inter 200ms rise 2", lines };
+    vec![
+        row("haproxy_connect_check_succeeds_and_no_client_appears".to_owned(), check("smtp4", ""), run),
+        row(
+            "haproxy_smtpchk_succeeds_and_no_client_appears".to_owned(),
+            check("smtp4", "  option smtpchk EHLO check.interop.test\n"),
+            run,
+        ),
+        row(
+            "haproxy_imap_check_succeeds_and_no_client_appears".to_owned(),
+            check("imap4", "  option tcp-check\n  tcp-check expect rstring ^\\*\\ OK\n"),
+            run,
+        ),
+    ]
+}
+
+fn run(lab: &Lab, check: &Check) -> Result {
+    let truepeer = lab.truepeer()?;
+    let mark = lab.postfix()?.log().mark();
+    let dovecot = lab.dovecot()?.log();
+    let dovecot_mark = dovecot.mark();
+    let port = Port::free(super::PROXY.ip())?;
+    let frontend = Frontend {
+        name: "checked".to_owned(),
+        front: Front { listen: port.addr(), to: truepeer.port(check.listener)? },
+        bind: String::new(),
+        server: check.server.to_owned(),
+        lines: format!("  option log-health-checks\n{}", check.lines),
+    };
+    let haproxy = Haproxy::start(&lab.fresh_dir("haproxy-check")?, &[frontend])?;
+    lab.watch("haproxy-check", haproxy.log());
+    let succeeded = |line: &str| line.contains("Health check for server") && line.contains("succeeded");
+    haproxy.log().wait_line(Mark::default(), "HAProxy's check succeeds", succeeded)?;
+    drop(haproxy);
+    nobody_reached_postfix(lab, mark)?;
+    let lines = dovecot.lines(dovecot_mark);
+    crate::verdict::ensure(lines.is_empty(), || format!("Dovecot saw a check: {lines:#?}"))
+}

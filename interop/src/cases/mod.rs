@@ -1,0 +1,109 @@
+//! The cases: each is a named behaviour.
+//!
+//! Called by `main`. They must not start anything that the lab or a guard of their own does not end.
+
+mod bytes;
+pub(crate) mod chains;
+mod checks;
+mod direct;
+mod examples;
+mod proof;
+mod readme;
+mod relay;
+mod without;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::client::{Client, Place};
+use crate::feed::Mark;
+use crate::lab::Lab;
+use crate::verdict::{Result, ensure};
+
+/// One behaviour and how to see it.
+pub(crate) struct Case {
+    /// What holds, as a sentence with underscores.
+    pub(crate) name: String,
+    /// Sees whether it holds.
+    pub(crate) run: Box<dyn Fn(&Lab) -> Result>,
+}
+
+/// The proxy that a case plays itself when it needs bytes which no real proxy sends: a trusted address.
+const PROXY: Place<'static> = Place::Here(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+/// Every case.
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = chains::cases();
+    cases.extend(relay::cases());
+    cases.extend(checks::cases());
+    cases.extend(direct::cases());
+    cases.extend(proof::cases());
+    cases.extend(bytes::cases());
+    cases.extend(without::cases());
+    cases.extend(examples::cases());
+    cases.extend(readme::cases());
+    cases
+}
+
+/// A case that stands alone.
+fn case(name: &str, run: fn(&Lab) -> Result) -> Case {
+    Case { name: name.to_owned(), run: Box::new(run) }
+}
+
+/// A case that is one row of a table.
+fn row<T: 'static>(name: String, row: T, run: fn(&Lab, &T) -> Result) -> Case {
+    Case { name, run: Box::new(move |lab| run(lab, &row)) }
+}
+
+/// A client that only headers name; addresses of documentation networks.
+fn told_client(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(203, 0, 113, 9), port))
+}
+
+/// The destination that headers made by hand name.
+fn told_destination() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(198, 51, 100, 25), 25))
+}
+
+/// Expects service from an SMTP server and leaves.
+fn hello(client: &mut Client) -> Result {
+    client.expect_reply("220")?;
+    client.smtp("EHLO client.interop.test", "250")?;
+    client.smtp("QUIT", "221").map(|_| ())
+}
+
+/// Expects a greeting from an IMAP server and leaves.
+fn imap_hello(client: &mut Client) -> Result {
+    let greeting = client.line("an IMAP greeting")?;
+    ensure(greeting.starts_with("* OK"), || format!("expected `* OK`, got `{greeting}`"))?;
+    let answer = client.imap("a1", "LOGOUT")?;
+    ensure(answer.contains("a1 OK"), || format!("expected `a1 OK`, got `{answer}`"))
+}
+
+/// Expects that nobody has reached Postfix since `mark`: a client that does so now must be the first one it logs.
+fn nobody_reached_postfix(lab: &Lab, mark: Mark) -> Result {
+    let postfix = lab.postfix()?;
+    let mut client = Client::dial(Place::Here(lab.fresh_source()), lab.truepeer()?.port("smtp4")?)?;
+    hello(&mut client)?;
+    postfix.wait_connect(mark, client.addr())?;
+    let connects = postfix.connects(mark);
+    ensure(connects.len() == 1, || format!("somebody reached Postfix: {connects:#?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The README's reasons for truepeer each name the case that shows them.
+    #[test]
+    fn every_case_that_the_documents_name_exists() {
+        let cases = all();
+        for document in [include_str!("../../../README.md"), include_str!("../../../ARCHITECTURE.md")] {
+            let quoted = document.split('`').skip(1).step_by(2);
+            let named = quoted.filter(|name| name.contains("truepeer_") || name.starts_with("..."));
+            for name in named.filter(|name| !name.contains([' ', '/', '.', '*']) || name.starts_with("...")) {
+                let end = name.trim_start_matches("...");
+                assert!(cases.iter().any(|case| case.name.ends_with(end)), "{name} is no case");
+            }
+        }
+    }
+}

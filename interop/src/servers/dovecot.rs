@@ -1,0 +1,155 @@
+//! Dovecot: one instance whose IMAP service has a port that reads a header and one that does not.
+//!
+//! Called by `lab`. It must not know who connects.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use crate::feed::Feed;
+use crate::port::Port;
+use crate::program::Program;
+use crate::servers::{ask, find, make_dir, need_root, write};
+use crate::verdict::{Result, failed};
+
+/// The password of every user.
+pub(crate) const PASSWORD: &str = "interop";
+
+/// How Dovecot names `client` in its log.
+pub(crate) fn words(client: SocketAddr) -> String {
+    format!("rip={}, rport={},", client.ip(), client.port())
+}
+
+/// A running Dovecot.
+#[derive(Debug)]
+pub(crate) struct Dovecot {
+    program: Program,
+    header: Port,
+    plain: Port,
+}
+
+impl Dovecot {
+    /// Starts Dovecot with everything it writes below `dir`; `pair` is the file with certificate and key.
+    pub(crate) fn start(dir: &Path, pair: &Path) -> Result<Self> {
+        let dovecot = find("dovecot")?;
+        need_root("Dovecot")?;
+        let version = ask(&dovecot, &["--version"])?;
+        for dir in [dir, &dir.join("run"), &dir.join("state"), &dir.join("mail")] {
+            make_dir(dir)?;
+        }
+        ask(&find("chown")?, &["nobody", &dir.join("mail").to_string_lossy()])?;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
+        let (dir_text, pair_text) = (dir.to_string_lossy(), pair.to_string_lossy());
+        let dialect = match version.get(..3) {
+            Some("2.3") => dialect_2_3(&dir_text, &pair_text),
+            Some("2.4") => dialect_2_4(&dir_text, &pair_text),
+            _ => return failed(format!("no configuration is written for Dovecot {version}")),
+        };
+        let config = dir.join("dovecot.conf");
+        write(&config, &format!("{dialect}{}", common(&dir_text, header.addr(), plain.addr())))?;
+        let mut command = Command::new(dovecot);
+        command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
+        let program = Program::start("dovecot", &mut command)?;
+        let started = Self { program, header, plain };
+        started.program.wait_started(|line| line.contains("starting up"))?;
+        Ok(started)
+    }
+
+    /// What Dovecot logs.
+    pub(crate) fn log(&self) -> &Feed {
+        self.program.log()
+    }
+
+    /// The port with `haproxy = yes`.
+    pub(crate) fn header_port(&self) -> SocketAddr {
+        self.header.addr()
+    }
+
+    /// The port without it.
+    pub(crate) fn plain_port(&self) -> SocketAddr {
+        self.plain.addr()
+    }
+}
+
+/// What both versions write alike.
+fn common(dir: &str, header: SocketAddr, plain: SocketAddr) -> String {
+    format!(
+        "\
+base_dir = {dir}/run
+state_dir = {dir}/state
+log_path = /dev/stderr
+listen = {ip}
+protocols = imap
+auth_mechanisms = plain
+haproxy_trusted_networks = 127.0.0.1
+mail_uid = nobody
+mail_gid = nogroup
+first_valid_uid = 1
+service imap-login {{
+  inet_listener imap {{
+    port = {plain}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+  inet_listener imap_header {{
+    port = {header}
+    haproxy = yes
+  }}
+}}
+",
+        ip = header.ip(),
+        plain = plain.port(),
+        header = header.port(),
+    )
+}
+
+fn dialect_2_3(dir: &str, pair: &str) -> String {
+    format!(
+        "\
+disable_plaintext_auth = yes
+ssl = yes
+ssl_cert = <{pair}
+ssl_key = <{pair}
+login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l lport=%a %c
+mail_location = maildir:{dir}/mail/%u
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home={dir}/mail/%u
+}}
+"
+    )
+}
+
+/// `ssl = required`, because in this version any header counts as secured under `ssl = yes`.
+fn dialect_2_4(dir: &str, pair: &str) -> String {
+    format!(
+        "\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+auth_allow_cleartext = no
+ssl = required
+ssl_server_cert_file = {pair}
+ssl_server_key_file = {pair}
+login_log_format_elements = user=<%{{user}}> method=%{{mechanism}} rip=%{{remote_ip}} rport=%{{remote_port}} \
+lip=%{{local_ip}} lport=%{{local_port}} %{{secured}}
+mail_driver = maildir
+mail_path = {dir}/mail/%{{user}}
+passdb static {{
+  password = {PASSWORD}
+}}
+userdb static {{
+  fields {{
+    uid = nobody
+    gid = nogroup
+    home = {dir}/mail/%{{user}}
+  }}
+}}
+"
+    )
+}

@@ -1,0 +1,70 @@
+//! The programs around truepeer, and truepeer itself: their configuration, their start, their end.
+//!
+//! Called by `lab`. They must not know the cases.
+
+pub(crate) mod dovecot;
+pub(crate) mod haproxy;
+pub(crate) mod nginx;
+pub(crate) mod postfix;
+pub(crate) mod truepeer;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::verdict::{During, Result, Verdict, failed};
+
+/// One port of a proxy in front, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    /// Where the proxy listens.
+    pub(crate) listen: SocketAddr,
+    /// Where it connects to.
+    pub(crate) to: SocketAddr,
+}
+
+/// Finds a program by name, also where only root's path leads.
+pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Verdict::Skipped(format!("{name} is not installed")))
+}
+
+/// Skips what only root can start.
+pub(crate) fn need_root(name: &str) -> Result {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Verdict::Skipped(format!("{name} needs root")))
+}
+
+/// What a program prints when asked something that it answers at once.
+pub(crate) fn ask(program: &Path, args: &[&str]) -> Result<String> {
+    let output =
+        Command::new(program).args(args).stdin(Stdio::null()).output().during(&program.to_string_lossy())?;
+    if !output.status.success() {
+        return failed(format!(
+            "{} {}: {}",
+            program.display(),
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Makes a directory that the servers' own users can enter.
+pub(crate) fn make_dir(dir: &Path) -> Result {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(dir).during(&format!("make {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).during(&format!("open {}", dir.display()))
+}
+
+/// Writes a configuration file.
+pub(crate) fn write(file: &Path, text: &str) -> Result {
+    fs::write(file, text).during(&format!("write {}", file.display()))
+}

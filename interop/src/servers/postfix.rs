@@ -1,0 +1,177 @@
+//! Postfix: one instance with a port that reads a header and two that do not.
+//!
+//! Called by `lab`. It must not know who connects.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Pid;
+
+use crate::feed::{Feed, Mark};
+use crate::port::Port;
+use crate::program::Program;
+use crate::servers::{ask, find, make_dir, need_root, write};
+use crate::verdict::{During, Result};
+
+/// How the service that reads a header is named in the log.
+const HEADER_PORT: &str = "header/smtpd[";
+
+/// A running Postfix.
+#[derive(Debug)]
+pub(crate) struct Postfix {
+    program: Program,
+    pid_file: PathBuf,
+    header: Port,
+    plain: Port,
+    slow: Port,
+    readme: Port,
+}
+
+impl Postfix {
+    /// Starts Postfix with its own configuration, queue and data below `dir`.
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
+        let postfix = find("postfix")?;
+        need_root("Postfix")?;
+        let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
+        let (config, queue, data) = (dir.join("etc"), dir.join("spool"), dir.join("data"));
+        for dir in [dir, &config, &queue, &data] {
+            make_dir(dir)?;
+        }
+        ask(&find("chown")?, &["postfix", &data.to_string_lossy()])?;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
+        let (slow, readme) = (Port::free(loopback)?, Port::free(loopback)?);
+        write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons))?;
+        write(
+            &config.join("master.cf"),
+            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr()]),
+        )?;
+        let mut command = Command::new(postfix);
+        command.arg("-c").arg(&config).arg("start-fg").env("LC_ALL", "C");
+        let pid_file = queue.join("pid/master.pid");
+        let mut program = Program::start("postfix", &mut command)?;
+        // The child is the start script, and the master leads a session of its own.
+        program.guard_by(&pid_file)?;
+        let started = Self { program, pid_file, header, plain, slow, readme };
+        started.program.wait_started(|line| line.contains("daemon started"))?;
+        Ok(started)
+    }
+
+    /// What Postfix logs.
+    pub(crate) fn log(&self) -> &Feed {
+        self.program.log()
+    }
+
+    /// The port with `smtpd_upstream_proxy_protocol = haproxy`.
+    pub(crate) fn header_port(&self) -> SocketAddr {
+        self.header.addr()
+    }
+
+    /// Waits for the line that says that `client` reached the port which reads a header.
+    pub(crate) fn wait_connect(&self, mark: Mark, client: SocketAddr) -> Result {
+        let words = format!("]: connect from unknown[{}]:{}", client.ip(), client.port());
+        let what = format!("Postfix logs `{words}`");
+        let is_it = |line: &str| line.contains(HEADER_PORT) && line.ends_with(&words);
+        self.log().wait_line(mark, &what, is_it).map(|_| ())
+    }
+
+    /// Every line about somebody who reached the port which reads a header.
+    pub(crate) fn connects(&self, mark: Mark) -> Vec<String> {
+        let is_it = |line: &String| line.contains(HEADER_PORT) && line.contains("]: connect from ");
+        self.log().lines(mark).into_iter().filter(is_it).collect()
+    }
+
+    /// The port without it.
+    pub(crate) fn plain_port(&self) -> SocketAddr {
+        self.plain.addr()
+    }
+
+    /// The port that the README's lines for `master.cf` make.
+    pub(crate) fn readme_port(&self) -> SocketAddr {
+        self.readme.addr()
+    }
+
+    /// A port without it that lets every client wait for its greeting.
+    pub(crate) fn slow_port(&self) -> SocketAddr {
+        self.slow.addr()
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        // The child is the start script; the master ends the daemons, so it is the one to be told.
+        let master = fs::read_to_string(&self.pid_file)
+            .during("read master.pid")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .and_then(Pid::from_raw);
+        self.program.end_by(master);
+    }
+}
+
+/// `mynetworks` holds loopback and the proxy's own address: what a proxy's connection may do, a client outside
+/// must not.
+fn main_cf(queue: &Path, data: &Path, daemons: &str) -> String {
+    format!(
+        "\
+compatibility_level = 3.6
+queue_directory = {queue}
+data_directory = {data}
+daemon_directory = {daemons}
+maillog_file = /dev/stdout
+myhostname = postfix.interop.test
+mydestination = interop.test
+inet_interfaces = loopback-only
+inet_protocols = all
+mynetworks = 127.0.0.0/8 [::1]/128 {proxy}/32
+smtpd_relay_restrictions = permit_mynetworks reject_unauth_destination
+local_recipient_maps =
+local_transport = discard:
+default_transport = discard:
+alias_maps =
+alias_database =
+slow_restrictions = sleep 2
+smtpd_peername_lookup = no
+smtpd_client_port_logging = yes
+smtpd_tls_security_level = none
+",
+        queue = queue.display(),
+        data = data.display(),
+        proxy = crate::space::PROXY_V4,
+    )
+}
+
+fn master_cf([header, plain, slow, readme]: [SocketAddr; 4]) -> String {
+    const README: &str = include_str!("../../../packaging/examples/haproxy-postfix/master.cf");
+    let from_readme = README.replace("127.0.0.1:10025", &readme.to_string());
+    format!(
+        "\
+{header} inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o syslog_name=header
+{plain} inet n - n - - smtpd
+  -o syslog_name=plain
+{from_readme}  -o syslog_name=readme
+{slow} inet n - n - - smtpd
+  -o syslog_name=slow
+  -o smtpd_delay_reject=no
+  -o smtpd_client_restrictions=$slow_restrictions
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+discard unix - - n - - discard
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"
+    )
+}

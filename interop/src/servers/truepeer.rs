@@ -1,0 +1,202 @@
+//! The program under test: its configuration, its start, its records.
+//!
+//! Called by `lab` and `cases`. It must not know what stands around it.
+
+use core::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::feed::{Feed, Mark};
+use crate::port::Port;
+use crate::program::Program;
+use crate::servers::{make_dir, write};
+use crate::verdict::{During, Result, Verdict, failed};
+
+/// How often a start is tried again with other ports when one was taken in between.
+const BIND_TRIES: usize = 3;
+
+/// One listener of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener<'a> {
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// The address to listen on; the port is chosen.
+    pub(crate) ip: IpAddr,
+    /// The language of its refusals.
+    pub(crate) protocol: &'a str,
+    /// The backend's id.
+    pub(crate) backend: &'a str,
+    /// Further lines of its table.
+    pub(crate) lines: &'a str,
+}
+
+/// One backend of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backend<'a> {
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// Its kind.
+    pub(crate) kind: &'a str,
+    /// Where it is.
+    pub(crate) addr: SocketAddr,
+}
+
+/// A running truepeer.
+#[derive(Debug)]
+pub(crate) struct Truepeer {
+    program: Program,
+    ports: Vec<(String, SocketAddr)>,
+}
+
+impl Truepeer {
+    /// Starts the program at `path` and waits until every listener listens.
+    pub(crate) fn start(
+        path: &Path,
+        dir: &Path,
+        listeners: &[Listener<'_>],
+        backends: &[Backend<'_>],
+    ) -> Result<Self> {
+        make_dir(dir)?;
+        let mut tries = 0_usize;
+        loop {
+            tries = tries.saturating_add(1);
+            match Self::try_start(path, dir, listeners, backends) {
+                Err(Verdict::Failed(why)) if why.contains("in use") && tries < BIND_TRIES => {}
+                started => return started,
+            }
+        }
+    }
+
+    /// The program's standard error: records and events.
+    pub(crate) fn log(&self) -> &Feed {
+        self.program.log()
+    }
+
+    /// Where the listener `id` listens.
+    pub(crate) fn port(&self, id: &str) -> Result<SocketAddr> {
+        match self.ports.iter().find(|(name, _)| name == id) {
+            Some((_, addr)) => Ok(*addr),
+            None => failed(format!("there is no listener {id}")),
+        }
+    }
+
+    /// The first record behind `mark` whose client is `client`.
+    pub(crate) fn record_of(&self, mark: Mark, client: SocketAddr) -> Result<Record> {
+        self.record(mark, &format!("truepeer's record of client {client}"), |record| {
+            record.is_at("client", client)
+        })
+    }
+
+    /// The first record behind `mark` for which `is_it` holds.
+    pub(crate) fn record(&self, mark: Mark, what: &str, is_it: impl Fn(&Record) -> bool) -> Result<Record> {
+        let line = self.log().wait_line(mark, what, |line| Record::parse(line).is_some_and(|r| is_it(&r)))?;
+        match Record::parse(&line) {
+            Some(record) => Ok(record),
+            None => failed(format!("{what}: not a record: {line}")),
+        }
+    }
+
+    fn try_start(
+        path: &Path,
+        dir: &Path,
+        listeners: &[Listener<'_>],
+        backends: &[Backend<'_>],
+    ) -> Result<Self> {
+        let mut ports = Vec::new();
+        for listener in listeners {
+            ports.push((listener.id.to_owned(), Port::free(listener.ip)?));
+        }
+        let text = configuration(listeners, &ports, backends)?;
+        // Given up only now, since truepeer asks for its ports exclusively.
+        let ports: Vec<_> = ports.into_iter().map(|(id, port)| (id, port.addr())).collect();
+        Self::launch(path, dir, &text, ports)
+    }
+
+    /// Starts the program with this configuration, whose listener is `listener`, and waits until it listens.
+    pub(crate) fn start_as_written(
+        path: &Path,
+        dir: &Path,
+        text: &str,
+        (id, addr): (&str, SocketAddr),
+    ) -> Result<Self> {
+        make_dir(dir)?;
+        Self::launch(path, dir, text, vec![(id.to_owned(), addr)])
+    }
+
+    fn launch(path: &Path, dir: &Path, text: &str, ports: Vec<(String, SocketAddr)>) -> Result<Self> {
+        let config = dir.join("truepeer.toml");
+        write(&config, text)?;
+        let mut command = Command::new(path);
+        command.arg("run").arg("--config").arg(&config).current_dir(dir);
+        let program = Program::start("truepeer", &mut command)?;
+        let started = Self { program, ports };
+        for (id, addr) in &started.ports {
+            let addr = addr.to_string();
+            started.program.wait_started(|line| line.contains(&addr) && line.contains(id.as_str()))?;
+        }
+        Ok(started)
+    }
+}
+
+/// The line that one connection left.
+#[derive(Clone, Debug)]
+pub(crate) struct Record(Value);
+
+impl Record {
+    /// A record, if this line of the log is one: only records have an outcome.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        value.get("outcome").is_some().then_some(Self(value))
+    }
+
+    /// The text of a field, empty where there is none.
+    pub(crate) fn text(&self, field: &str) -> String {
+        match self.0.get(field) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+
+    /// Does the field hold this address and port?
+    pub(crate) fn is_at(&self, field: &str, addr: SocketAddr) -> bool {
+        self.text(field) == addr.to_string()
+    }
+
+    /// Does the field hold this address, whatever the port?
+    pub(crate) fn is_from(&self, field: &str, ip: IpAddr) -> bool {
+        self.text(field).parse::<SocketAddr>().is_ok_and(|addr| addr.ip() == ip)
+    }
+}
+
+fn configuration(
+    listeners: &[Listener<'_>],
+    ports: &[(String, Port)],
+    backends: &[Backend<'_>],
+) -> Result<String> {
+    let mut text = "\
+[server]
+hostname = \"truepeer.interop.test\"
+[server.proxy]
+trusted-networks = [\"127.0.0.1\", \"::1\"]
+[log]
+format = \"json\"
+"
+    .to_owned();
+    for (Listener { id, protocol, backend, lines, .. }, (_, port)) in listeners.iter().zip(ports) {
+        write!(
+            text,
+            "[server.listener.{id}]\nbind = \"{}\"\nprotocol = \"{protocol}\"\nbackend = \"{backend}\"\n{lines}",
+            port.addr()
+        )
+        .during("write truepeer's configuration")?;
+    }
+    for Backend { id, kind, addr } in backends {
+        write!(text, "[backend.{id}]\nkind = \"{kind}\"\naddress = [\"{addr}\"]\n")
+            .during("write truepeer's configuration")?;
+    }
+    Ok(text)
+}
