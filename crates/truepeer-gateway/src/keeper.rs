@@ -3,6 +3,8 @@
 //! Slow, rare things on a thread of their own: names are resolved, addresses proved, and what changes is said once.
 //! Connections only read what the keeper has found out.
 
+mod names;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::backend::{Pool, Readiness, Target, Unready};
 use crate::config::BackendAddress;
-use crate::engine::Address;
 use crate::prove;
+
+use names::Names;
 
 /// How often host names are looked up.
 const LOOKUP: Duration = Duration::from_secs(30);
@@ -31,12 +34,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Dropping the future stops the keeping; what was found out stays.
 pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
     let named = pool.backend.addresses.iter().any(|address| matches!(address, BackendAddress::Host { .. }));
+    let mut names = Names::default();
     let mut next_lookup = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         let now = Instant::now();
         if now >= next_lookup {
-            look_up(&pool).await;
+            look_up(&pool, &mut names).await;
             next_lookup = later(now, LOOKUP);
         }
         // At once, so that an address that stays silent does not delay the others.
@@ -107,45 +111,22 @@ fn remedy(pool: &Pool, why: &Unready) -> &'static str {
     }
 }
 
-/// Looks names up; a name that cannot be looked up keeps its last good answer.
-async fn look_up(pool: &Pool) {
-    let mut addresses = Vec::new();
-    for address in &pool.backend.addresses {
-        match address {
-            BackendAddress::Socket(addr) => addresses.push(Address::Tcp(*addr)),
-            BackendAddress::Unix(path) => addresses.push(Address::Unix(path.clone())),
-            BackendAddress::Host { name, port } => match resolve(name, *port).await {
-                Ok(found) => addresses.extend(found.into_iter().map(Address::Tcp)),
-                Err(cause) => {
-                    let backend = &*pool.backend.id;
-                    let remedy = "the last good answer is kept";
-                    tracing::warn!(event = "backend_name_unresolved", backend, name, cause, remedy);
-                    let known = pool.targets();
-                    let mut kept: Vec<_> = known.iter().map(|target| target.address.clone()).collect();
-                    kept.retain(|address| !addresses.contains(address));
-                    addresses.extend(kept);
-                }
-            },
-        }
+/// Looks names up and gives the pool what they stand for now. The built-in backend has its addresses from elsewhere.
+async fn look_up(pool: &Pool, names: &mut Names) {
+    if pool.backend.addresses.is_empty() {
+        return;
     }
-    let mut seen = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        if !seen.contains(&address) {
-            seen.push(address);
-        }
-    }
-    if !pool.backend.addresses.is_empty() {
-        pool.set_addresses(seen);
-    }
+    let complain = |name: &str, cause: String| {
+        let (backend, remedy) = (&*pool.backend.id, "the last good answer is kept, if there was one");
+        tracing::warn!(event = "backend_name_unresolved", backend, name, cause, remedy);
+    };
+    pool.set_addresses(names.look_up(&pool.backend.addresses, resolve, complain).await);
 }
 
 async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let lookup = tokio::net::lookup_host((name, port));
     match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-        Ok(Ok(found)) => {
-            let found: Vec<_> = found.collect();
-            if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
-        }
+        Ok(Ok(found)) => Ok(found.collect()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
     }

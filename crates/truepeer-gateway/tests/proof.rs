@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::fake::{Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, listens, smtp_behind_v1};
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::backend::{Readiness, Unready};
-use truepeer_gateway::config::{ClientTls, Handoff};
+use truepeer_gateway::config::{BackendAddress, ClientTls, Handoff};
 use truepeer_gateway::outcome::Outcome;
 use truepeer_gateway::protocol::Protocol;
 
@@ -95,6 +95,42 @@ fn a_backend_that_swallows_our_header_and_greets_anyway_is_found_out_by_the_ques
     assert_eq!(speak(&house), SMTP_REFUSAL);
     assert!(house.finish().len() == 1);
     assert_never_heard(backend);
+}
+
+#[test]
+fn a_backend_that_takes_our_header_for_talking_too_soon_ignores_it() {
+    // Postfix from 3.10 on, without the option: whoever speaks before the greeting is sent away.
+    let backend = Fake::start(|mut stream: TcpStream| {
+        let soon = Duration::from_millis(150);
+        stream.set_read_timeout(Some(soon)).unwrap();
+        let mut first = [0; 512];
+        if matches!((&stream).read(&mut first), Ok(len) if len > 0) {
+            let _ = stream.write_all(b"554 5.5.0 Error: SMTP protocol synchronization\r\n");
+            return Vec::new();
+        }
+        let _ = stream.write_all(b"220 mx.example\r\n");
+        answer_lines(stream, |_| "250 ok\r\n")
+    });
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
+    let found = readiness(&house);
+    assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
+    assert_eq!(speak(&house), SMTP_REFUSAL);
+    house.finish();
+    assert_never_heard(backend);
+}
+
+#[test]
+fn a_backend_is_found_by_its_name() {
+    let backend = Fake::start(smtp_behind_v1("220 backend ready\r\n"));
+    let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
+    plan.addresses =
+        vec![BackendAddress::Host { name: "localhost".to_owned(), port: backend.address.port() }];
+    let house = plan.start();
+    let mut client = house.connect();
+    client.write_all(HEADER).unwrap();
+    expect(&client, b"220 backend ready\r\n");
+    drop(client);
+    house.finish();
 }
 
 #[test]
