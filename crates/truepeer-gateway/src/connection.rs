@@ -29,7 +29,7 @@ pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Recor
 async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Result<Outcome, Outcome> {
     let Arrival { socket: client, peer, reached, at } = arrival;
     let listener = &*door.listener;
-    let header_deadline = at.checked_add(listener.header_timeout).unwrap_or(at);
+    let header_deadline = engine::later(at, listener.header_timeout);
 
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?

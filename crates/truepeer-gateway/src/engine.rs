@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod deadline;
 mod dial;
 mod listen;
 mod pending;
@@ -17,6 +18,7 @@ mod wake;
 
 pub use accept::{AcceptPause, Acceptor, Arrival};
 pub use admission::{Admission, Permit};
+pub use deadline::later;
 pub use dial::{DialError, dial};
 pub use listen::{ListenError, Listening, bind};
 pub use pending::{Pending, PendingHeaders};

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::backend::{Pool, Readiness, Target, Unready};
 use crate::config::BackendAddress;
+use crate::engine::later;
 use crate::prove;
 
 use names::Names;
@@ -130,8 +131,4 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
     }
-}
-
-fn later(instant: Instant, by: Duration) -> Instant {
-    instant.checked_add(by).unwrap_or(instant)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
 use crate::backend::{Pool, Readiness, Unready};
-use crate::engine::{Address, Received, Socket, dial, receive, say};
+use crate::engine::{Address, Received, Socket, dial, later, receive, say};
 use crate::handoff;
 use crate::protocol::Protocol;
 
@@ -52,7 +52,7 @@ pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
 }
 
 async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
-    let deadline = later(PATIENCE);
+    let deadline = later(Instant::now(), PATIENCE);
     let refuses = |saw: String| Unready::RefusesHeader { saw };
     let header =
         probe_header(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
@@ -75,7 +75,7 @@ async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Res
 
 /// What a backend said that should have waited for a header; `None` if it waited, or only complained.
 async fn heard_without_header(socket: &Socket, protocol: Protocol, patience: Duration) -> Option<String> {
-    let heard = hear(socket, protocol, Part::Greeting, later(patience), Vec::new()).await;
+    let heard = hear(socket, protocol, Part::Greeting, later(Instant::now(), patience), Vec::new()).await;
     is_greeting(protocol, &heard).then(|| describe("without a header it said", &heard))
 }
 
@@ -164,9 +164,4 @@ fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
 
 fn describe(what: &str, heard: &[u8]) -> String {
     if heard.is_empty() { format!("{what} nothing") } else { format!("{what} \"{}\"", Seen::new(heard)) }
-}
-
-fn later(by: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(by).unwrap_or(now)
 }

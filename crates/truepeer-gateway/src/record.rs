@@ -235,7 +235,8 @@ impl Record {
             }
         }
         line.maybe("client", self.client.map(|client| client.to_string()).as_deref());
-        line.maybe("client_scope", self.client.filter(is_private).map(|_| "private"));
+        let scope = self.client.map(|client| Scope::from(client.ip));
+        line.maybe("client_scope", scope.filter(|scope| *scope == Scope::Private).map(Scope::code));
         line.maybe("own", self.own);
         line.maybe("destination", self.destination.map(|destination| destination.to_string()).as_deref());
         line.maybe("source", self.source.map(IdentitySource::code));
@@ -269,13 +270,6 @@ fn millis(duration: Duration) -> u64 {
 fn escape(bytes: &[u8]) -> String {
     const LONGEST: usize = 128;
     bytes.get(..LONGEST).unwrap_or(bytes).escape_ascii().to_string()
-}
-
-fn is_private(client: &Endpoint) -> bool {
-    match client.ip {
-        std::net::IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
-    }
 }
 
 /// One line being written, in either format.

@@ -23,7 +23,7 @@ use crate::bans::state::StateError;
 use crate::config::{Bind, Config};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
-use crate::engine::{Admission, ListenError, Listening, PendingHeaders, bind};
+use crate::engine::{Admission, ListenError, Listening, PendingHeaders, bind, later};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine::{self, TooFewDescriptors};
@@ -316,8 +316,7 @@ impl Server {
     pub fn stop_accepting(&mut self) {
         let begins = *self.stop.borrow() == Stop::No;
         if begins {
-            let now = Instant::now();
-            self.accept_no_more(now.checked_add(self.drain_timeout).unwrap_or(now));
+            self.accept_no_more(later(Instant::now(), self.drain_timeout));
         }
     }
 

@@ -38,8 +38,7 @@ pub async fn answer(client: &Socket, early: &[u8], door: &Door) -> Outcome {
     }
     let backend = if door.pool.is_ready() { BackendState::Reachable } else { BackendState::Unreachable };
     let mut dialogue = Answer::new(listener.protocol, &door.hostname, backend);
-    let now = Instant::now();
-    let deadline = now.checked_add(OWN_LIMIT).unwrap_or(now);
+    let deadline = engine::later(Instant::now(), OWN_LIMIT);
     if let Some(greeting) = dialogue.greeting()
         && engine::say(client, &greeting, deadline).await.is_err()
     {

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::socket::set_tcp_options;
-use super::{Address, Socket, say};
+use super::{Address, Socket, later, say};
 
 /// Why a backend could not be reached.
 #[derive(Debug)]
@@ -44,8 +44,7 @@ impl fmt::Display for DialError {
 /// # Cancel safety
 /// Dropping the future closes the connection.
 pub async fn dial(address: &Address, header: &[u8], timeout: Duration) -> Result<Socket, DialError> {
-    let now = Instant::now();
-    let deadline = now.checked_add(timeout).unwrap_or(now);
+    let deadline = later(Instant::now(), timeout);
     let connect = async {
         match address {
             Address::Tcp(addr) => connect_tcp(*addr).await.map(Socket::Tcp),

@@ -15,7 +15,7 @@ use truepeer::proto::Version;
 use truepeer::{FirstBytes, Held, Verdict};
 
 use super::say::discard_briefly;
-use super::{Socket, Traffic};
+use super::{Socket, Traffic, later};
 
 /// One read takes at most so much; also the most that waits for a side that does not take it.
 const SCRATCH: usize = 64 * 1024;
@@ -129,10 +129,6 @@ async fn move_bytes(
         }
     })
     .await
-}
-
-fn later(instant: Instant, by: Duration) -> Instant {
-    instant.checked_add(by).unwrap_or(instant)
 }
 
 /// What has broken since the last look, if anything did.

@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Received, Socket, receive};
+use super::{Received, Socket, later, receive};
 
 /// How much of a refused client's bytes is read and thrown away, so that our last words are not lost to a reset.
 const DISCARD_MAX: usize = 64 * 1024;
@@ -46,8 +46,7 @@ pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result
 /// # Cancel safety
 /// Not cancel safe: a part of the words may have gone out.
 pub async fn say_and_close(socket: Socket, bytes: &[u8]) {
-    let now = Instant::now();
-    let deadline = now.checked_add(DISCARD_TIME).unwrap_or(now);
+    let deadline = later(Instant::now(), DISCARD_TIME);
     // Whether it worked changes nothing: the connection ends either way.
     if say(&socket, bytes, deadline).await.is_err() || socket.shutdown_write().is_err() {
         return;
@@ -60,8 +59,7 @@ pub async fn say_and_close(socket: Socket, bytes: &[u8]) {
 /// # Cancel safety
 /// Dropping the future ends the discarding.
 pub(super) async fn discard_briefly(socket: &Socket) {
-    let now = Instant::now();
-    discard(socket, now.checked_add(DISCARD_TIME).unwrap_or(now)).await;
+    discard(socket, later(Instant::now(), DISCARD_TIME)).await;
 }
 
 async fn discard(socket: &Socket, deadline: Instant) {
