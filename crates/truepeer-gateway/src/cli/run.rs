@@ -11,10 +11,10 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::admin::{Order, Reloaded};
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Admin, Colour, Config, Loaded, Origin, Status};
+use crate::config::{self, Admin, Advice, Colour, Config, Loaded, Origin, Status};
 use crate::control::{Control, Sockets};
 use crate::log::{Events, Log, Refusals, Writer};
-use crate::server::Server;
+use crate::server::{Bound, Server};
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
@@ -56,7 +56,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     if matches!(origin, Origin::Demonstration) {
         tracing::info!(event = "demonstration", "demonstration on loopback: no mail is served");
     }
-    say_advice(config);
+    say_advice(&config.advice);
     // Watched before anything listens, so that no signal finds the default action.
     let signals = {
         let _context = runtime.enter();
@@ -65,7 +65,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     let sockets = Sockets::bind(config)?;
     let server = Server::start(config, &log)?;
     let (control, orders) = sockets.serve(server.view())?;
-    say_listening(&server);
+    say_listening(&server.listening());
     for address in control.iter().flat_map(|control| &control.status) {
         tracing::info!(event = "status_served", address = address.as_str());
     }
@@ -111,8 +111,9 @@ impl Running {
         // If it panicked it has said so.
         let _ = drain.join();
         if let Ok(drained) = drained {
-            let (open, cut) = (u64::from(drained.open), u64::from(drained.cut));
-            tracing::info!(event = "stopped", open, cut);
+            let cut = u64::from(drained.cut);
+            // Each has its record, too: `drained` for those that were cut.
+            tracing::info!(event = "stopped", open, ended = open.saturating_sub(cut), cut);
         }
         Ok(())
     }
@@ -141,9 +142,13 @@ fn reload(server: &mut Server, path: Option<&Path>, at_start: &AtStart) -> Resul
         cause
     };
     let Loaded { config, .. } = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
+    let known = server.view().layout();
     server.take(&config).map_err(|error| failed(error.to_string()))?;
-    say_advice(&config);
-    say_listening(server);
+    // What was said before and still holds is not said again; whoever orders a reload is told everything.
+    let is_new = |advice: &&Advice| !known.advice.iter().any(|before| before.text == advice.text);
+    say_advice(config.advice.iter().filter(is_new));
+    let is_new = |bound: &&Bound| !known.listening.iter().any(|at| at.bound == **bound);
+    say_listening(server.listening().iter().filter(is_new));
     let restart_for = at_start.changed(&config);
     for key in &restart_for {
         let advice = "it is read at start only: restart to apply the change";
@@ -153,15 +158,15 @@ fn reload(server: &mut Server, path: Option<&Path>, at_start: &AtStart) -> Resul
     Ok(Reloaded { listening: server.listening(), advice: config.advice, restart_for })
 }
 
-fn say_advice(config: &Config) {
-    for advice in &config.advice {
+fn say_advice<'a>(advice: impl IntoIterator<Item = &'a Advice>) {
+    for advice in advice {
         let (key, advice) = (advice.key.as_str(), advice.text.as_str());
         tracing::warn!(event = "advice", key, advice);
     }
 }
 
-fn say_listening(server: &Server) {
-    for bound in server.listening() {
+fn say_listening<'a>(listening: impl IntoIterator<Item = &'a Bound>) {
+    for bound in listening {
         let (listener, address) = (&*bound.listener, bound.address.as_str());
         tracing::info!(event = "listening", listener, address);
     }
