@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
@@ -57,21 +57,6 @@ pub struct Desk {
     pub pending: PendingHeaders,
     /// Where connection ids come from.
     pub ids: Ids,
-    /// When this worker last said that there are as many connections as there may be.
-    pub said_full: Cell<Option<Instant>>,
-}
-
-impl Desk {
-    /// Whether it is time to say so: once a minute at most, however often accepting pauses.
-    #[must_use]
-    pub fn may_say_full(&self, now: Instant) -> bool {
-        const QUIET: Duration = Duration::from_secs(60);
-        let due = self.said_full.get().is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
-        if due {
-            self.said_full.set(Some(now));
-        }
-        due
-    }
 }
 
 /// Connection ids: unique on this host while the clock runs forward, short enough for a log line.

@@ -43,5 +43,6 @@ pub mod metrics;
 pub mod prove;
 pub mod server;
 pub mod status;
+pub mod trouble;
 pub mod whoami;
 pub mod worker;

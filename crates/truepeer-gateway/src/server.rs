@@ -6,7 +6,6 @@ mod doors;
 mod keepers;
 mod view;
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -188,6 +187,7 @@ impl Server {
             registry: server.registry.clone(),
             log: log.clone(),
             metrics: Arc::clone(&server.metrics),
+            trouble: Arc::default(),
             worker: 0,
             stop: told,
             cut: Arc::clone(&server.cut),
@@ -344,7 +344,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
-                let desk = Desk { pending, ids: Ids::new(started, number), said_full: Cell::default() };
+                let desk = Desk { pending, ids: Ids::new(started, number) };
                 runtime.block_on(worker::work(posts, desk, tools));
             };
             self.workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(body)?);

@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Refusal, Shard};
 use crate::outcome::{Level, Outcome};
 use crate::record::Record;
 use crate::registry::Registry;
+use crate::trouble::Trouble;
 
 /// Posts that a worker may be told of before it takes them.
 pub const POSTS_QUEUED: usize = 64;
@@ -47,6 +48,8 @@ pub struct Tools {
     pub log: Log,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What was said of accepting that does not work.
+    pub trouble: Arc<Trouble>,
     /// Which worker this is.
     pub worker: usize,
     /// Whether to go on.
@@ -121,16 +124,18 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
             biased;
             why = ended(&mut stop, &mut post.retired) => break why,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = next(&acceptor, &tools.admission, &desk, &counters) => match accepted {
+            accepted = next(&acceptor, &tools, &counters) => match accepted {
                 Ok(arrival) => {
-                    if pause.succeeded() {
-                        tracing::info!(event = "accept_recovered", address = post.listening.address.as_str());
+                    pause.succeeded();
+                    if let Some(lasted) = tools.trouble.accepted(arrival.at) {
+                        let seconds = lasted.as_secs();
+                        tracing::info!(event = "accept_recovered", seconds);
                     }
                     connections.spawn_local(served(arrival));
                 }
                 Err(error) => {
                     counters.last().accept_failed();
-                    wait_out(&mut pause, &error, &post.listening.address).await;
+                    wait_out(&mut pause, &error, &post.listening.address, &tools.trouble).await;
                 },
             }
         }
@@ -224,16 +229,12 @@ async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -
     Drain::Empty
 }
 
-async fn next(
-    acceptor: &Acceptor,
-    admission: &Admission,
-    desk: &Desk,
-    counters: &Counters,
-) -> io::Result<Arrival> {
+async fn next(acceptor: &Acceptor, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
+    let admission = &tools.admission;
     if admission.is_full() {
         counters.last().accept_paused();
     }
-    if admission.is_full() && desk.may_say_full(Instant::now()) {
+    if admission.is_full() && tools.trouble.full(Instant::now()) {
         let (cause, remedy) =
             ("server.max-connections is reached", "accepting pauses until a connection ends");
         tracing::warn!(event = "accept_paused", cause, remedy);
@@ -242,10 +243,9 @@ async fn next(
     acceptor.accept().await
 }
 
-async fn wait_out(pause: &mut AcceptPause, error: &io::Error, address: &str) {
-    let first = !pause.is_pausing();
+async fn wait_out(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
     let Some(wait) = pause.after(error) else { return };
-    if first {
+    if trouble.failed(Instant::now()) {
         let cause = error.to_string();
         let remedy =
             "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";

@@ -89,9 +89,9 @@ impl AcceptPause {
     const FIRST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_secs(1);
 
-    /// An accept succeeded; returns whether a pause has just ended.
-    pub fn succeeded(&mut self) -> bool {
-        self.next.take().is_some()
+    /// An accept succeeded.
+    pub fn succeeded(&mut self) {
+        self.next = None;
     }
 
     /// The pause after `error`; `None` for an error that concerned only the connection that was lost.
@@ -114,12 +114,6 @@ impl AcceptPause {
         Some(pause)
     }
 
-    /// Whether the last accept failed for want of something.
-    #[must_use]
-    pub fn is_pausing(&self) -> bool {
-        self.next.is_some()
-    }
-
     /// Waits.
     ///
     /// # Cancel safety
@@ -140,8 +134,7 @@ mod tests {
         let error = io::Error::from_raw_os_error(EMFILE);
         let pauses: Vec<_> = (0..9).filter_map(|_| pause.after(&error)).map(|p| p.as_millis()).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        assert!(pause.succeeded());
-        assert!(!pause.succeeded());
+        pause.succeeded();
         assert_eq!(pause.after(&error), Some(AcceptPause::FIRST));
     }
 
@@ -149,6 +142,6 @@ mod tests {
     fn a_connection_lost_before_accept_costs_no_pause() {
         let mut pause = AcceptPause::default();
         assert_eq!(pause.after(&io::ErrorKind::ConnectionAborted.into()), None);
-        assert!(!pause.is_pausing());
+        assert_eq!(pause.after(&io::ErrorKind::OutOfMemory.into()), Some(AcceptPause::FIRST));
     }
 }
