@@ -51,6 +51,11 @@ pub enum Unready {
         /// What the system said.
         error: String,
     },
+    /// This host lacked something to ask it with: a descriptor, memory, a source port.
+    NotAsked {
+        /// What the system said.
+        error: String,
+    },
 }
 
 impl Unready {
@@ -61,6 +66,7 @@ impl Unready {
             Self::IgnoresHeader { .. } => "backend_ignores_header",
             Self::RefusesHeader { .. } => "backend_refuses_header",
             Self::Unreachable { .. } => "backend_unreachable",
+            Self::NotAsked { .. } => "backend_not_asked",
         }
     }
 }
@@ -78,6 +84,7 @@ impl fmt::Display for Unready {
                 write!(f, "it does not greet a peer that sends our header ({saw})")
             }
             Self::Unreachable { error } => f.write_str(error),
+            Self::NotAsked { error } => write!(f, "it could not be asked: {error}"),
         }
     }
 }

@@ -33,12 +33,15 @@ pub async fn to_backend(pool: &Pool, header: &[u8]) -> Result<(Socket, Arc<Targe
                     DialError::Send(_) => {
                         return Err(NotConnected { outcome: Outcome::HandoffFailed, because });
                     }
+                    // No other address helps.
+                    DialError::NoSocket(_) => {
+                        return Err(NotConnected { outcome: Outcome::DescriptorsExhausted, because });
+                    }
                     DialError::PortsExhausted(_) => Outcome::BackendPortsExhausted,
                     DialError::Connect(_) => Outcome::BackendRefused,
                     DialError::Timeout(_) => Outcome::BackendTimeout,
                 };
-                // Ports are ours to lack; the address itself may be well.
-                if outcome != Outcome::BackendPortsExhausted {
+                if !error.is_ours() {
                     pool.mark_unreachable(&target, error.to_string());
                 }
                 last = NotConnected { outcome, because };

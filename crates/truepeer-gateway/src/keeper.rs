@@ -81,6 +81,10 @@ async fn sleep_until(at: Option<Instant>) {
 
 async fn ask(pool: &Pool, target: &Target) {
     let readiness = prove::ask(pool, &target.address).await;
+    if matches!(readiness, Readiness::Unready(Unready::NotAsked { .. })) && target.readiness().may_serve() {
+        // What this host lacks says nothing about the address: what was found out stays.
+        return;
+    }
     let before = target.set_readiness(readiness.clone());
     if *before == readiness {
         return;
@@ -108,6 +112,9 @@ fn remedy(pool: &Pool, why: &Unready) -> &'static str {
         Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } => pool.backend.kind.facts().remedy,
         Unready::Unreachable { .. } => {
             "start the backend, or correct `address`; clients are asked to come back later"
+        }
+        Unready::NotAsked { .. } => {
+            "raise the limit that is reached (LimitNOFILE=, net.ipv4.ip_local_port_range); it is asked again and again"
         }
     }
 }

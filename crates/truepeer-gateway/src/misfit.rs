@@ -178,6 +178,16 @@ fn over_limit(record: &mut Record, which: &Which) {
 /// No address of the backend could take the client.
 pub fn not_connected(record: &mut Record, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());
+    let remedy = match failure.outcome {
+        Outcome::BackendPortsExhausted => Some(
+            "give the backend more addresses (127.0.0.2 and so on for one on this host), or widen net.ipv4.ip_local_port_range",
+        ),
+        Outcome::DescriptorsExhausted => Some(
+            "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
+        ),
+        _ => None,
+    };
+    record.remedy = remedy.map(str::to_owned);
 }
 
 fn refused_by(record: &mut Record, refusal: Refusal) {

@@ -69,6 +69,8 @@ pub enum Outcome {
     BackendTimeout,
     /// Every source port towards the backend is in use.
     BackendPortsExhausted,
+    /// No descriptor or memory was left for a connection to the backend.
+    DescriptorsExhausted,
     /// The backend broke while our header was being written.
     HandoffFailed,
     /// This program made a mistake; the connection ended, the program goes on.
@@ -116,7 +118,7 @@ pub struct Facts {
 
 impl Outcome {
     /// Every outcome, in the order of the documentation.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Done,
         Self::Drained,
         Self::Cut,
@@ -148,6 +150,7 @@ impl Outcome {
         Self::BackendRefused,
         Self::BackendTimeout,
         Self::BackendPortsExhausted,
+        Self::DescriptorsExhausted,
         Self::HandoffFailed,
         Self::Internal,
     ];
@@ -244,6 +247,12 @@ impl Outcome {
                 Operator,
                 Warn,
                 "every source port towards the backend is in use: give the backend more addresses, or widen net.ipv4.ip_local_port_range",
+            ),
+            Self::DescriptorsExhausted => (
+                "descriptors_exhausted",
+                Operator,
+                Warn,
+                "this host had no descriptor or memory left for a connection to the backend: raise the limit, or lower server.max-connections",
             ),
             Self::HandoffFailed => {
                 ("handoff_failed", Backend, Info, "the backend broke while our header was being written")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
 use crate::backend::{Pool, Readiness, Unready};
-use crate::engine::{Address, Received, Socket, dial, later, receive, say};
+use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
 use crate::handoff;
 use crate::protocol::Protocol;
 
@@ -27,7 +27,7 @@ pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
     // Connected first, and read last: it has all the time of the other question to greet.
     let without = match dial(address, &[], timeout).await {
         Ok(socket) => socket,
-        Err(error) => return Readiness::Unready(Unready::Unreachable { error: error.to_string() }),
+        Err(error) => return unreached(&error),
     };
     if !pool.is_provable() {
         return Readiness::Unproven;
@@ -35,7 +35,7 @@ pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
     let started = Instant::now();
     let with = match dial(address, &[], timeout).await {
         Ok(socket) => socket,
-        Err(error) => return Readiness::Unready(Unready::Unreachable { error: error.to_string() }),
+        Err(error) => return unreached(&error),
     };
     let asked = ask_with_header(pool, address, &with).await;
     drop(with);
@@ -49,6 +49,15 @@ pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
         (None, Err(unready)) => Readiness::Unready(unready),
         (None, Ok(())) => Readiness::Proved,
     }
+}
+
+fn unreached(error: &DialError) -> Readiness {
+    let text = error.to_string();
+    Readiness::Unready(if error.is_ours() {
+        Unready::NotAsked { error: text }
+    } else {
+        Unready::Unreachable { error: text }
+    })
 }
 
 async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {

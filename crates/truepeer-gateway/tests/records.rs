@@ -34,7 +34,8 @@
 //! | backend_unready | failover | when_all_are_dead_clients_hear_a_temporary_no_and_the_record_names_the_address |
 //! | backend_refused | failover | when_all_are_dead_clients_hear_a_temporary_no_and_the_record_names_the_address |
 //! | backend_timeout | failover | a_backend_that_hangs_on_connect_ends_as_a_timeout |
-//! | backend_ports_exhausted | - | needs a machine whose whole port range is in use |
+//! | backend_ports_exhausted | ports | when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free |
+//! | descriptors_exhausted | descriptors | without_a_descriptor_for_the_backend_clients_hear_a_temporary_no_and_the_backend_is_not_blamed |
 //! | handoff_failed | failover | a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_else_is_tried |
 //! | internal | - | needs a mistake of ours |
 
@@ -415,6 +416,8 @@ fn every_outcome_is_reached_by_a_test_or_named_as_unreachable() {
         ("access", include_str!("access.rs")),
         ("secure", include_str!("secure.rs")),
         ("limits", include_str!("limits.rs")),
+        ("descriptors", include_str!("descriptors.rs")),
+        ("ports", include_str!("ports.rs")),
     ];
     let rows: Vec<Vec<_>> = include_str!("records.rs")
         .lines()

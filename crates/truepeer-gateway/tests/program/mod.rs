@@ -2,7 +2,13 @@
 
 #![allow(unreachable_pub, reason = "shared by the test files")]
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -41,6 +47,8 @@ impl Drop for Folder {
 /// A running front door whose configuration is `truepeer.toml` in `folder`.
 pub struct Program {
     pub folder: Folder,
+    /// Every line of the log that was read so far.
+    pub seen: Vec<String>,
     child: Child,
     events: Receiver<String>,
     addresses: Vec<(String, SocketAddr)>,
@@ -70,7 +78,7 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { folder, child, events, addresses: Vec::new() };
+        let mut program = Self { folder, seen: Vec::new(), child, events, addresses: Vec::new() };
         program.wait_for("event=ready");
         program
     }
@@ -78,22 +86,41 @@ impl Program {
     /// The next line of the log that holds `text`; addresses on the way are noted.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
-        let mut seen = String::new();
+        let from = self.seen.len();
         loop {
             let Ok(line) = self.events.recv_timeout(PATIENCE) else {
-                panic!("no {text:?} in the log:\n{seen}");
+                panic!("no {text:?} in the log:\n{}", self.seen[from..].join("\n"));
             };
-            if let Some(address) = field(&line, "address").and_then(|address| address.parse().ok()) {
-                let name = field(&line, "listener").unwrap_or("status").to_owned();
+            self.seen.push(line.clone());
+            let name = match field(&line, "event") {
+                Some("status_served") => Some("status"),
+                Some("listening") => field(&line, "listener"),
+                _ => None,
+            };
+            let address = field(&line, "address").and_then(|address| address.parse().ok());
+            if let (Some(name), Some(address)) = (name.map(str::to_owned), address) {
                 self.addresses.retain(|(other, _)| *other != name);
                 self.addresses.push((name, address));
             }
             if line.contains(text) {
                 return line;
             }
-            seen.push_str(&line);
-            seen.push('\n');
         }
+    }
+
+    /// Reads what the log has said since; returns how many lines hold `text`, from the start on.
+    pub fn count(&mut self, text: &str) -> usize {
+        self.seen.extend(self.events.try_iter());
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Something that the kernel tells of it: `status`, `stat`, `fd`.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// The address of a listener, or of `status`.
@@ -129,10 +156,18 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end; returns its folder.
-    pub fn end(mut self) -> Folder {
+    /// Waits for its end and its last word.
+    #[track_caller]
+    pub fn wait(&mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
+        // The reader ends with the program.
+        self.seen.extend(self.events.iter());
+    }
+
+    /// Waits for its end; returns its folder.
+    pub fn end(mut self) -> Folder {
+        self.wait();
         std::mem::replace(&mut self.folder, Folder(PathBuf::from("/nonexistent")))
     }
 }
