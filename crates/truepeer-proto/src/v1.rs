@@ -3,17 +3,15 @@
 //! Called by `decode.rs` for bytes that begin with `P`. One pass, no look-ahead for the line
 //! end: every byte is judged where it stands, so that a wrong line is refused as soon as it is
 //! wrong, however slowly it arrives, and its verdict is the same in one piece and in many.
+//! The pass only says where it stopped; a cold function then says why.
 mod ip6;
 mod line;
 
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-use self::{
-    ip6::Literal,
-    line::{Field, Line, Stop, short},
-};
+use self::line::{Line, Stop};
 use crate::{
-    Addresses, Command, Decode, DecodeError, DecodeErrorKind, Header, MixedFamilies, Transport, V1_SIGNATURE,
+    Addresses, Command, Decode, DecodeError, DecodeErrorKind, Header, MixedFamilies, Transport, V1_MAX_LEN,
     Version,
 };
 
@@ -22,173 +20,135 @@ pub(crate) const SHORTEST: usize = 15;
 
 /// Decodes one line. Source: PROXY protocol 2.1.
 pub(crate) fn decode(bytes: &[u8], mixed: MixedFamilies) -> Result<Decode<'_>, DecodeError> {
-    match line(bytes, mixed) {
-        Ok((addresses, len)) => {
-            let raw = bytes.get(..len).unwrap_or(bytes);
-            let transport = match addresses {
-                Addresses::Unspecified => Transport::Unspecified,
-                _ => Transport::Stream,
-            };
-            let header = Header {
-                raw,
-                version: Version::V1,
-                command: Command::Proxy,
-                transport,
-                addresses,
-                tlvs: &[],
-            };
-            Ok(Decode::Complete { header, len })
-        }
-        Err(Stop::Short(at_least)) => Ok(Decode::Incomplete { at_least }),
-        Err(Stop::Wrong(kind, at)) => Err(DecodeError::new(kind, at, bytes)),
-    }
+    let line = bytes.get(..V1_MAX_LEN).unwrap_or(bytes);
+    let (addresses, len) = match read(line, mixed) {
+        Ok(read) => read,
+        Err(stop) => return explain(line, mixed, stop),
+    };
+    let transport = match addresses {
+        Addresses::Unspecified => Transport::Unspecified,
+        _ => Transport::Stream,
+    };
+    let raw = line.get(..len).unwrap_or(line);
+    let header =
+        Header { raw, version: Version::V1, command: Command::Proxy, transport, addresses, tlvs: &[] };
+    Ok(Decode::Complete { header, len })
 }
 
-/// Index of the first byte after the family and its space.
-const ADDRESSES_AT: usize = 11;
-/// Fewest bytes from behind a field to the end of the line, CRLF included.
-const AFTER_SOURCE: usize = " :: 0 0\r\n".len();
+const TCP4: &[u8; 11] = b"PROXY TCP4 ";
+const TCP6: &[u8; 11] = b"PROXY TCP6 ";
+const UNKNOWN: &[u8; 13] = b"PROXY UNKNOWN";
+
+/// Fewest bytes from behind an address to the end of the line.
 const AFTER_SOURCE4: usize = " 0.0.0.0 0 0\r\n".len();
+const AFTER_SOURCE: usize = " :: 0 0\r\n".len();
 const AFTER_DESTINATION: usize = " 0 0\r\n".len();
-const AFTER_SOURCE_PORT: usize = " 0\r\n".len();
-const AFTER_DESTINATION_PORT: usize = "\r\n".len();
 
 /// The addresses and the length of the line.
-fn line(bytes: &[u8], mixed: MixedFamilies) -> Result<(Addresses<'_>, usize), Stop> {
-    let Some(opening) = bytes.first_chunk::<ADDRESSES_AT>() else {
-        return Err(explain_opening(bytes, mixed));
-    };
-    match (opening, mixed) {
-        (b"PROXY TCP4 ", MixedFamilies::Refuse) => tcp4(bytes),
-        (b"PROXY TCP6 ", MixedFamilies::Refuse) => tcp6(bytes),
-        (b"PROXY TCP4 " | b"PROXY TCP6 ", MixedFamilies::Accept) => tcp_mixed(bytes),
-        (b"PROXY UNKNO", _) => unknown(bytes, mixed),
-        _ => Err(explain_opening(bytes, mixed)),
-    }
-}
-
-/// At most 56 bytes long by its fields alone, so that it needs no other limit.
-fn tcp4(bytes: &[u8]) -> Result<(Addresses<'_>, usize), Stop> {
-    let mut line = Line { bytes, at: ADDRESSES_AT, last: usize::MAX };
-    let source = line.ip4(AFTER_SOURCE4)?;
-    let destination = line.ip4(AFTER_DESTINATION)?;
-    let source_port = line.port(Field::SourcePort, AFTER_SOURCE_PORT, b' ')?;
-    let destination_port = line.port(Field::DestinationPort, AFTER_DESTINATION_PORT, b'\r')?;
-    line.line_feed()?;
-    let source = SocketAddrV4::new(Ipv4Addr::from_bits(source), source_port);
-    let destination = SocketAddrV4::new(Ipv4Addr::from_bits(destination), destination_port);
-    Ok((Addresses::Inet { source, destination }, line.at))
-}
-
-fn tcp6(bytes: &[u8]) -> Result<(Addresses<'_>, usize), Stop> {
-    let (ends, len) = ends6(bytes, MixedFamilies::Refuse)?;
-    let (source, destination) = (ends.0.socket(), ends.1.socket());
-    Ok((Addresses::Inet6 { source, destination }, len))
-}
-
-/// Either family name with literals of either family, as nginx writes them.
-#[cold]
-fn tcp_mixed(bytes: &[u8]) -> Result<(Addresses<'_>, usize), Stop> {
-    let ((source, destination), len) = ends6(bytes, MixedFamilies::Accept)?;
-    let addresses = match (source.plain_ip4(), destination.plain_ip4()) {
-        (Some(source), Some(destination)) if bytes.starts_with(b"PROXY TCP4") => {
-            Addresses::Inet { source, destination }
+fn read(line: &[u8], mixed: MixedFamilies) -> Result<(Addresses<'_>, usize), Stop> {
+    let mut rest = Line { bytes: line, at: TCP4.len() };
+    let addresses = match (line.first_chunk(), mixed) {
+        (Some(TCP4), MixedFamilies::Refuse) => {
+            let source = rest.ip4(AFTER_SOURCE4)?;
+            let destination = rest.ip4(AFTER_DESTINATION)?;
+            inet(source, destination, rest.ports()?)
         }
-        _ => Addresses::Inet6 { source: source.socket(), destination: destination.socket() },
+        (Some(TCP6), MixedFamilies::Refuse) => {
+            let source = rest.ip6(AFTER_SOURCE)?;
+            let destination = rest.ip6(AFTER_DESTINATION)?;
+            inet6(source, destination, rest.ports()?)
+        }
+        // Either name with literals of either family, as nginx writes them.
+        (Some(TCP4 | TCP6), MixedFamilies::Accept) => {
+            let source = rest.ip4_or_ip6(AFTER_SOURCE)?;
+            let destination = rest.ip4_or_ip6(AFTER_DESTINATION)?;
+            let ports = rest.ports()?;
+            match (source, destination) {
+                (IpAddr::V4(source), IpAddr::V4(destination)) if line.starts_with(TCP4) => {
+                    inet(source, destination, ports)
+                }
+                _ => inet6(to_ip6(source), to_ip6(destination), ports),
+            }
+        }
+        _ if line.starts_with(UNKNOWN) => {
+            rest.at = UNKNOWN.len();
+            rest.skip_line()?;
+            Addresses::Unspecified
+        }
+        _ => return Err(opening(line, mixed)),
     };
-    Ok((addresses, len))
+    rest.expect(b'\n', 1)?;
+    Ok((addresses, rest.at))
 }
 
-/// Both ends, IPv6 or v4-mapped, and the length of the line.
-#[inline(always)]
-fn ends6(bytes: &[u8], mixed: MixedFamilies) -> Result<((End, End), usize), Stop> {
-    let mut line = Line { bytes, at: ADDRESSES_AT, last: usize::MAX };
-    let (source, source_literal) = line.ip6(AFTER_SOURCE, mixed)?;
-    line.limit(bytes, AFTER_DESTINATION);
-    let (destination, destination_literal) = line.ip6(AFTER_DESTINATION, mixed)?;
-    line.limit(bytes, AFTER_SOURCE_PORT);
-    let source_port = line.port(Field::SourcePort, AFTER_SOURCE_PORT, b' ')?;
-    line.limit(bytes, AFTER_DESTINATION_PORT);
-    let destination_port = line.port(Field::DestinationPort, AFTER_DESTINATION_PORT, b'\r')?;
-    line.limit(bytes, 1);
-    line.line_feed()?;
-    let source = End { address: source, literal: source_literal, port: source_port };
-    let destination = End { address: destination, literal: destination_literal, port: destination_port };
-    Ok(((source, destination), line.at))
+fn inet(source: Ipv4Addr, destination: Ipv4Addr, [from, to]: [u16; 2]) -> Addresses<'static> {
+    let (source, destination) = (SocketAddrV4::new(source, from), SocketAddrV4::new(destination, to));
+    Addresses::Inet { source, destination }
 }
 
-/// One end of a `TCP6` line.
-struct End {
-    address: u128,
-    literal: Literal,
-    port: u16,
+fn inet6(source: Ipv6Addr, destination: Ipv6Addr, [from, to]: [u16; 2]) -> Addresses<'static> {
+    let source = SocketAddrV6::new(source, from, 0, 0);
+    let destination = SocketAddrV6::new(destination, to, 0, 0);
+    Addresses::Inet6 { source, destination }
 }
 
-impl End {
-    fn socket(&self) -> SocketAddrV6 {
-        SocketAddrV6::new(Ipv6Addr::from_bits(self.address), self.port, 0, 0)
+/// IPv4 beside IPv6 is v4-mapped.
+fn to_ip6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
-
-    fn plain_ip4(&self) -> Option<SocketAddrV4> {
-        let is_plain = self.literal == Literal::Ip4;
-        is_plain.then(|| SocketAddrV4::new(Ipv4Addr::from_bits(self.address as u32), self.port))
-    }
-}
-
-/// Skips whatever stands before the line end, unread.
-fn unknown(bytes: &[u8], mixed: MixedFamilies) -> Result<(Addresses<'_>, usize), Stop> {
-    const NAME: &[u8] = b"PROXY UNKNOWN";
-    let Some(rest) = bytes.strip_prefix(NAME) else {
-        return Err(explain_opening(bytes, mixed));
-    };
-    if let Some(byte) = rest.first()
-        && !matches!(byte, b' ' | b'\r')
-    {
-        let kind = if *byte == b'\n' { DecodeErrorKind::V1Eol } else { DecodeErrorKind::V1Family };
-        return Err(Stop::Wrong(kind, NAME.len()));
-    }
-    let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
-    let mut line = Line { bytes, at: NAME.len().saturating_add(end), last: usize::MAX };
-    line.limit(bytes, AFTER_DESTINATION_PORT);
-    match line.peek() {
-        Some(b'\r') => line.step(),
-        Some(_) => return Err(Stop::Wrong(DecodeErrorKind::V1Eol, line.at)),
-        None => return Err(short(line, AFTER_DESTINATION_PORT)),
-    }
-    line.limit(bytes, 1);
-    line.line_feed()?;
-    Ok((Addresses::Unspecified, line.at))
 }
 
 /// What `PROXY `, the family and its space lack or have wrong.
 #[cold]
-fn explain_opening(bytes: &[u8], mixed: MixedFamilies) -> Stop {
-    if let Some(at) = V1_SIGNATURE.iter().zip(bytes).position(|(expected, byte)| expected != byte) {
-        return Stop::Wrong(DecodeErrorKind::BadSignature, at);
-    }
-    let family = bytes.get(V1_SIGNATURE.len()..).unwrap_or(&[]);
-    let shortest4 = match mixed {
-        MixedFamilies::Refuse => ADDRESSES_AT.saturating_add("0.0.0.0".len()).saturating_add(AFTER_SOURCE4),
-        MixedFamilies::Accept => SHORTEST6,
-    };
-    let (mut common, mut shortest) = (0, usize::MAX);
-    for (name, least) in [(&b"UNKNOWN"[..], SHORTEST), (b"TCP6 ", SHORTEST6), (b"TCP4 ", shortest4)] {
-        let same = name.iter().zip(family).take_while(|(expected, byte)| expected == byte).count();
-        if same > common || shortest == usize::MAX {
-            (common, shortest) = (same, least);
+fn opening(line: &[u8], mixed: MixedFamilies) -> Stop {
+    let shortest4 = if mixed == MixedFamilies::Accept { 22 } else { 32 };
+    let mut common = 0;
+    let mut shortest = usize::MAX;
+    for (name, least) in [(&UNKNOWN[..], SHORTEST), (TCP6, 22), (TCP4, shortest4)] {
+        let same = name.iter().zip(line).take_while(|(expected, byte)| expected == byte).count();
+        common = same.max(common);
+        if same == line.len() {
+            shortest = least.min(shortest);
         }
     }
-    let at = V1_SIGNATURE.len().saturating_add(common);
-    match bytes.get(at) {
-        None => Stop::Short(shortest.saturating_sub(bytes.len()).max(1)),
-        Some(b'\n') => Stop::Wrong(DecodeErrorKind::V1Eol, at),
-        // The name is whole, and the line ends where its space belongs.
-        Some(b'\r') if common == 4 && family.first() == Some(&b'T') => {
-            Stop::Wrong(DecodeErrorKind::V1Fields, at)
+    if common < line.len() { Stop::Wrong(common) } else { Stop::Short(shortest.wrapping_sub(line.len())) }
+}
+
+/// Why there is no header (yet).
+#[cold]
+fn explain(line: &[u8], mixed: MixedFamilies, stop: Stop) -> Result<Decode<'_>, DecodeError> {
+    // A line is too long at its first byte after which no ending fits, even if all of it is there.
+    // The longest ending that this can be about is `:: 0 0` and CRLF.
+    for end in V1_MAX_LEN.wrapping_sub(8)..=line.len() {
+        if let Some(begun) = line.get(..end)
+            && let Err(Stop::Short(missing)) = read(begun, mixed)
+            && end.wrapping_add(missing) > V1_MAX_LEN
+        {
+            return Err(DecodeError::new(DecodeErrorKind::V1TooLong, end.wrapping_sub(1), line));
         }
-        Some(_) => Stop::Wrong(DecodeErrorKind::V1Family, at),
+    }
+    match stop {
+        Stop::Short(at_least) => Ok(Decode::Incomplete { at_least }),
+        Stop::Wrong(at) => Err(DecodeError::new(reason(line, at), at, line)),
     }
 }
 
-/// `PROXY TCP6 :: :: 0 0` and CRLF.
-const SHORTEST6: usize = 22;
+/// Which rule the byte at `at` breaks, all before it being right.
+fn reason(line: &[u8], at: usize) -> DecodeErrorKind {
+    let before = line.get(..at).unwrap_or(line);
+    let spaces = before.iter().filter(|byte| **byte == b' ').count();
+    match (spaces, before.last(), line.get(at)) {
+        (0, ..) => DecodeErrorKind::BadSignature,
+        (_, Some(b'\r'), _) | (_, _, Some(b'\n')) => DecodeErrorKind::V1Eol,
+        // The line ends where another field belongs, a field is empty, or there is a seventh.
+        (1, Some(b'4' | b'6'), Some(b'\r'))
+        | (2..=4, _, Some(b'\r'))
+        | (2 | 3, Some(b' '), Some(b' '))
+        | (5, Some(b'0'..=b'9'), Some(b' ')) => DecodeErrorKind::V1Fields,
+        (1, ..) => DecodeErrorKind::V1Family,
+        (2 | 3, ..) => DecodeErrorKind::V1Address,
+        _ => DecodeErrorKind::V1Port,
+    }
+}

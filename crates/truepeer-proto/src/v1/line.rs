@@ -1,155 +1,125 @@
 //! A cursor over one line, and the fields that both families share.
 //!
 //! Called by `v1.rs` and `ip6.rs`. Knows bytes and fields, not what a whole line consists of.
-use crate::{DecodeErrorKind, V1_MAX_LEN};
+//! `missing` is always the fewest bytes that must follow, up to CRLF, if the line ends here.
+use core::net::{IpAddr, Ipv4Addr};
 
 /// Why reading ended before the line did.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stop {
     /// Bytes that must follow at least, CRLF included.
     Short(usize),
-    /// A byte that no valid line has there.
-    Wrong(DecodeErrorKind, usize),
+    /// Index of a byte that no valid line has there.
+    Wrong(usize),
 }
 
-/// The fields whose wrong bytes are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
-    Address,
-    SourcePort,
-    DestinationPort,
-}
-
-/// A position in the line, and how far the current field may reach.
+/// A position in a line.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
-    /// Index by which the current field's end must have come.
-    pub(super) last: usize,
 }
 
-impl<'a> Line<'a> {
-    #[inline(always)]
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
+impl Line<'_> {
     #[inline(always)]
     pub(super) fn step(&mut self) {
         self.at = self.at.wrapping_add(1);
     }
 
-    /// Cuts the line where at least `after` bytes must still follow within 107.
+    /// Steps over `byte`, and nothing else.
     #[inline(always)]
-    pub(super) fn limit(&mut self, whole: &'a [u8], after: usize) {
-        self.last = V1_MAX_LEN.wrapping_sub(after);
-        self.bytes = whole.get(..self.last.wrapping_add(1)).unwrap_or(whole);
-    }
-
-    /// A port and the byte `end` behind it. `after`: fewest bytes that follow the port.
-    #[inline(always)]
-    pub(super) fn port(&mut self, field: Field, after: usize, end: u8) -> Result<u16, Stop> {
-        let (port, found) = self.decimal::<65_535>(field, after)?;
-        if found != end {
-            return Err(wrong(*self, field));
+    pub(super) fn expect(&mut self, byte: u8, missing: usize) -> Result<(), Stop> {
+        if self.peek() != Some(byte) {
+            return Err(self.stop(missing));
         }
         self.step();
-        Ok(port as u16)
+        Ok(())
     }
 
+    /// A decimal number up to `max` without leading zeros, and the byte `end` behind it.
+    /// `missing`: from `end` on.
     #[inline(always)]
-    pub(super) fn line_feed(&mut self) -> Result<(), Stop> {
-        match self.peek() {
-            Some(b'\n') => {
-                self.step();
-                Ok(())
-            }
-            Some(_) => Err(Stop::Wrong(DecodeErrorKind::V1Eol, self.at)),
-            None => Err(short(*self, 1)),
-        }
-    }
-
-    /// A decimal number up to `MAX` without leading zeros, and the byte that ended it.
-    /// `after`: fewest bytes that follow the number.
-    #[inline(always)]
-    pub(super) fn decimal<const MAX: u32>(&mut self, field: Field, after: usize) -> Result<(u32, u8), Stop> {
-        let Some(byte) = self.peek() else {
-            return Err(short(*self, after.wrapping_add(1)));
-        };
-        let first = byte.wrapping_sub(b'0');
+    pub(super) fn number(&mut self, max: u32, end: u8, missing: usize) -> Result<u32, Stop> {
+        let first = self.peek_digit();
         if first > 9 {
-            return Err(wrong(*self, field));
+            return Err(self.stop(missing.wrapping_add(1)));
         }
-        let mut value = u32::from(first);
+        let mut value = first;
         loop {
             self.step();
-            let Some(byte) = self.peek() else {
-                return Err(short(*self, after));
-            };
-            let digit = byte.wrapping_sub(b'0');
+            let digit = self.peek_digit();
             if digit > 9 {
-                return Ok((value, byte));
+                self.expect(end, missing)?;
+                return Ok(value);
             }
-            value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
-            if first == 0 || value > MAX {
-                return Err(wrong(*self, field));
+            value = value.wrapping_mul(10).wrapping_add(digit);
+            if first == 0 || value > max {
+                return Err(self.stop(missing));
             }
         }
     }
 
-    /// Four octets and the space behind them.
-    /// `after`: fewest bytes that follow the address, that space included.
+    /// Four octets and the space behind them. `missing`: from that space on.
     #[inline(always)]
-    pub(super) fn ip4(&mut self, after: usize) -> Result<u32, Stop> {
-        let mut address = 0u32;
-        let mut rest = 6;
-        loop {
-            let (octet, end) = self.decimal::<255>(Field::Address, after.wrapping_add(rest))?;
-            address = address << 8 | octet;
-            if end != (if rest == 0 { b' ' } else { b'.' }) {
-                return Err(wrong(*self, Field::Address));
-            }
-            self.step();
-            if rest == 0 {
-                return Ok(address);
-            }
-            rest = rest.wrapping_sub(2);
+    pub(super) fn ip4(&mut self, missing: usize) -> Result<Ipv4Addr, Stop> {
+        let a = self.number(255, b'.', missing.wrapping_add(".0.0.0".len()))?;
+        let b = self.number(255, b'.', missing.wrapping_add(".0.0".len()))?;
+        let c = self.number(255, b'.', missing.wrapping_add(".0".len()))?;
+        let d = self.number(255, b' ', missing)?;
+        Ok(Ipv4Addr::from_bits(a << 24 | b << 16 | c << 8 | d))
+    }
+
+    /// Both ports and the CR behind them.
+    #[inline(always)]
+    pub(super) fn ports(&mut self) -> Result<[u16; 2], Stop> {
+        let source = self.number(65_535, b' ', " 0\r\n".len())?;
+        let destination = self.number(65_535, b'\r', "\r\n".len())?;
+        Ok([source as u16, destination as u16])
+    }
+
+    /// Whatever stands before the line end, unread, and the CR.
+    pub(super) fn skip_line(&mut self) -> Result<(), Stop> {
+        if self.peek() != Some(b'\r') {
+            self.expect(b' ', "\r\n".len())?;
         }
+        while self.peek().is_some_and(|byte| !matches!(byte, b'\r' | b'\n')) {
+            self.step();
+        }
+        self.expect(b'\r', "\r\n".len())
     }
 
-    /// What is wrong with an address at the first byte of `rest`, or that `missing` bytes are.
-    #[cold]
-    pub(super) fn refuse(&self, rest: &[u8], missing: usize) -> Stop {
-        let line = Line { at: self.bytes.len().wrapping_sub(rest.len()), ..*self };
-        if rest.is_empty() { short(line, missing) } else { wrong(line, Field::Address) }
+    /// An address of either family and the space behind it. `missing`: from that space on.
+    pub(super) fn ip4_or_ip6(&mut self, missing: usize) -> Result<IpAddr, Stop> {
+        let mut line = *self;
+        let stop4 = match line.ip4(missing) {
+            Ok(address) => {
+                *self = line;
+                return Ok(address.into());
+            }
+            Err(stop) => stop,
+        };
+        // It is wrong where neither family goes on, and ends with whichever takes fewer bytes.
+        self.ip6(missing).map(Into::into).map_err(|stop6| match (stop4, stop6) {
+            (Stop::Short(four), Stop::Short(six)) => Stop::Short(four.min(six)),
+            (Stop::Wrong(four), Stop::Wrong(six)) => Stop::Wrong(four.max(six)),
+            (short @ Stop::Short(_), _) | (_, short) => short,
+        })
     }
-}
 
-/// The bytes ended: more are needed, unless the field already had all it may have.
-// Takes the line by value, as `wrong` does, so that the straight path can keep it in registers.
-#[cold]
-pub(super) fn short(line: Line<'_>, missing: usize) -> Stop {
-    if line.bytes.len() > line.last {
-        Stop::Wrong(DecodeErrorKind::V1TooLong, line.last)
-    } else {
-        Stop::Short(missing)
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
     }
-}
 
-/// The byte here cannot stand in this field; says which rule it breaks.
-#[cold]
-pub(super) fn wrong(line: Line<'_>, field: Field) -> Stop {
-    let starts = line.at.checked_sub(1).and_then(|before| line.bytes.get(before)) == Some(&b' ');
-    let kind = match (field, line.peek()) {
-        (_, Some(b'\n')) => DecodeErrorKind::V1Eol,
-        // The line ends, or a field is empty, where another field belongs.
-        (Field::Address | Field::SourcePort, Some(b'\r')) => DecodeErrorKind::V1Fields,
-        (Field::Address, Some(b' ')) if starts => DecodeErrorKind::V1Fields,
-        // A seventh field, or a space before the line end.
-        (Field::DestinationPort, Some(b' ')) if !starts => DecodeErrorKind::V1Fields,
-        (Field::Address, _) => DecodeErrorKind::V1Address,
-        (Field::SourcePort | Field::DestinationPort, _) => DecodeErrorKind::V1Port,
-    };
-    Stop::Wrong(kind, line.at)
+    /// The next byte is wrong, or there is none.
+    #[inline(always)]
+    pub(super) fn stop(&self, missing: usize) -> Stop {
+        if self.at < self.bytes.len() { Stop::Wrong(self.at) } else { Stop::Short(missing) }
+    }
+
+    /// The next byte as a digit; above nine if it is none.
+    #[inline(always)]
+    fn peek_digit(&self) -> u32 {
+        self.peek().map_or(u32::MAX, |byte| u32::from(byte).wrapping_sub(u32::from(b'0')))
+    }
 }
