@@ -20,11 +20,13 @@ mod tower_example;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use common::net::{bind, bind_with, dial, http_get, silent_crowd};
-use common::{Events, LOCAL, V1, V2};
+use common::{Events, LOCAL, PROXY, V1, V2, bytes, drop_after, listener};
+use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
-use truepeer::{Client, ListenerOptions};
+use truepeer::{Client, ListenerOptions, PeerAddress};
+use truepeer_testkit::scripted::Step;
 
 #[tokio::test]
 async fn the_handler_sees_the_client_and_the_proxy() {
@@ -76,6 +78,32 @@ async fn tap_io_keeps_the_client() {
     let mut server = JoinSet::new();
     server.spawn(async { axum::serve(listener, app.into_make_service_with_connect_info::<Client>()).await });
     assert_eq!(http_get(dial(addr, V1).await, "/", "").await, "HTTP/1.1 200 OK 203.0.113.5:40000");
+}
+
+/// Cancel safety through axum's trait, which `axum::serve` drops when it shuts down: no connection and no byte is lost.
+#[tokio::test(start_paused = true)]
+async fn accept_dropped_at_any_point_loses_nobody() {
+    let slow = || [Step::Yield, Step::Bytes(V1[..9].to_vec()), Step::Yield, bytes(&[&V1[9..], b"tail"])];
+    for times in 0..6 {
+        let (clients, door, _) = listener(ListenerOptions::new());
+        door.connect(PROXY, slow());
+        assert_eq!(accepted(times, clients).await, b"tail");
+        let (all, door, _) = listener(ListenerOptions::new());
+        door.connect(PROXY, slow());
+        assert_eq!(accepted(times, all.with_proxy_own()).await, b"tail");
+    }
+}
+
+/// The first four bytes of the next connection, by an accept that is dropped after `times` polls, over and over.
+async fn accepted(times: usize, mut listener: impl Listener<Addr = PeerAddress>) -> Vec<u8> {
+    loop {
+        if let Some((mut io, peer)) = drop_after(times, listener.accept()).await {
+            assert_eq!(peer, PeerAddress::tcp(PROXY.parse().unwrap()));
+            let mut tail = vec![0; 4];
+            io.read_exact(&mut tail).await.unwrap();
+            return tail;
+        }
+    }
 }
 
 #[cfg(feature = "tower")]

@@ -1,4 +1,6 @@
 //! Every public async function, dropped at each of its await points: nothing that was promised is lost.
+//!
+//! Those of the adapters are in `tls.rs` and `axum.rs`; that none is missing is a test here, too.
 #![cfg(feature = "tokio")]
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +12,8 @@
 
 mod common;
 
-use common::net::bind;
-use common::{PROXY, STRANGER, V1, bytes, drop_after, listener, settle};
+use common::net::bind_with;
+use common::{Events, PROXY, STRANGER, V1, bytes, drop_after, listener, settle};
 use tokio::io::AsyncReadExt;
 use truepeer::{
     Connection, Incoming, ListenerOptions, OutgoingHeader, PeerAddress, ProxyListener, TrustPolicy, connect,
@@ -39,23 +41,21 @@ async fn rest(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
 async fn accept_loses_no_connection_and_no_byte() {
     for times in 0..8 {
         let (mut listener, door, events) = listener(ListenerOptions::new());
-        let mut first = drop_after(times, listener.accept()).await;
-        assert!(first.is_none());
+        assert!(drop_after(times, listener.accept()).await.is_none());
         door.connect(PROXY, slow_steps());
         door.connect(PROXY, slow_steps());
         door.connect(STRANGER, [Step::Eof]);
         let mut clients = Vec::new();
         // Each accept is dropped after so many polls, whatever it was about to do.
         while clients.len() < 3 {
-            first = drop_after(times, listener.accept()).await;
-            if let Some(stream) = first {
-                clients.push(stream.client().to_string());
-                let tail = rest(stream).await;
-                assert!(tail.is_empty() || tail == b"tail", "{tail:?}");
+            if let Some(stream) = drop_after(times, listener.accept()).await {
+                let client = stream.client().to_string();
+                clients.push((client, String::from_utf8(rest(stream).await).unwrap()));
             }
         }
         clients.sort();
-        assert_eq!(clients, [STRANGER, "203.0.113.5:40000", "203.0.113.5:40000"]);
+        let proxied = ("203.0.113.5:40000".to_owned(), "tail".to_owned());
+        assert_eq!(clients, [(STRANGER.to_owned(), String::new()), proxied.clone(), proxied]);
         assert!(events.take().is_empty());
     }
 }
@@ -81,12 +81,22 @@ async fn accept_any_loses_no_connection_and_no_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn accept_incoming_loses_no_connection_even_in_a_pause() {
-    let (mut listener, door, _) = listener(ListenerOptions::new());
-    door.fail(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
-    assert!(drop_after(0, listener.accept_incoming()).await.is_none());
-    door.connect(STRANGER, []);
-    assert!(drop_after(3, listener.accept_incoming()).await.is_none(), "the pause goes on");
-    assert_eq!(listener.accept_incoming().await.peer(), PeerAddress::tcp(STRANGER.parse().unwrap()));
+    let peer = |text: &str| PeerAddress::tcp(text.parse().unwrap());
+    for times in 0..4 {
+        let (mut listener, door, _) = listener(ListenerOptions::new());
+        assert!(drop_after(times, listener.accept_incoming()).await.is_none(), "nobody has come");
+        door.fail(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
+        assert!(drop_after(0, listener.accept_incoming()).await.is_none());
+        let handle = door.connect(PROXY, [bytes(&[V1, b"tail"]), Step::Eof]);
+        door.connect(STRANGER, []);
+        assert!(drop_after(times, listener.accept_incoming()).await.is_none(), "the pause goes on");
+        let proxied = listener.accept_incoming().await;
+        assert_eq!(proxied.peer(), peer(PROXY));
+        assert_eq!(handle.reads_polled(), 0, "nothing was read that could be lost");
+        let Ok(Connection::Client(stream)) = proxied.identify().await else { panic!("whose?") };
+        assert_eq!(rest(stream).await, b"tail");
+        assert_eq!(listener.accept_incoming().await.peer(), peer(STRANGER));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,17 +148,25 @@ async fn a_header_that_does_not_fit_in_one_write_is_an_error() {
 
 #[tokio::test]
 async fn connect_shows_the_backend_a_header_or_nothing() {
-    let (mut backend, addr) = bind().await;
-    let header = OutgoingHeader::encode(&truepeer::proto::Encoder::local()).unwrap();
+    let events = Events::default();
+    let (mut backend, addr) = bind_with(events.observe(ListenerOptions::new())).await;
+    let header = OutgoingHeader::local().unwrap();
+    let mut sent = 0;
     for times in 0..4 {
-        let dialled = drop_after(times, connect(addr, &header)).await;
-        if let Some(stream) = dialled {
+        if let Some(stream) = drop_after(times, connect(addr, &header)).await {
             stream.unwrap();
+            sent += 1;
         }
     }
-    // The last one went through; whichever came before it closed without a byte, and nothing in between.
+    // One that is good for certain, so that there is an end to wait for.
     let _last = connect(addr, &header).await.unwrap();
-    let Connection::ProxyOwn(_) = backend.accept_any().await else { panic!("part of a header was seen") };
+    for _ in 0..=sent {
+        let Connection::ProxyOwn(_) = backend.accept_any().await else { panic!("a client?") };
+    }
+    assert!(sent < 4, "one of them was dropped on its way");
+    // Whoever was dropped had sent nothing at all: never a piece of a header.
+    let refused = events.take();
+    assert!(refused.iter().all(|code| code == "header_empty"), "{refused:?}");
 }
 
 #[tokio::test]
@@ -160,5 +178,52 @@ async fn bind_leaves_nothing_behind() {
             ProxyListener::bind(addr, TrustPolicy::off()).await.unwrap();
         }
         settle().await;
+    }
+}
+
+/// Where each public async function is dropped.
+const DROPPED_IN: [(&str, &str, &str); 8] = [
+    ("shell/listener.rs", "bind", "bind_leaves_nothing_behind"),
+    ("shell/listener.rs", "accept", "accept_loses_no_connection_and_no_byte"),
+    ("shell/listener.rs", "accept_any", "accept_any_loses_no_connection_and_no_byte"),
+    ("shell/listener.rs", "accept_incoming", "accept_incoming_loses_no_connection_even_in_a_pause"),
+    ("shell/incoming.rs", "identify", "identify_closes_its_own_connection_when_dropped_and_no_other"),
+    ("shell/send_header.rs", "connect", "connect_shows_the_backend_a_header_or_nothing"),
+    ("shell/send_header.rs", "send_header", "send_header_writes_all_or_nothing"),
+    ("adapter/tls.rs", "accept", "accept_dropped_at_any_point_loses_no_client"),
+];
+
+/// A public async function that is new says what dropping it loses, and stands in the table with its test.
+#[test]
+fn every_public_async_function_says_what_dropping_it_loses_and_is_dropped_by_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    let mut found = Vec::new();
+    for room in ["", "shell", "adapter"] {
+        for entry in std::fs::read_dir(root.join("src").join(room)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let file = path.strip_prefix(root.join("src")).unwrap().to_str().unwrap().to_owned();
+            let text = read(&path);
+            let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+            for (at, line) in lines.iter().enumerate() {
+                let Some(rest) = line.strip_prefix("pub async fn ") else { continue };
+                let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let docs = lines[..at].iter().rev().take_while(|line| line.starts_with("//"));
+                assert!(docs.into_iter().any(|line| *line == "/// # Cancel safety"), "{file}: {name}");
+                found.push((file.clone(), name));
+            }
+        }
+    }
+    let mut listed: Vec<_> =
+        DROPPED_IN.iter().map(|(file, name, _)| ((*file).to_owned(), (*name).to_owned())).collect();
+    found.sort();
+    listed.sort();
+    assert_eq!(found, listed);
+    let tests = ["cancel_safety.rs", "tls.rs"].map(|file| read(&root.join("tests").join(file))).concat();
+    for (_, name, test) in DROPPED_IN {
+        assert!(tests.contains(&format!("async fn {test}()")), "{name}: {test}");
     }
 }
