@@ -51,6 +51,13 @@ impl NetworkSet {
     pub fn ranges(&self) -> usize {
         self.v4.len().saturating_add(self.v6.len())
     }
+
+    /// Whether the whole internet of one family is in it: all of IPv4, or the eighth of IPv6 that addresses are given
+    /// from.
+    fn holds_everybody(&self) -> bool {
+        const GIVEN: (u128, u128) = (0x2000 << 112, (0x4000 << 112) - 1);
+        covers(&self.v4, (0, u32::MAX)) || covers(&self.v6, GIVEN)
+    }
 }
 
 impl FromIterator<IpNet> for NetworkSet {
@@ -92,9 +99,23 @@ impl TrustedNetworks {
     /// Reads addresses (`192.0.2.10`) and networks (`10.1.0.0/16`) as people write them.
     ///
     /// # Errors
-    /// The first entry that is neither, or that means everybody (`/0`): the proxies of the whole internet are nobody's.
+    /// The first entry that is neither, or the entries that mean everybody, alone (`0.0.0.0/0`) or together
+    /// (`0.0.0.0/1` and `128.0.0.0/1`): the proxies of the whole internet are nobody's.
     pub fn parse<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, NetworkError> {
-        entries.into_iter().map(|entry| parse(entry.as_ref())).collect()
+        let mut said = Vec::new();
+        for entry in entries {
+            let network = parse(entry.as_ref())?;
+            if one(network).holds_everybody() {
+                return Err(NetworkError { entry: entry.as_ref().to_owned(), everybody: true });
+            }
+            said.push((entry, network));
+        }
+        let networks: NetworkSet = said.iter().map(|(_, network)| *network).collect();
+        if networks.holds_everybody() {
+            let entries: Vec<&str> = said.iter().map(|(entry, _)| entry.as_ref()).collect();
+            return Err(NetworkError { entry: entries.join(", "), everybody: true });
+        }
+        Ok(Self(networks))
     }
 
     /// Everybody is trusted: whoever can reach this port can claim to be anybody.
@@ -125,6 +146,8 @@ impl TrustedNetworks {
 }
 
 impl FromIterator<IpNet> for TrustedNetworks {
+    /// For networks that were judged before, by a configuration of your own: nothing is refused here, `/0` neither.
+    /// What people wrote goes through [`TrustedNetworks::parse`].
     fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
         Self(networks.into_iter().collect())
     }
@@ -138,7 +161,7 @@ pub struct NetworkError {
 }
 
 impl NetworkError {
-    /// The entry as it was written.
+    /// The entry as it was written, or the list of them if only together they are wrong.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry
@@ -160,14 +183,13 @@ impl core::error::Error for NetworkError {}
 
 fn parse(entry: &str) -> Result<IpNet, NetworkError> {
     let text = entry.trim();
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let error = |everybody| NetworkError { entry: entry.to_owned(), everybody };
-    match network {
-        // The v4-mapped range is everybody in IPv4, however it is written.
-        Ok(network) if fold(network).prefix_len() == 0 => Err(error(true)),
-        Ok(network) => Ok(network),
-        Err(_) => Err(error(false)),
-    }
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| NetworkError { entry: entry.to_owned(), everybody: false })
+}
+
+fn one(network: IpNet) -> NetworkSet {
+    [network].into_iter().collect()
 }
 
 /// The network that `contains` really compares with: v4-mapped IPv6 becomes IPv4.
@@ -190,6 +212,11 @@ fn holds<T: Ord + Copy>(ranges: &[(T, T)], addr: T) -> bool {
 fn meets<T: Ord + Copy>(ranges: &[(T, T)], first: T, last: T) -> bool {
     let after = ranges.partition_point(|(begin, _)| *begin <= last);
     after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, end)| first <= *end)
+}
+
+/// Whether one of the merged ranges holds all of `wanted`.
+fn covers<T: Ord + Copy>(ranges: &[(T, T)], wanted: (T, T)) -> bool {
+    ranges.iter().any(|(first, last)| *first <= wanted.0 && wanted.1 <= *last)
 }
 
 /// Sorted ranges that neither overlap nor touch. `after`: the next address, if there is one.

@@ -26,11 +26,11 @@ impl PeerAddress {
         Self::Tcp(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
     }
 
-    /// The IP address, if this peer has one.
+    /// The IP address, if this peer has one; v4-mapped IPv6 is folded however the peer was made.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(addr) => Some(addr.ip()),
+            Self::Tcp(addr) => Some(addr.ip().to_canonical()),
             Self::Unix { .. } => None,
         }
     }
@@ -148,6 +148,11 @@ mod tests {
             (&open, tcp("192.0.2.10:4711"), TrustDecision::ExpectHeader),
             (&open, tcp("[::ffff:192.0.2.10]:4711"), TrustDecision::ExpectHeader),
             (&open, tcp("192.0.2.11:4711"), TrustDecision::Direct),
+            (
+                &open,
+                PeerAddress::Tcp("[::ffff:192.0.2.10]:4711".parse().unwrap()),
+                TrustDecision::ExpectHeader,
+            ),
             (&open, PeerAddress::Unix { uid: Some(0) }, TrustDecision::Refuse),
             (&closed, tcp("192.0.2.11:4711"), TrustDecision::Refuse),
             (&closed, PeerAddress::Unix { uid: None }, TrustDecision::ExpectHeader),

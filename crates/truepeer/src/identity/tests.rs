@@ -214,4 +214,11 @@ fn clients_that_cannot_be_true() {
         let judged = identity.check_plausible(&own).err().map(|implausible| implausible.because);
         assert_eq!(judged, because, "{client} from {from}");
     }
+    // A peer that was not folded by whoever made it is where it is all the same.
+    let mapped = PeerAddress::Tcp("[::ffff:127.0.0.9]:1".parse().unwrap());
+    let Ok(Decode::Complete { header, .. }) = decode(b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n")
+    else {
+        panic!()
+    };
+    assert_eq!(ClientIdentity::from_header(&header, mapped).check_plausible(&own), Ok(()));
 }

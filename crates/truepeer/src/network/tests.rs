@@ -124,6 +124,7 @@ fn entries_that_mean_nobody_or_everybody_are_refused_with_the_reason() {
             "\"192.0.2.0/33\" is no address such as 192.0.2.10 and no network such as 192.0.2.0/24",
         ),
         ("0.0.0.0/0", "\"0.0.0.0/0\" would let everybody speak for everybody; write your proxies' addresses"),
+        ("2000::/3", "\"2000::/3\" would let everybody speak for everybody; write your proxies' addresses"),
         ("::/0", "\"::/0\" would let everybody speak for everybody; write your proxies' addresses"),
         (
             "::ffff:0:0/96",
@@ -132,6 +133,20 @@ fn entries_that_mean_nobody_or_everybody_are_refused_with_the_reason() {
     ] {
         let error = TrustedNetworks::parse([entry]).unwrap_err();
         assert_eq!((error.entry(), error.to_string().as_str()), (entry, text));
+    }
+    // Everybody in pieces is everybody.
+    for entries in [
+        &["0.0.0.0/1", "192.0.2.10", "128.0.0.0/1"][..],
+        &["2000::/4", "3000::/4"],
+        &["::ffff:0.0.0.0/97", "128.0.0.0/1"],
+    ] {
+        let error = TrustedNetworks::parse(entries).unwrap_err();
+        assert_eq!(error.entry(), entries.join(", "));
+        assert!(error.to_string().contains("would let everybody speak for everybody"), "{error}");
+    }
+    // Half of everybody is a bad idea that people may have.
+    for entry in ["128.0.0.0/1", "fc00::/7", "2000::/4"] {
+        TrustedNetworks::parse([entry]).unwrap();
     }
     let everybody = TrustedNetworks::unsafe_everybody();
     assert!(
