@@ -6,9 +6,14 @@
 use core::fmt;
 use std::time::Instant;
 
-use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder};
+use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder, Version};
 
-use crate::{ClientIdentity, Implausible, NetworkSet, PeerAddress, Seen};
+use crate::{ClientIdentity, IdentitySource, Implausible, NetworkSet, PeerAddress, Seen};
+
+/// Source: PROXY protocol 2.1, behind `PROXY TCP4 `.
+const V1_CLIENT_AT: usize = 11;
+/// Source: PROXY protocol 2.2, behind the fixed part.
+const V2_CLIENT_AT: usize = 16;
 
 /// What a reader accepts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +74,7 @@ impl HeaderReader {
                 header_len: len,
             }),
             Ok(Decode::Incomplete { at_least }) => Ok(Progress::NeedMore { at_least: at_least.max(1) }),
-            Err(error) => Err(self.fail(IdentifyReason::of(error), received)),
+            Err(error) => Err(self.fail(IdentifyReason::of(error), error.at(), received)),
         }
     }
 
@@ -77,13 +82,13 @@ impl HeaderReader {
     #[must_use]
     pub fn ended(&self, received: &[u8]) -> IdentifyError {
         let reason = if received.is_empty() { IdentifyReason::Empty } else { IdentifyReason::Truncated };
-        self.fail(reason, received)
+        self.fail(reason, received.len(), received)
     }
 
     /// The deadline has passed.
     #[must_use]
     pub fn expired(&self, received: &[u8]) -> IdentifyError {
-        self.fail(IdentifyReason::Timeout, received)
+        self.fail(IdentifyReason::Timeout, received.len(), received)
     }
 
     /// Refuses an identity whose client address cannot be true; see [`ClientIdentity::check_plausible`].
@@ -91,13 +96,19 @@ impl HeaderReader {
     /// # Errors
     /// [`IdentifyReason::Implausible`].
     pub fn check_plausible(&self, identity: &ClientIdentity, own: &NetworkSet) -> Result<(), IdentifyError> {
+        // Where the client's address stands in a header.
+        let at = match identity.source() {
+            IdentitySource::Direct => 0,
+            IdentitySource::Header(Version::V1) => V1_CLIENT_AT,
+            IdentitySource::Header(Version::V2) => V2_CLIENT_AT,
+        };
         identity
             .check_plausible(own)
-            .map_err(|implausible| self.fail(IdentifyReason::Implausible(implausible), &[]))
+            .map_err(|implausible| self.fail(IdentifyReason::Implausible(implausible), at, &[]))
     }
 
-    fn fail(&self, reason: IdentifyReason, received: &[u8]) -> IdentifyError {
-        IdentifyError { reason, peer: self.peer, seen: Seen::new(received) }
+    fn fail(&self, reason: IdentifyReason, at: usize, received: &[u8]) -> IdentifyError {
+        IdentifyError { reason, peer: self.peer, at, seen: Seen::new(received) }
     }
 }
 
@@ -175,6 +186,7 @@ pub enum Fault {
 pub struct IdentifyError {
     reason: IdentifyReason,
     peer: PeerAddress,
+    at: usize,
     seen: Seen,
 }
 
@@ -200,6 +212,12 @@ impl IdentifyError {
         self.peer
     }
 
+    /// Offset of the first byte that is wrong or that did not come.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// The first bytes that it sent.
     #[must_use]
     pub fn seen(&self) -> &Seen {
@@ -209,25 +227,27 @@ impl IdentifyError {
 
 impl fmt::Display for IdentifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, peer, seen } = self;
+        let Self { reason, peer, at, seen } = self;
         match reason {
-            IdentifyReason::Empty => write!(f, "{peer} closed without sending a byte"),
+            IdentifyReason::Empty => {
+                write!(f, "{peer} is trusted to send a header and closed without sending a byte")
+            }
             IdentifyReason::Truncated => {
-                write!(f, "{peer} closed inside its header after \"{seen}\"")
+                write!(f, "{peer} closed inside its header, of which \"{seen}\" had come (byte {at})")
             }
             IdentifyReason::Timeout if seen.as_bytes().is_empty() => {
                 write!(f, "{peer} is trusted to send a header and sent nothing before the deadline")
             }
-            IdentifyReason::Timeout => {
-                write!(f, "{peer} did not finish its header before the deadline; so far \"{seen}\"")
-            }
-            IdentifyReason::NotAHeader(error) => write!(
+            IdentifyReason::Timeout => write!(
                 f,
-                "{peer} is trusted to send a header and sent \"{seen}\", which looks like {} (byte {})",
-                seen.likely(),
-                error.at()
+                "{peer} did not finish its header before the deadline; so far \"{seen}\" (byte {at})"
             ),
-            IdentifyReason::Implausible(implausible) => write!(f, "{peer}: {implausible}"),
+            IdentifyReason::NotAHeader(_) => write!(
+                f,
+                "{peer} is trusted to send a header and sent \"{seen}\", which looks like {} (byte {at})",
+                seen.likely(),
+            ),
+            IdentifyReason::Implausible(implausible) => write!(f, "{peer}: {implausible} (byte {at})"),
             IdentifyReason::Version(error)
             | IdentifyReason::TooLong(error)
             | IdentifyReason::Checksum(error)

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::shell::{Ended, Pending};
-use crate::{Accept, Client, ClientStream, ListenerEvent, ProxyListener, Refusal};
+use crate::{Accept, Client, ClientStream, ListenerEvent, ProxyListener};
 
 /// Hands out clients whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
 ///
@@ -73,8 +73,14 @@ impl<L: Accept> TlsListener<L> {
                         self.listener.report(ListenerEvent::TlsFailed { client, error });
                     }
                     Ended::GivenUp(client) => {
-                        let refusal = Refusal::Evicted(client.identity().peer());
-                        self.listener.report(ListenerEvent::Refused(refusal));
+                        let max = self.listener.max_pending();
+                        let error = io::Error::new(
+                            io::ErrorKind::ConnectionAborted,
+                            format!(
+                                "its handshake was the oldest of {max} when a newer client needed the place"
+                            ),
+                        );
+                        self.listener.report(ListenerEvent::TlsFailed { client, error });
                     }
                 }
             }
@@ -104,7 +110,10 @@ where
     match timeout(time, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err((client, error)),
-        Err(late) => Err((client, late.into())),
+        Err(_) => {
+            let late = format!("its handshake was not finished within {time:?}");
+            Err((client, io::Error::new(io::ErrorKind::TimedOut, late)))
+        }
     }
 }
 

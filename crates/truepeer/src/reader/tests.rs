@@ -88,14 +88,39 @@ fn versions_that_were_not_asked_for_are_refused() {
 #[test]
 fn the_end_and_the_deadline_say_how_far_it_came() {
     let reader = reader(Decoder::new());
-    for (error, code, fault, text) in [
-        (reader.ended(b""), "header_empty", Fault::Nobody, "closed without sending a byte"),
-        (reader.ended(b"PROX"), "header_truncated", Fault::Peer, "closed inside its header after \"PROX\""),
-        (reader.expired(b""), "header_timeout", Fault::Peer, "sent nothing before the deadline"),
-        (reader.expired(b"\r\n"), "header_timeout", Fault::Peer, "so far \"\\r\\n\""),
+    for (error, code, fault, at, text) in [
+        (reader.ended(b""), "header_empty", Fault::Nobody, 0, "a header and closed without sending a byte"),
+        (
+            reader.ended(b"PROX"),
+            "header_truncated",
+            Fault::Peer,
+            4,
+            "closed inside its header, of which \"PROX\" had come (byte 4)",
+        ),
+        (reader.expired(b""), "header_timeout", Fault::Peer, 0, "sent nothing before the deadline"),
+        (reader.expired(b"\r\n"), "header_timeout", Fault::Peer, 2, "so far \"\\r\\n\" (byte 2)"),
     ] {
-        assert_eq!((error.reason().code(), error.fault()), (code, fault));
+        assert_eq!((error.reason().code(), error.fault(), error.at()), (code, fault, at));
         assert!(error.to_string().ends_with(text), "{error}");
+    }
+}
+
+#[test]
+fn a_client_that_cannot_be_true_is_found_where_its_address_stands() {
+    let v1 = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
+    let v2 = [&V2[..16], &[127, 0, 0, 1], &V2[20..]].concat();
+    for (header, at) in [(&v1[..], 11), (&v2, 16)] {
+        let reader = reader(Decoder::new());
+        let Ok(Progress::Done { identity, .. }) = reader.advance(header) else { panic!() };
+        let error = reader.check_plausible(&identity, &NetworkSet::default()).unwrap_err();
+        assert_eq!(
+            (error.reason().code(), error.fault(), error.at()),
+            ("client_implausible", Fault::Peer, at)
+        );
+        assert!(error.to_string().contains("127.0.0.1"), "{error}");
+        assert!(error.to_string().ends_with(&format!("(byte {at})")), "{error}");
+        // The named byte is the address.
+        assert!(header[at..].starts_with(b"127.") || header[at..].starts_with(&[127, 0, 0, 1]));
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{Fault, IdentifyError, PeerAddress, ProxyOwn};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The peer is in no trusted network, and this listener is for proxies only.
+    /// The peer is in no trusted network, and this listener is for proxies only; or it came over a UNIX socket whose
+    /// peers are not trusted.
     Unlisted(PeerAddress),
     /// A trusted peer without a good header.
     Header(IdentifyError),
@@ -44,6 +45,8 @@ impl Refusal {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Header(error) => error.fault(),
+            // A UNIX peer cannot be the client: nobody may use this socket until the policy says who.
+            Self::Unlisted(PeerAddress::Unix { .. }) => Fault::Operator,
             Self::Unlisted(_) | Self::Evicted(_) | Self::Broken { .. } => Fault::Peer,
         }
     }
@@ -61,6 +64,10 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unlisted(peer @ PeerAddress::Unix { .. }) => write!(
+                f,
+                "{peer} has no address that could be the client's, and the policy does not trust UNIX peers"
+            ),
             Self::Unlisted(peer) => {
                 write!(f, "{peer} is in no trusted network, and this listener accepts proxies only")
             }
@@ -92,12 +99,54 @@ pub enum ListenerEvent {
         /// How long the listener waits before it asks again. Headers are read on meanwhile.
         pause: Duration,
     },
-    /// A client's TLS handshake failed or took too long.
+    /// A client's TLS handshake failed, took too long, or was the oldest when its place was needed.
     #[cfg(feature = "tokio-rustls")]
     TlsFailed {
         /// The client.
         client: crate::Client,
-        /// What rustls said.
+        /// What rustls said, or which bound was reached.
         error: io::Error,
     },
+}
+
+impl ListenerEvent {
+    /// Short stable token, for logs and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::ProxyOwnClosed(_) => "own_closed",
+            Self::AcceptFailed { .. } => "accept_failed",
+            #[cfg(feature = "tokio-rustls")]
+            Self::TlsFailed { .. } => "tls_failed",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(refusal) => refusal.fault(),
+            Self::ProxyOwnClosed(_) => Fault::Nobody,
+            // Broken before it was accepted, or the machine has no room for it.
+            Self::AcceptFailed { pause, .. } if pause.is_zero() => Fault::Peer,
+            Self::AcceptFailed { .. } => Fault::Operator,
+            #[cfg(feature = "tokio-rustls")]
+            Self::TlsFailed { .. } => Fault::Client,
+        }
+    }
+}
+
+impl fmt::Display for ListenerEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::ProxyOwnClosed(own) => write!(f, "{own} was closed: this server accepts clients only"),
+            Self::AcceptFailed { error, pause } => {
+                write!(f, "no connection could be accepted: {error}; the next try is in {pause:?}")
+            }
+            #[cfg(feature = "tokio-rustls")]
+            Self::TlsFailed { client, error } => write!(f, "no TLS with client {client}: {error}"),
+        }
+    }
 }

@@ -108,34 +108,18 @@ impl Events {
         options.on_event(move |event| events.lock().unwrap().push(event))
     }
 
-    /// Codes of refusals, `proxy_own` for closed health checks, the pause in ms for accept errors; and forgets them.
+    /// The codes, but the pause in ms for accept errors; and forgets everything.
     pub(crate) fn take(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap()
-            .drain(..)
-            .map(|event| match event {
-                ListenerEvent::Refused(refusal) => refusal.code().to_owned(),
-                ListenerEvent::ProxyOwnClosed(_) => "proxy_own".to_owned(),
-                ListenerEvent::AcceptFailed { pause, .. } => pause.as_millis().to_string(),
-                #[cfg(feature = "tokio-rustls")]
-                ListenerEvent::TlsFailed { .. } => "tls_failed".to_owned(),
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        let said = |event: ListenerEvent| match event {
+            ListenerEvent::AcceptFailed { pause, .. } => pause.as_millis().to_string(),
+            other => other.code().to_owned(),
+        };
+        self.0.lock().unwrap().drain(..).map(said).collect()
     }
 
-    /// The texts of refusals; and forgets everything.
+    /// Everything in words; and forgets it.
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap()
-            .drain(..)
-            .filter_map(|event| match event {
-                ListenerEvent::Refused(refusal) => Some(refusal.to_string()),
-                _ => None,
-            })
-            .collect()
+        self.0.lock().unwrap().drain(..).map(|event| event.to_string()).collect()
     }
 }
 
