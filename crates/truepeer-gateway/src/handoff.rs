@@ -3,10 +3,10 @@
 //! Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
 //! received text. Over the kind's budget optional TLVs go in a fixed order; address and checksum never.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use truepeer::proto::{Addresses, EncodeError, Encoder, Tlv, TlvType};
-use truepeer::{ClientIdentity, Endpoint, PeerAddress, Role};
+use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
 use crate::config::{Backend, Handoff};
 use crate::kind::{PortZero, TlvChoice};
@@ -70,7 +70,8 @@ pub fn header(
         }
         (port, ..) => port.map_or(0, Into::into),
     };
-    let addresses = addresses(SocketAddr::new(source.ip, source_port), destination);
+    let client = SocketAddr::new(source.ip, source_port);
+    let addresses: Addresses<'_> = ClientPair { client, destination }.addresses();
     if backend.handoff == Handoff::ProxyV1 {
         let bytes = encode(&Encoder::v1(addresses))?;
         return Ok(Header { bytes, substituted, dropped_tlvs: 0 });
@@ -124,23 +125,6 @@ fn destination(
     SocketAddr::new(reached.map(|reached| reached.ip()).filter(same_family).unwrap_or(unspecified), port)
 }
 
-fn addresses(source: SocketAddr, destination: SocketAddr) -> Addresses<'static> {
-    if let (IpAddr::V4(source_ip), IpAddr::V4(destination_ip)) = (source.ip(), destination.ip()) {
-        return Addresses::Inet {
-            source: SocketAddrV4::new(source_ip, source.port()),
-            destination: SocketAddrV4::new(destination_ip, destination.port()),
-        };
-    }
-    let v6 = |addr: SocketAddr| {
-        let ip = match addr.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        SocketAddrV6::new(ip, addr.port(), 0, 0)
-    };
-    Addresses::Inet6 { source: v6(source), destination: v6(destination) }
-}
-
 /// The TLVs for a kind, most useful first: the last one is the first to go when they do not fit.
 fn tlvs<'a>(
     choice: TlvChoice,
@@ -185,10 +169,7 @@ fn ssl_value(identity: &ClientIdentity) -> Option<Vec<u8>> {
 }
 
 fn encode(encoder: &Encoder<'_>) -> Result<Vec<u8>, Untellable> {
-    let len = encoder.encoded_len().map_err(Untellable::Encode)?;
-    let mut bytes = vec![0; len];
-    encoder.encode(&mut bytes).map_err(Untellable::Encode)?;
-    Ok(bytes)
+    OutgoingHeader::encode(encoder).map(OutgoingHeader::into_bytes).map_err(Untellable::Encode)
 }
 
 #[cfg(test)]

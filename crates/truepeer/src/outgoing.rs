@@ -61,11 +61,18 @@ impl OutgoingHeader {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The bytes, for a buffer of one's own.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_vec()
+    }
 }
 
 impl ClientPair {
-    /// Both in one family: IPv4 if both are, else IPv6.
-    fn addresses(self) -> Addresses<'static> {
+    /// Both in one family: IPv4 if both are, else IPv6 with the IPv4 one v4-mapped. For an [`Encoder`] with TLVs.
+    #[must_use]
+    pub fn addresses(self) -> Addresses<'static> {
         let [source, destination] = [self.client, self.destination]
             .map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port()));
         match (source, destination) {
