@@ -11,14 +11,16 @@
 mod common;
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{LOCAL, PROXY, STRANGER, V1, V2, bytes, drop_after, listener, settle};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 use truepeer::{
-    Connection, IdentitySource, ListenerOptions, OwnConnection, PeerAddress, ProxyListener, TrustPolicy,
-    UnixPeers, Unlisted, proto::Version,
+    Connection, IdentitySource, Incoming, ListenerOptions, OwnConnection, PeerAddress, ProxyListener,
+    TrustPolicy, UnixPeers, Unlisted, proto::Version,
 };
 use truepeer_testkit::scripted::{Handle, Step};
 
@@ -302,4 +304,46 @@ async fn dropping_the_listener_closes_whoever_waits() {
     assert!(!peer.is_closed());
     drop(listener);
     peer.closed().await;
+}
+
+/// A socket that says what it was told, and remembers into whose memory.
+#[derive(Debug, Default)]
+struct Socket {
+    bytes: &'static [u8],
+    read_into: Option<usize>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.read_into = Some(buf.initialize_unfilled().as_ptr().addr());
+        let (now, later) = self.bytes.split_at(self.bytes.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.bytes = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// After the bytes that came with the header the socket reads into the server's own buffer.
+#[tokio::test(start_paused = true)]
+async fn behind_the_header_nothing_is_copied() {
+    const SENT: &[u8] = b"PROXY TCP4 203.0.113.5 198.51.100.2 40000 25\r\n";
+    let policy = TrustPolicy::from(common::trusted());
+    let sent: &'static [u8] = [SENT, &[b'x'; 2000]].concat().leak();
+    for (peer, with_header) in [(PROXY, 512 - SENT.len()), (STRANGER, 0)] {
+        let socket = Socket { bytes: sent, read_into: None };
+        let peer = PeerAddress::tcp(peer.parse().unwrap());
+        let incoming = Incoming::new(socket, peer, None, &policy, &ListenerOptions::new()).unwrap();
+        let Ok(Connection::Client(mut stream)) = incoming.identify().await else { panic!() };
+        assert_eq!(stream.unread().len(), with_header);
+        let mut room = vec![0; 1024];
+        if with_header > 0 {
+            assert_eq!(stream.read(&mut room).await.unwrap(), with_header, "the leftover, and first");
+        }
+        assert_eq!(stream.read(&mut room).await.unwrap(), 1024);
+        assert_eq!(stream.as_io().read_into, Some(room.as_ptr().addr()));
+    }
 }

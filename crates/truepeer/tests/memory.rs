@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use common::{PROXY, V2, bytes, drop_after, listener, settle};
-use truepeer::{ClientStream, ListenerOptions};
+use truepeer::{ClientStream, Incoming, ListenerOptions};
 use truepeer_testkit::scripted::ScriptedStream;
 
 struct Counting;
@@ -67,4 +67,43 @@ async fn a_silent_peer_costs_what_is_written_and_a_stream_little_more_than_its_s
 
     let stream = size_of::<ClientStream<ScriptedStream>>() - size_of::<ScriptedStream>();
     assert!(stream <= 80, "{stream} bytes besides the socket");
+    let incoming = size_of::<Incoming<ScriptedStream>>() - size_of::<ScriptedStream>();
+    assert!(incoming <= 300, "{incoming} bytes besides the socket");
+
+    #[cfg(feature = "tokio-rustls")]
+    {
+        let silent = each_handshake(100, b"").await;
+        assert!((2000..=8 * 1024).contains(&silent), "{silent} bytes for each silent client");
+        // A ClientHello of 48 KiB that lacks its last byte, in records as large as they may be.
+        let mut hello = [&[1, 0, 0xC0, 0][..], &[0; 0xBFFF]].concat();
+        hello = hello.chunks(16384).fold(Vec::new(), |mut records, piece| {
+            records.extend([22, 3, 1]);
+            records.extend(u16::try_from(piece.len()).unwrap().to_be_bytes());
+            records.extend(piece);
+            records
+        });
+        let most = each_handshake(20, &hello).await;
+        assert!((0xC000..=68 * 1024).contains(&most), "{most} bytes for each unfinished handshake");
+    }
+}
+
+/// What `count` clients hold, each, that sent a header and then `hello`, a handshake that does not go on.
+#[cfg(feature = "tokio-rustls")]
+async fn each_handshake(count: isize, hello: &[u8]) -> isize {
+    use std::sync::Arc;
+    use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, rustls::pki_types::PrivatePkcs8KeyDer};
+
+    settle().await;
+    let made = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    let (listener, door, events) = listener(ListenerOptions::new());
+    let mut listener = truepeer::TlsListener::new(listener, TlsAcceptor::from(Arc::new(config)));
+    let sent = [V2, hello].concat();
+    let _peers: Vec<_> = (0..count).map(|_| door.connect(PROXY, [bytes(&[&sent])])).collect();
+    let before = HELD.load(Ordering::Relaxed);
+    assert!(drop_after(8, listener.accept()).await.is_none());
+    assert!(events.take().is_empty(), "all of them are waited for");
+    (HELD.load(Ordering::Relaxed) - before) / count + sent.len().cast_signed()
 }

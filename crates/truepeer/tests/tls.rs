@@ -144,3 +144,38 @@ async fn accept_dropped_at_any_point_loses_no_client() {
         assert_eq!(stream.get_ref().0.client().to_string(), "203.0.113.5:40000");
     }
 }
+
+/// Header, then TLS, then HTTP, and the handler sees the client; with axum's way to reach each connection in between.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_sees_the_client_through_tls() {
+    use axum::serve::ListenerExt;
+    use axum::{Router, extract::ConnectInfo, routing::get};
+    use truepeer::Client;
+
+    let app = || {
+        let hello = get(async |ConnectInfo(client): ConnectInfo<Client>| client.to_string());
+        Router::new().route("/", hello).into_make_service_with_connect_info::<Client>()
+    };
+    let mut servers = JoinSet::new();
+    let mut answers = Vec::new();
+    for tapped in [false, true] {
+        let (listener, addr) = bind_with(ListenerOptions::new()).await;
+        let (acceptor, connector) = pair();
+        let listener = TlsListener::new(listener, acceptor);
+        if tapped {
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.get_ref().0.as_io().set_nodelay(true);
+            });
+            servers.spawn(async move { axum::serve(listener, app()).await });
+        } else {
+            servers.spawn(async move { axum::serve(listener, app()).await });
+        }
+        let mut stream = secure(&connector, dial(addr, V2).await).await;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answers.push(answer.rsplit("\r\n").next().unwrap().to_owned());
+    }
+    assert_eq!(answers, ["203.0.113.5:40000", "203.0.113.5:40000"]);
+}

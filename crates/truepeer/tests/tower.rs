@@ -20,15 +20,26 @@ use tower_layer::Layer;
 use tower_service::Service;
 use truepeer::{Client, ClientLayer, ListenerOptions};
 
-const FIELDS: [&str; 7] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-anything",
+/// Every way to name a client that is taken out, and one field that is none.
+const FIELDS: [&str; 16] = [
+    "Forwarded",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Anything",
+    "X-Original-Forwarded-For",
     "x_forwarded_for",
-    "x-real-ip",
-    "x-request-id",
+    "X-Real-IP",
+    "x_real-ip",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Client-IP",
+    "Fly-Client-IP",
+    KEPT,
 ];
+const KEPT: &str = "x-request-id";
 
 /// Answers with the client it found and the fields that were left.
 #[derive(Clone)]
@@ -58,7 +69,8 @@ async fn client(peer: &str) -> Client {
 async fn call(layer: ClientLayer, extension: Option<Client>) -> (Option<String>, Vec<String>) {
     let mut request = Request::new(());
     for name in FIELDS {
-        request.headers_mut().append(name, "10.0.0.1".parse().unwrap());
+        let name = http::HeaderName::try_from(name).unwrap();
+        request.headers_mut().append(&name, "10.0.0.1".parse().unwrap());
         request.headers_mut().append(name, "10.0.0.2".parse().unwrap());
     }
     if let Some(client) = extension {
@@ -72,11 +84,11 @@ async fn forwarding_fields_go_whoever_sent_them() {
     for peer in [PROXY, STRANGER] {
         let client = client(peer).await;
         let (seen, left) = call(ClientLayer::new(), Some(client.clone())).await;
-        assert_eq!((seen, left), (Some(client.to_string()), vec!["x-request-id".to_owned()]));
+        assert_eq!((seen, left), (Some(client.to_string()), vec![KEPT.to_owned()]));
     }
     // A server without our listener: no client, and nothing to be forged either.
     let (seen, left) = call(ClientLayer::new(), None).await;
-    assert_eq!((seen, left), (None, vec!["x-request-id".to_owned()]));
+    assert_eq!((seen, left), (None, vec![KEPT.to_owned()]));
 }
 
 #[tokio::test]
@@ -85,9 +97,9 @@ async fn fields_of_http_proxies_stay_where_that_was_asked_for_and_only_theirs() 
     let (_, left) = call(layer.clone(), Some(client(PROXY).await)).await;
     assert_eq!(left.len(), FIELDS.len());
     let (_, left) = call(layer.clone(), Some(client(STRANGER).await)).await;
-    assert_eq!(left, ["x-request-id"]);
+    assert_eq!(left, [KEPT]);
     let (_, left) = call(layer, None).await;
-    assert_eq!(left, ["x-request-id"]);
+    assert_eq!(left, [KEPT]);
 }
 
 #[tokio::test]

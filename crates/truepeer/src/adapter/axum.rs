@@ -77,6 +77,16 @@ impl<L: Accept> Connected<IncomingStream<'_, WithProxyOwn<L>>> for Caller {
     }
 }
 
+impl<L, F> Connected<IncomingStream<'_, TapIo<WithProxyOwn<L>, F>>> for Caller
+where
+    L: Accept,
+    F: FnMut(&mut Connection<L::Stream>) + Send + 'static,
+{
+    fn connect_info(stream: IncomingStream<'_, TapIo<WithProxyOwn<L>, F>>) -> Self {
+        stream.io().caller()
+    }
+}
+
 #[cfg(feature = "tokio-rustls")]
 mod tls {
     use super::*;
@@ -101,6 +111,16 @@ mod tls {
 
     impl<L: Accept> Connected<IncomingStream<'_, TlsListener<L>>> for Client {
         fn connect_info(stream: IncomingStream<'_, TlsListener<L>>) -> Self {
+            stream.io().get_ref().0.client().clone()
+        }
+    }
+
+    impl<L, F> Connected<IncomingStream<'_, TapIo<TlsListener<L>, F>>> for Client
+    where
+        L: Accept,
+        F: FnMut(&mut TlsStream<ClientStream<L::Stream>>) + Send + 'static,
+    {
+        fn connect_info(stream: IncomingStream<'_, TapIo<TlsListener<L>, F>>) -> Self {
             stream.io().get_ref().0.client().clone()
         }
     }

@@ -10,9 +10,11 @@ use tower_service::Service;
 
 use crate::{Client, IdentitySource};
 
-/// Puts the [`Client`] into the extensions of each request, and removes `Forwarded`, `X-Forwarded-*` and `X-Real-Ip`.
+/// Puts the [`Client`] into the extensions of each request, and removes the fields by which proxies name a client.
 ///
-/// Those fields are removed from **all** requests by default. A direct client has made them up itself. And a proxy
+/// These are `Forwarded`, `X-Forwarded`, everything that begins with `X-Forwarded-` or `X-Original-Forwarded-`, and
+/// [`CLIENT_FIELDS`](ClientLayer::CLIENT_FIELDS), in any case, with dashes or underscores.
+/// They are removed from **all** requests by default. A direct client has made them up itself. And a proxy
 /// that sends a header usually moves bytes without looking at them, so that behind it, too, they are the client's.
 /// See [`ClientLayer::keep_fields_of_proxies`] for the other kind.
 ///
@@ -32,6 +34,26 @@ enum Fields {
 }
 
 impl ClientLayer {
+    /// Fields that some proxy or network names a client by, and that some framework therefore believes.
+    pub const CLIENT_FIELDS: [&'static str; 16] = [
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-remote-ip",
+        "x-remote-addr",
+        "x-originating-ip",
+        "x-envoy-external-address",
+        "x-azure-clientip",
+        "x-azure-socketip",
+        "x-appengine-user-ip",
+        "client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "fastly-client-ip",
+        "fly-client-ip",
+    ];
+
     /// Takes the client from the request's extensions, where tonic and axum's `ConnectInfo` put it.
     #[must_use]
     pub fn new() -> Self {
@@ -127,5 +149,9 @@ fn remove_forwarding_fields(headers: &mut HeaderMap) {
 /// `name`: in lower case, as `http` keeps it. An underscore counts as a dash: many frameworks see no difference.
 fn is_forwarding_field(name: &str) -> bool {
     let name = name.replace('_', "-");
-    name == "forwarded" || name == "x-real-ip" || name == "x-forwarded" || name.starts_with("x-forwarded-")
+    name == "forwarded"
+        || name == "x-forwarded"
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("x-original-forwarded-")
+        || ClientLayer::CLIENT_FIELDS.contains(&name.as_str())
 }
