@@ -1,12 +1,14 @@
-//! The client's address in an axum handler: `ConnectInfo<Client>`, and health checks that are nobody's visit.
+//! The client's address in an axum handler: `ConnectInfo<Client>`. Health checks by LOCAL header are closed.
+//!
+//! `cargo run -p truepeer --features axum --example axum -- 127.0.0.1:8080 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use std::io;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use truepeer::{Caller, Client, ProxyListener, TrustedNetworks};
+use truepeer::{Client, ProxyListener, TrustedNetworks};
 
-/// Clients only: health checks by LOCAL header are closed.
 pub(crate) async fn serve(listener: ProxyListener) -> io::Result<()> {
     let app = Router::new().route("/", get(hello));
     axum::serve(listener, app.into_make_service_with_connect_info::<Client>()).await
@@ -17,24 +19,13 @@ async fn hello(ConnectInfo(client): ConnectInfo<Client>) -> String {
     format!("hello {client}, through {via}\n")
 }
 
-/// Clients and health checks; the handler has to look which it is.
-pub(crate) async fn serve_all(listener: ProxyListener) -> io::Result<()> {
-    let app = Router::new().route("/", get(hello_all));
-    axum::serve(listener.with_proxy_own(), app.into_make_service_with_connect_info::<Caller>()).await
-}
-
-async fn hello_all(ConnectInfo(caller): ConnectInfo<Caller>) -> String {
-    match caller {
-        Caller::Client(client) => format!("hello {client}\n"),
-        Caller::ProxyOwn(own) => format!("healthy, {own}\n"),
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?; // your proxy, not your network
-    let clients = ProxyListener::bind("0.0.0.0:8080", trusted.clone()).await?;
-    let clients_and_checks = ProxyListener::bind("0.0.0.0:8081", trusted).await?;
-    tokio::try_join!(serve(clients), serve_all(clients_and_checks))?;
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:8080".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener).await?;
     Ok(())
 }

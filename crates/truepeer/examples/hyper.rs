@@ -1,4 +1,7 @@
 //! hyper without a framework: HTTP/1 and HTTP/2 on an identified connection.
+//!
+//! `cargo run -p truepeer --example hyper -- 127.0.0.1:8080 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use std::convert::Infallible;
 
 use http_body_util::Full;
@@ -34,7 +37,11 @@ pub(crate) async fn serve(mut listener: ProxyListener) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
-    serve(ProxyListener::bind("0.0.0.0:8080", trusted).await?).await;
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:8080".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener).await;
     Ok(())
 }

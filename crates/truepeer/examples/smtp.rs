@@ -1,4 +1,7 @@
 //! A server that speaks first, such as SMTP. It offers AUTH only to clients that came over TLS.
+//!
+//! `cargo run -p truepeer --example smtp -- 127.0.0.1:2525 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
@@ -46,7 +49,11 @@ async fn session(stream: ClientStream<TcpStream>) -> io::Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
-    serve(ProxyListener::bind("0.0.0.0:2525", trusted).await?).await;
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:2525".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener).await;
     Ok(())
 }

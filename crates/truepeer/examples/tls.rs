@@ -1,4 +1,7 @@
 //! Header first, then TLS: neither a silent proxy nor a client that dawdles over its handshake stops the others.
+//!
+//! `cargo run -p truepeer --features tokio-rustls --example tls -- 127.0.0.1:4433 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use std::io;
 use std::sync::Arc;
 
@@ -29,13 +32,15 @@ async fn greet(mut stream: impl AsyncWrite + Unpin, client: Client) -> io::Resul
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:4433".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
     let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_file("key.pem")?;
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
-
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
-    let listener = ProxyListener::bind("0.0.0.0:4433", trusted).await?;
     serve(TlsListener::new(listener, acceptor)).await;
     Ok(())
 }

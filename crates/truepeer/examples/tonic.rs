@@ -1,4 +1,7 @@
 //! gRPC: the client in the extensions of every request, here for an access rule in an interceptor.
+//!
+//! `cargo run -p truepeer --features tonic --example tonic -- 127.0.0.1:50051 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Error, Server};
 use tonic::{Request, Status};
@@ -19,8 +22,12 @@ pub(crate) async fn serve(listener: ProxyListener, welcome: NetworkSet) -> Resul
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:50051".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
     let welcome = ["203.0.113.0/24".parse::<IpNet>()?].into_iter().collect();
-    serve(ProxyListener::bind("0.0.0.0:50051", trusted).await?, welcome).await?;
+    serve(listener, welcome).await?;
     Ok(())
 }

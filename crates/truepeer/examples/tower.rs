@@ -1,4 +1,7 @@
 //! The client as a request extension, and no forged `X-Forwarded-For`: one layer for axum, tonic and hyper.
+//!
+//! `cargo run -p truepeer --features axum,tower --example tower -- 127.0.0.1:8080 127.0.0.1`: where to listen, and which peers are proxies.
+#![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use std::io;
 
 use axum::http::HeaderMap;
@@ -19,7 +22,11 @@ async fn hello(Extension(client): Extension<Client>, headers: HeaderMap) -> Stri
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trusted = TrustedNetworks::parse(["192.0.2.10"])?;
-    serve(ProxyListener::bind("0.0.0.0:8080", trusted).await?).await?;
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().unwrap_or("127.0.0.1:8080".into());
+    let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
+    let listener = ProxyListener::bind(addr, trusted).await?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener).await?;
     Ok(())
 }

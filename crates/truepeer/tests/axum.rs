@@ -25,7 +25,7 @@ use common::net::{bind, bind_with, dial, http_get, silent_crowd};
 use common::{Events, LOCAL, PROXY, V1, V2, bytes, drop_after, listener};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
-use truepeer::{Client, ListenerOptions, PeerAddress};
+use truepeer::{Caller, Client, ListenerOptions, PeerAddress};
 use truepeer_testkit::scripted::Step;
 
 #[tokio::test]
@@ -59,8 +59,13 @@ async fn behind_a_thousand_silent_peers_axum_serves_the_good_client() {
 #[tokio::test]
 async fn a_health_check_is_answered_where_it_is_asked_for_and_is_no_client() {
     let (listener, addr) = bind().await;
+    let hello = get(async |ConnectInfo(caller): ConnectInfo<Caller>| match caller {
+        Caller::Client(client) => format!("hello {client}\n"),
+        Caller::ProxyOwn(own) => format!("healthy, {own}\n"),
+    });
+    let app = Router::new().route("/", hello).into_make_service_with_connect_info::<Caller>();
     let mut server = JoinSet::new();
-    server.spawn(example::serve_all(listener));
+    server.spawn(async { axum::serve(listener.with_proxy_own(), app).await });
     let check = dial(addr, LOCAL).await;
     let peer = check.local_addr().unwrap();
     let answer = http_get(check, "/", "").await;

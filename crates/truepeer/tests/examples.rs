@@ -97,7 +97,7 @@ async fn the_small_proxy_tells_its_backend_who_we_are() {
     let (proxy, addr) = bind_untrusting().await;
     let mut servers = JoinSet::new();
     servers.spawn(line::serve(backend));
-    servers.spawn(backend::serve(proxy, backend_addr.to_string().leak()));
+    servers.spawn(backend::serve(proxy, backend_addr.to_string()));
     let mut client = dial(addr, b"line\n").await;
     let us = client.local_addr().unwrap();
     client.shutdown().await.unwrap();

@@ -50,6 +50,21 @@ pub struct WithProxyOwn<L: Accept>(ProxyListener<L>);
 
 impl<L: Accept> ProxyListener<L> {
     /// Serves proxies' own connections as well as clients, through `axum::serve`.
+    ///
+    /// ```no_run
+    /// # use axum::{Router, extract::ConnectInfo, routing::get};
+    /// # use truepeer::{Caller, ProxyListener};
+    /// # async fn serve(listener: ProxyListener) -> std::io::Result<()> {
+    /// async fn hello(ConnectInfo(caller): ConnectInfo<Caller>) -> String {
+    ///     match caller {
+    ///         Caller::Client(client) => format!("hello {client}\n"),
+    ///         Caller::ProxyOwn(own) => format!("healthy, {own}\n"),
+    ///     }
+    /// }
+    /// let app = Router::new().route("/", get(hello)).into_make_service_with_connect_info::<Caller>();
+    /// axum::serve(listener.with_proxy_own(), app).await
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_proxy_own(self) -> WithProxyOwn<L> {
         WithProxyOwn(self)
