@@ -1,15 +1,16 @@
 //! Where lines go: one writer thread behind one bounded queue, for records and for events alike.
 //!
 //! No connection ever waits for the destination: a line that finds the queue full is dropped and counted, and the
-//! count is written out as soon as there is room again. Refusals of one cause are folded, so that a stranger cannot
-//! fill the log.
+//! count is written out where the gap is. Refusals of one cause are folded, so that a stranger cannot fill the log.
+//! Destination and format may change while lines come; none is lost, doubled or split by that.
+
+mod queue;
+mod writer;
 
 use std::fmt;
-use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,10 +22,13 @@ use crate::folding::{Cause, Example, Fold, Folding};
 use crate::outcome::Level;
 use crate::record::Line;
 
-/// Lines that may wait for the destination.
-const QUEUE: usize = 8192;
-/// How often summaries of folded records are looked for.
-const SUMMARIES: Duration = Duration::from_secs(5);
+pub use queue::LINES;
+use queue::{Pushed, Queue, Switch};
+
+/// How long the end waits for a destination that does not take the last lines.
+pub const LAST_LINES: Duration = Duration::from_secs(3);
+/// How long whoever changes destination or format waits for it to happen.
+pub const SWITCH_TIME: Duration = Duration::from_secs(2);
 
 /// What becomes of the records of refused connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,30 +39,26 @@ pub enum Refusals {
     WriteAll,
 }
 
-/// Takes lines; cheap to clone, never blocks.
+/// Takes lines; cheap to clone, never waits for the destination.
 #[derive(Debug, Clone)]
 pub struct Log {
-    queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
-    lost_ever: Arc<AtomicU64>,
+    queue: Arc<Queue>,
     folding: Arc<Mutex<Folding>>,
     refusals: Refusals,
-    /// How lines look.
-    pub format: LogFormat,
 }
 
-#[derive(Debug)]
-enum Message {
-    Line(String),
-    Close,
-}
-
-/// The writer thread; ending it writes out what is queued.
+/// The writer thread; dropping this writes out what is queued, for [`LAST_LINES`] at most.
 #[derive(Debug)]
 pub struct Writer {
-    queue: SyncSender<Message>,
+    queue: Arc<Queue>,
+    /// Never sent to: it is dropped when the thread ends.
+    ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// The destination takes no lines, so neither it nor the format has changed yet; both do as soon as it takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotYet;
 
 impl Log {
     /// Starts a writer to `destination`.
@@ -69,113 +69,83 @@ impl Log {
         format: LogFormat,
         refusals: Refusals,
         destination: impl Write + Send + 'static,
-    ) -> std::io::Result<(Self, Writer)> {
-        let (queue, lines) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+    ) -> io::Result<(Self, Writer)> {
+        let queue = Arc::new(Queue::new(format));
         let folding = Arc::new(Mutex::new(Folding::default()));
-        let log = Self {
-            queue: queue.clone(),
-            lost: Arc::clone(&lost),
-            lost_ever: Arc::default(),
-            folding: Arc::clone(&folding),
-            refusals,
-            format,
+        let writer = writer::Writer::new(Arc::clone(&queue), Arc::clone(&folding), Box::new(destination));
+        let (alive, ended) = sync_channel(0);
+        let body = move || {
+            let _alive = alive;
+            writer.run();
         };
-        let thread = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_lines(&lines, destination, &lost, &folding, format))?;
-        Ok((log, Writer { queue, thread: Some(thread) }))
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(body)?;
+        let log = Self { queue: Arc::clone(&queue), folding, refusals };
+        Ok((log, Writer { queue, ended, thread: Some(thread) }))
     }
 
-    /// Queues one line, given without its line end.
-    pub fn line(&self, line: String) {
-        if self.queue.try_send(Message::Line(line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            self.lost_ever.fetch_add(1, Ordering::Relaxed);
+    /// Queues one line, which `make` renders without its line end.
+    pub fn line(&self, make: impl Fn(LogFormat) -> String) {
+        loop {
+            // Made without holding the queue; made again in the rare case that the format changes meanwhile.
+            let format = self.queue.format();
+            if self.queue.push(format, make(format)) == Pushed::Dealt {
+                return;
+            }
         }
     }
 
-    /// Lines that were dropped since the start.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost_ever.load(Ordering::Relaxed)
-    }
-}
-
-impl Log {
     /// Queues the line of a refused connection, unless there were too many of its cause of late; those are counted and
-    /// summed up later. `line` is made only if it is shown; what became of it is returned.
-    pub fn refused(&self, cause: &Cause, example: Example, line: impl FnOnce() -> String) -> Fold {
+    /// summed up later. `make` is called only if it is shown; what became of it is returned.
+    pub fn refused(&self, cause: &Cause, example: Example, make: impl Fn(LogFormat) -> String) -> Fold {
         if self.refusals == Refusals::WriteAll {
-            self.line(line());
+            self.line(make);
             return Fold::Show;
         }
         let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let fold = folding.note(cause, example, Instant::now());
         drop(folding);
         if fold == Fold::Show {
-            self.line(line());
+            self.line(make);
         }
         fold
+    }
+
+    /// Has lines look like `format` from now on and, if there is one, go to `destination`. Lines that were queued
+    /// before look and go as they would have.
+    ///
+    /// Waits until it has happened, for [`SWITCH_TIME`] at most.
+    ///
+    /// # Errors
+    /// [`NotYet`].
+    pub fn switch(
+        &self,
+        destination: Option<Box<dyn Write + Send>>,
+        format: LogFormat,
+    ) -> Result<(), NotYet> {
+        let (done, happened) = sync_channel(0);
+        self.queue.push_switch(Switch { destination, format, done });
+        match happened.recv_timeout(SWITCH_TIME) {
+            Err(RecvTimeoutError::Timeout) => Err(NotYet),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.queue.lost()
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Blocks only while the destination does; the process ends right after.
-        if self.queue.send(Message::Close).is_ok()
+        self.queue.close();
+        // A thread that hangs in its destination ends with the process.
+        if self.ended.recv_timeout(LAST_LINES) != Err(RecvTimeoutError::Timeout)
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();
         }
-    }
-}
-
-fn write_lines(
-    lines: &Receiver<Message>,
-    mut destination: impl Write,
-    lost: &AtomicU64,
-    folding: &Mutex<Folding>,
-    format: LogFormat,
-) {
-    const BATCH: usize = 64 * 1024;
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut open = true;
-    while open {
-        let mut next = match lines.recv_timeout(SUMMARIES) {
-            Ok(first) => Some(first),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
-        };
-        while let Some(message) = next {
-            match message {
-                Message::Line(line) => {
-                    batch.extend_from_slice(line.as_bytes());
-                    batch.push(b'\n');
-                }
-                Message::Close => open = false,
-            }
-            next = if batch.len() < BATCH { lines.try_recv().ok() } else { None };
-        }
-        let mut folding = folding.lock().unwrap_or_else(PoisonError::into_inner);
-        let summaries = if open { folding.due(Instant::now()) } else { folding.finish() };
-        drop(folding);
-        for summary in summaries {
-            batch.extend_from_slice(summary.to_line(format, SystemTime::now()).as_bytes());
-            batch.push(b'\n');
-        }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let mut line = Line::new(format, SystemTime::now(), Level::Warn);
-            line.text("event", "lines_lost");
-            line.number("lines", lost);
-            line.text("cause", "the log destination did not take lines as fast as they came");
-            batch.extend_from_slice(line.finish().as_bytes());
-            batch.push(b'\n');
-        }
-        // A destination that fails (disk full, closed pipe) costs lines, never connections.
-        let _ = destination.write_all(&batch).and_then(|()| destination.flush());
-        batch.clear();
     }
 }
 
@@ -205,9 +175,11 @@ impl<S: tracing::Subscriber> Layer<S> for Events {
             tracing::Level::INFO => Level::Info,
             _ => Level::Debug,
         };
-        let mut fields = Fields(Line::new(self.log.format, SystemTime::now(), level));
-        event.record(&mut fields);
-        self.log.line(fields.0.finish());
+        self.log.line(|format| {
+            let mut fields = Fields(Line::new(format, SystemTime::now(), level));
+            event.record(&mut fields);
+            fields.0.finish()
+        });
     }
 }
 
@@ -226,3 +198,6 @@ impl Visit for Fields {
         self.0.text(field.name(), &format!("{value:?}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::config::LogFormat;
 use crate::connection;
 use crate::door::{Desk, Door};
 use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening};
@@ -300,9 +301,10 @@ impl Drop for OpenRecord {
         if outcome.facts().level == Level::Debug {
             return;
         }
-        let line = || self.record.to_line(outcome, self.log.format, Instant::now(), SystemTime::now());
+        let line =
+            |format: LogFormat| self.record.to_line(outcome, format, Instant::now(), SystemTime::now());
         if outcome.was_served() {
-            return self.log.line(line());
+            return self.log.line(line);
         }
         let entry = &self.record.listed.entry;
         let cause = Cause {
