@@ -253,8 +253,20 @@ impl Handoff {
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Log {
-    /// How lines look.
+    /// Where lines go.
+    pub target: LogTarget,
+    /// How they look.
     pub format: LogFormat,
+}
+
+/// `log.file`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// A file, made if it is not there, and opened anew on each reload.
+    File(PathBuf),
 }
 
 /// `log.format`

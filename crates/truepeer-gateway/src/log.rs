@@ -4,6 +4,7 @@
 //! count is written out where the gap is. Refusals of one cause are folded, so that a stranger cannot fill the log.
 //! Destination and format may change while lines come; none is lost, doubled or split by that.
 
+mod destination;
 mod queue;
 mod writer;
 
@@ -22,6 +23,7 @@ use crate::folding::{Cause, Example, Fold, Folding};
 use crate::outcome::Level;
 use crate::record::Line;
 
+pub use destination::{Configured, OpenError};
 pub use queue::LINES;
 use queue::{Pushed, Queue, Switch};
 

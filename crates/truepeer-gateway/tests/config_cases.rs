@@ -18,7 +18,7 @@ use std::time::Duration;
 use truepeer::{PeerAddress, TrustDecision};
 use truepeer_gateway::config::{
     self, BackendAddress, Bind, ClientTls, Colour, Config, ConfigErrors, Families, Handoff,
-    ImplausibleClients, Listener, LogFormat, Origin, OwnConnections, Surroundings,
+    ImplausibleClients, Listener, LogFormat, LogTarget, Origin, OwnConnections, Surroundings,
 };
 use truepeer_gateway::kind::Kind;
 use truepeer_gateway::limits::{Mode, Rate};
@@ -97,6 +97,7 @@ fn a_front_door_for_mail() {
     assert_eq!(config.server.max_pending, 16_384);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.log.target, LogTarget::File("/var/log/truepeer/truepeer.log".into()));
     assert_eq!(config.advice, []);
     let names: Vec<_> = config.listeners.iter().map(|listener| &*listener.id).collect();
     assert_eq!(names, ["smtp", "imaps"], "in the order of the file");
@@ -289,7 +290,7 @@ fn what_is_not_said_has_its_default() {
     let config = good("smallest.toml");
     assert_eq!(config.server.hostname, "host.example.org");
     assert_eq!(config.server.max_connections, None);
-    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!((config.log.format, &config.log.target), (LogFormat::Text, &LogTarget::Stderr));
     let mx = listener(&config, "mx");
     assert_eq!(mx.backend.kind, Kind::Whoami);
     assert_eq!(mx.backend.addresses, []);
@@ -482,7 +483,7 @@ fn a_default_that_is_written_down_is_the_default() {
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 41);
+    assert_eq!(keys.len(), 42);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

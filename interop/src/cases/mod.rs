@@ -7,6 +7,7 @@ pub(crate) mod chains;
 mod checks;
 mod direct;
 mod examples;
+mod logs;
 mod proof;
 mod readme;
 mod relay;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(without::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());
+    cases.extend(logs::cases());
     cases
 }
 

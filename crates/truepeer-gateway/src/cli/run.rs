@@ -13,7 +13,7 @@ use crate::admin::{Order, Reloaded};
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self, Admin, Advice, Colour, Config, Loaded, Origin, Status};
 use crate::control::{Control, Sockets};
-use crate::log::{Events, Log, Refusals, Writer};
+use crate::log::{Configured, Events, Refusals, Writer};
 use crate::server::{Bound, Server};
 
 /// Serves with the configuration at `path`, or the default one.
@@ -43,6 +43,7 @@ struct Running {
     control: Option<Control>,
     calls: Calls,
     at_start: AtStart,
+    log: Configured,
     runtime: Runtime,
     /// Dropped last: writes out what is queued.
     _writer: Writer,
@@ -50,8 +51,8 @@ struct Running {
 
 fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (log, writer) = Log::start(config.log.format, Refusals::Fold, io::stderr())?;
-    let events = tracing_subscriber::registry().with(Events::new(log.clone()));
+    let (log, writer) = Configured::start(&config.log, Refusals::Fold)?;
+    let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
     tracing::subscriber::set_global_default(events)?;
     if matches!(origin, Origin::Demonstration) {
         tracing::info!(event = "demonstration", "demonstration on loopback: no mail is served");
@@ -63,7 +64,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
         Signals::watch()?
     };
     let sockets = Sockets::bind(config)?;
-    let server = Server::start(config, &log)?;
+    let server = Server::start(config, log.log())?;
     let (control, orders) = sockets.serve(server.view())?;
     say_listening(&server.listening());
     for address in control.iter().flat_map(|control| &control.status) {
@@ -72,20 +73,20 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     tracing::info!(event = "ready");
     let at_start = AtStart { admin: config.admin.clone(), status: config.status.clone() };
     let calls = Calls { signals, orders };
-    Ok(Running { server, control, calls, at_start, runtime, _writer: writer })
+    Ok(Running { server, control, calls, at_start, log, runtime, _writer: writer })
 }
 
 impl Running {
     /// Serves until the first signal to stop, then drains; a second one ends the drain.
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
         while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
-            let reloaded = reload(&mut self.server, path, &self.at_start);
+            let reloaded = reload(&mut self.server, &mut self.log, path, &self.at_start);
             if let Some(asker) = asker {
                 // Whoever asked may have gone; the log has it, too.
                 let _ = asker.send(reloaded);
             }
         }
-        let Self { mut server, control: _control, calls, at_start: _, runtime, _writer } = self;
+        let Self { mut server, control: _control, calls, at_start: _, log: _, runtime, _writer } = self;
         // Whoever orders now is told that the server is stopping.
         let Calls { mut signals, orders } = calls;
         drop(orders);
@@ -135,15 +136,24 @@ impl AtStart {
 }
 
 /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
-fn reload(server: &mut Server, path: Option<&Path>, at_start: &AtStart) -> Result<Reloaded, String> {
+fn reload(
+    server: &mut Server,
+    log: &mut Configured,
+    path: Option<&Path>,
+    at_start: &AtStart,
+) -> Result<Reloaded, String> {
+    // First, and whatever becomes of the configuration: who rotates the log waits for it.
+    let mut not_logged = log.reopen().err();
     let failed = |cause: String| {
         let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
         tracing::error!(event = "reload_failed", cause, remedy);
         cause
     };
     let Loaded { config, .. } = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
+    let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
     let known = server.view().layout();
     server.take(&config).map_err(|error| failed(error.to_string()))?;
+    not_logged = log.take(change).err().or(not_logged);
     // What was said before and still holds is not said again; whoever orders a reload is told everything.
     let is_new = |advice: &&Advice| !known.advice.iter().any(|before| before.text == advice.text);
     say_advice(config.advice.iter().filter(is_new));
@@ -155,7 +165,9 @@ fn reload(server: &mut Server, path: Option<&Path>, at_start: &AtStart) -> Resul
         tracing::warn!(event = "advice", key, advice);
     }
     tracing::info!(event = "reloaded");
-    Ok(Reloaded { listening: server.listening(), advice: config.advice, restart_for })
+    let about_log = not_logged.map(|text| Advice { key: "log.file".to_owned(), line: None, text });
+    let advice = config.advice.into_iter().chain(about_log).collect();
+    Ok(Reloaded { listening: server.listening(), advice, restart_for })
 }
 
 fn say_advice<'a>(advice: impl IntoIterator<Item = &'a Advice>) {

@@ -11,11 +11,12 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Advice;
 use super::nearest::nearest;
 use super::problem::{Problem, line_of};
 use super::setting::{Setting, Shape, duration_text, names};
+use super::settings::STDERR;
 use super::tree::{Found, Owner, Tree, describe};
+use super::{Advice, LogTarget};
 use crate::limits::Rate;
 
 /// What sets no limit.
@@ -235,6 +236,14 @@ impl<'t> Reader<'t> {
     /// As [`Reader::strings`], nothing where there is a problem.
     pub(super) fn strings_of(&mut self, found: &'t Found<'t>) -> Vec<Text<'t>> {
         self.strings(found).unwrap_or_default()
+    }
+
+    /// An absolute path, or the word for standard error.
+    pub(super) fn log_target(&mut self, found: Option<&'t Found<'t>>) -> Option<LogTarget> {
+        match found?.value.get_ref() {
+            DeValue::String(text) if text == STDERR => Some(LogTarget::Stderr),
+            _ => self.path(found).map(LogTarget::File),
+        }
     }
 
     /// An absolute path.

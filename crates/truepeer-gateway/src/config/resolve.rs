@@ -19,8 +19,8 @@ use super::proxy::Proxy;
 use super::read::Reader;
 use super::sets::bracket_sets;
 use super::settings::{
-    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_FORMAT_SETTING, MAX_CLIENTS,
-    MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
+    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_FILE, LOG_FORMAT_SETTING,
+    MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
 };
 use super::tree::{Owner, Section, Tree};
 use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
@@ -100,6 +100,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     check_backends(reader, &drafts, &backends);
     let admin = admin::read_admin(reader);
     let status = admin::read_status(reader);
+    let target = reader.log_target(reader.get(&LOG_FILE, Owner::Global));
     let format = reader.word(reader.get(&LOG_FORMAT_SETTING, Owner::Global), &settings::LOG_FORMAT);
     let listeners = drafts
         .iter()
@@ -109,7 +110,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         server,
         listeners,
         backends: backends.into_iter().map(|backend| backend.backend).collect::<Option<_>>()?,
-        log: Log { format: format.unwrap_or_default() },
+        log: Log { target: target.unwrap_or_default(), format: format.unwrap_or_default() },
         admin,
         status,
         advice: Vec::new(),

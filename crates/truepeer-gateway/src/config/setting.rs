@@ -106,6 +106,8 @@ pub(super) enum Shape {
     Addresses,
     /// The path of a file.
     Path,
+    /// The path of a file, or standard error.
+    LogTarget,
     /// Permission bits.
     Mode,
     /// The name of a `[backend.<id>]`.
@@ -144,6 +146,9 @@ impl Shape {
                 "`\"address:port\"`, `\"host:port\"` or `\"unix:/path\"`, or a list of them".to_owned()
             }
             Self::Path => "an absolute path in quotes, such as `\"/run/truepeer/admin.sock\"`".to_owned(),
+            Self::LogTarget => {
+                "`\"stderr\"`, or an absolute path in quotes, such as `\"/var/log/truepeer/truepeer.log\"`".to_owned()
+            }
             Self::Mode => "permission bits as octal digits in quotes, such as `\"0660\"`".to_owned(),
             Self::BackendName => "the name of a `[backend.<name>]` in quotes".to_owned(),
         }

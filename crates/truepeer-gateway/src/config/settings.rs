@@ -26,6 +26,8 @@ pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) const MAX_PENDING_DEFAULT: u32 = 16_384;
 pub(super) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 pub(super) const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// The word for standard error.
+pub(super) const STDERR: &str = "stderr";
 pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
 
 pub(super) static UNLISTED: [(&str, Unlisted); 2] =
@@ -84,6 +86,7 @@ pub(super) static ALL: &[&Setting] = &[
     &EXEMPT,
     &MODE,
     &MAX_CLIENTS,
+    &LOG_FILE,
     &LOG_FORMAT_SETTING,
     &ADMIN_SOCKET,
     &ADMIN_STATE,
@@ -422,6 +425,19 @@ pub(super) static SEES_ONLY_TRUEPEER: Setting = Setting {
            If that address is in its `mynetworks` or the like, it is an open relay.\n\
            Required to be `true` for a mail protocol with `handoff = \"none\"`.",
     sample: Sample::CommentDefault,
+};
+
+pub(super) static LOG_FILE: Setting = Setting {
+    scope: Scope::Log,
+    name: "file",
+    shape: Shape::LogTarget,
+    default: Default::Word(STDERR),
+    docs: "Where lines go: `\"stderr\"`, or the file with this path.\n\
+           A file that does not exist is made with mode 0640; its folder must be there, and truepeer's user must be allowed to write in it (`LogsDirectory=truepeer` in a service unit makes /var/log/truepeer).\n\
+           Lines are appended.\n\
+           Each reload (SIGHUP, `truepeer reload`) opens it again, also one whose configuration is refused: that is how the file is rotated, as in `packaging/logrotate/`.\n\
+           If it cannot be opened then, the old one goes on and a warning says so.",
+    sample: Sample::Comment("\"/var/log/truepeer/truepeer.log\""),
 };
 
 pub(super) static LOG_FORMAT_SETTING: Setting = Setting {

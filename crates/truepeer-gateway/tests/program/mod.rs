@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, eventually};
 
 /// A folder of its own for each test.
 pub struct Folder(pub PathBuf);
@@ -35,6 +35,11 @@ impl Folder {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// A file in it as text, empty if there is none.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 }
 
@@ -62,8 +67,30 @@ impl Program {
     }
 
     pub fn start_in(folder: Folder, config: &str) -> Self {
+        let mut program = Self::launch(folder, config, Command::new(env!("CARGO_BIN_EXE_truepeer")));
+        program.wait_for("event=ready");
+        program
+    }
+
+    /// As [`Program::start_in`], for a program that logs into the file `log` of its folder.
+    pub fn start_with_log_file(folder: Folder, config: &str, log: &str) -> Self {
+        Self::with_log_file(folder, config, log, Command::new(env!("CARGO_BIN_EXE_truepeer")))
+    }
+
+    /// The same, run by `command`.
+    pub fn with_log_file(folder: Folder, config: &str, log: &str, command: Command) -> Self {
+        let mut program = Self::launch(folder, config, command);
+        let ready = || program.folder.read(log).contains("event=ready");
+        assert!(eventually(ready), "{}", program.rest_of_stderr().join("\n"));
+        for line in program.folder.read(log).lines() {
+            program.note_address(line);
+        }
+        program
+    }
+
+    fn launch(folder: Folder, config: &str, mut command: Command) -> Self {
         write_config(&folder, config);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_truepeer"))
+        let mut child = command
             .args(["run", "--config"])
             .arg(folder.path("truepeer.toml"))
             .stderr(Stdio::piped())
@@ -78,9 +105,7 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { folder, seen: Vec::new(), child, events, addresses: Vec::new() };
-        program.wait_for("event=ready");
-        program
+        Self { folder, seen: Vec::new(), child, events, addresses: Vec::new() }
     }
 
     /// The next line of the log that holds `text`; addresses on the way are noted.
@@ -92,16 +117,7 @@ impl Program {
                 panic!("no {text:?} in the log:\n{}", self.seen[from..].join("\n"));
             };
             self.seen.push(line.clone());
-            let name = match field(&line, "event") {
-                Some("status_served") => Some("status"),
-                Some("listening") => field(&line, "listener"),
-                _ => None,
-            };
-            let address = field(&line, "address").and_then(|address| address.parse().ok());
-            if let (Some(name), Some(address)) = (name.map(str::to_owned), address) {
-                self.addresses.retain(|(other, _)| *other != name);
-                self.addresses.push((name, address));
-            }
+            self.note_address(&line);
             if line.contains(text) {
                 return line;
             }
@@ -121,6 +137,24 @@ impl Program {
 
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// What came on standard error and was not waited for.
+    pub fn rest_of_stderr(&self) -> Vec<String> {
+        self.events.try_iter().collect()
+    }
+
+    fn note_address(&mut self, line: &str) {
+        let name = match field(line, "event") {
+            Some("status_served") => Some("status"),
+            Some("listening") => field(line, "listener"),
+            _ => None,
+        };
+        let address = field(line, "address").and_then(|address| address.parse().ok());
+        if let (Some(name), Some(address)) = (name.map(str::to_owned), address) {
+            self.addresses.retain(|(other, _)| *other != name);
+            self.addresses.push((name, address));
+        }
     }
 
     /// The address of a listener, or of `status`.
@@ -179,13 +213,13 @@ impl Drop for Program {
     }
 }
 
-fn write_config(folder: &Folder, config: &str) {
+pub fn write_config(folder: &Folder, config: &str) {
     let path = |name: &str| folder.path(name).display().to_string();
     let config = config.replace("ADMIN", &path("admin.sock")).replace("FOLDER", &path(""));
     std::fs::write(folder.path("truepeer.toml"), config).unwrap();
 }
 
-fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+pub fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
     line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
 

@@ -117,7 +117,7 @@ impl Plan {
             },
             listeners: vec![Arc::new(listener)],
             backends: vec![backend],
-            log: config::Log { format: self.format },
+            log: config::Log { format: self.format, ..config::Log::default() },
             admin: config::Admin::default(),
             status: config::Status::default(),
             advice: Vec::new(),

@@ -1,0 +1,176 @@
+//! Where the configuration wants the log: standard error, or a file that somebody else rotates.
+//!
+//! Called by the command that starts and reloads. It must not know what lines say.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use crate::config::{self, LogTarget};
+
+use super::{Log, NotYet, Refusals, Writer};
+
+/// Permission bits of a file that we make: for its owner and the group that reads logs.
+const MODE: u32 = 0o640;
+
+/// The log of a running server, and what the configuration says of it.
+#[derive(Debug)]
+pub struct Configured {
+    log: Log,
+    config: config::Log,
+}
+
+/// A change whose file is open already, so that nothing can go wrong any more.
+#[must_use]
+pub struct Change {
+    config: config::Log,
+    destination: Option<Box<dyn Write + Send>>,
+}
+
+/// The file of the log cannot be used.
+#[derive(Debug)]
+pub struct OpenError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl Configured {
+    /// Starts the log that `config` asks for.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, or no thread.
+    pub fn start(config: &config::Log, refusals: Refusals) -> io::Result<(Self, Writer)> {
+        let destination = open(&config.target).map_err(io::Error::other)?;
+        let (log, writer) = Log::start(config.format, refusals, destination)?;
+        Ok((Self { log, config: config.clone() }, writer))
+    }
+
+    /// What takes the lines.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Opens the file again, since somebody may have moved the old one away; lines that came before are in the old
+    /// one when this returns. If it cannot be opened, the old one goes on.
+    ///
+    /// # Errors
+    /// What is wrong, in words; it is in the log already.
+    pub fn reopen(&self) -> Result<(), String> {
+        if self.config.target == LogTarget::Stderr {
+            return Ok(());
+        }
+        let destination = open(&self.config.target).map_err(|error| {
+            complain(&error.to_string(), "the log goes on where it was; correct this and reload again")
+        })?;
+        self.switch(Some(destination))
+    }
+
+    /// Opens what `wanted` asks for, if that is another place than now.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing has changed.
+    pub fn prepare(&self, wanted: &config::Log) -> Result<Change, OpenError> {
+        let elsewhere = wanted.target != self.config.target;
+        let destination = elsewhere.then(|| open(&wanted.target)).transpose()?;
+        Ok(Change { config: wanted.clone(), destination })
+    }
+
+    /// Makes the change.
+    ///
+    /// # Errors
+    /// As [`Configured::reopen`].
+    pub fn take(&mut self, change: Change) -> Result<(), String> {
+        let Change { config, destination } = change;
+        let changes = destination.is_some() || config.format != self.config.format;
+        self.config = config;
+        if changes { self.switch(destination) } else { Ok(()) }
+    }
+
+    fn switch(&self, destination: Option<Box<dyn Write + Send>>) -> Result<(), String> {
+        self.log.switch(destination, self.config.format).map_err(|NotYet| {
+            let cause = "the log's destination takes no lines, so it could not be left yet";
+            complain(cause, "the change is made as soon as it takes one; restart truepeer if it never will")
+        })
+    }
+}
+
+fn complain(cause: &str, remedy: &str) -> String {
+    tracing::warn!(event = "log_not_reopened", key = "log.file", cause, remedy);
+    format!("{cause}: {remedy}")
+}
+
+fn open(target: &LogTarget) -> Result<Box<dyn Write + Send>, OpenError> {
+    match target {
+        // A descriptor of our own: what `std` locks while it writes must stay free for a panic's last words.
+        LogTarget::Stderr => match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(stderr) => Ok(Box::new(File::from(stderr))),
+            Err(_) => Ok(Box::new(io::stderr())),
+        },
+        LogTarget::File(path) => match open_file(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(cause) => Err(OpenError { path: path.clone(), cause }),
+        },
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // A pipe that nobody reads is an error, not a wait without end; and no terminal becomes ours.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.append(true).mode(MODE).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
+    let file = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let file = options.create_new(true).open(path)?;
+            // As documented, whatever the umask of whoever started us.
+            file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
+            file
+        }
+        opened => opened?,
+    };
+    let kind = file.metadata()?.file_type();
+    if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is neither a file, a pipe nor a device"));
+    }
+    // The writer may wait; it is there for that.
+    fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
+    Ok(file)
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "log.file: {path} cannot be opened for writing: {}: ", self.cause)?;
+        let folder = self.path.parent().unwrap_or(&self.path).display();
+        match self.cause.kind() {
+            ErrorKind::NotFound => write!(
+                f,
+                "make the folder {folder} for truepeer's user (`LogsDirectory=truepeer` in a service unit makes \
+                 /var/log/truepeer)"
+            ),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => write!(
+                f,
+                "let truepeer's user write in {folder} (`LogsDirectory=truepeer` in a service unit makes \
+                 /var/log/truepeer), or name another file"
+            ),
+            _ if self.cause.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+                f.write_str("nobody reads this pipe, or it is a socket: name a file, or \"stderr\"")
+            }
+            _ => f.write_str("name a file in a folder that truepeer's user may write to, or \"stderr\""),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change").field("config", &self.config).finish_non_exhaustive()
+    }
+}
