@@ -114,6 +114,8 @@ pub struct Listener {
     pub access: AccessRules,
     /// How many connections its clients may have.
     pub limits: Policy,
+    /// Which lines a served connection leaves.
+    pub lines: ConnectionLines,
 }
 
 /// One trusted network, and where the file says it.
@@ -267,6 +269,15 @@ pub enum LogTarget {
     Stderr,
     /// A file, made if it is not there, and opened anew on each reload.
     File(PathBuf),
+}
+
+/// `log.connections`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionLines {
+    /// A line when the backend is reached, and the record at the end.
+    Both,
+    /// The record only.
+    End,
 }
 
 /// `log.format`

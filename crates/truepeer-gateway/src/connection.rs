@@ -3,11 +3,11 @@
 //! Read this first. Each step below is a room; the details are in the file of that name. The runtime is behind
 //! `engine`, so that this file reads as what happens, not as how.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustDecision};
 
-use crate::config::{Handoff, ImplausibleClients, OwnConnections};
+use crate::config::{ConnectionLines, Handoff, ImplausibleClients, OwnConnections};
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival, Guard, RelayEnd};
 use crate::handoff::Untellable;
@@ -89,6 +89,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
     let backend = match connected {
         Ok((backend, target)) => {
             record.reached(&pool.backend.id, &target.address);
+            if listener.lines == ConnectionLines::Both {
+                desk.log.line(|format| record.to_start_line(format, SystemTime::now()));
+            }
             backend
         }
         Err(failure) => {

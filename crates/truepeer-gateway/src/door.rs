@@ -17,6 +17,7 @@ use crate::config::Listener;
 use crate::denied::Denied;
 use crate::engine::PendingHeaders;
 use crate::limits::Gate;
+use crate::log::Log;
 
 /// What a connection's rooms read.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Desk {
     pub pending: PendingHeaders,
     /// Where connection ids come from.
     pub ids: Ids,
+    /// Where lines go.
+    pub log: Log,
 }
 
 /// Connection ids: unique on this host while the clock runs forward, short enough for a log line.

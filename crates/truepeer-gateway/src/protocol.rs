@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::OwnConnections;
+use crate::config::{ConnectionLines, OwnConnections};
 
 /// The language of a listener: that of its refusals, and what its idle limit follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +102,15 @@ impl Protocol {
             Self::Http => 5 * MINUTE,
             Self::Tcp => 60 * MINUTE,
         })
+    }
+
+    /// Which lines a served connection leaves by default: sessions that last for hours are told of when they begin, too.
+    #[must_use]
+    pub const fn connection_lines(self) -> ConnectionLines {
+        match self {
+            Self::Imap | Self::Pop3 | Self::ManageSieve => ConnectionLines::Both,
+            _ => ConnectionLines::End,
+        }
     }
 
     /// What happens by default to connections that a proxy makes for itself.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use truepeer::{ClientIdentity, Endpoint, IdentitySource, PeerAddress, Role};
 
+use crate::config::ConnectionLines::{self, Both, End};
 use crate::config::{Backend, LogFormat};
 use crate::engine::Address;
 use crate::handoff::Header;
@@ -15,47 +16,53 @@ use crate::metrics::{Direction, Refusal, Room, Scope, Shard, Source};
 use crate::outcome::{Level, Outcome};
 use crate::registry::Listed;
 
-/// Every field of a record, in the order of the line, with what it says. `docs/metrics-and-logs.md` is made from it.
-pub const FIELDS: &[(&str, &str)] = &[
-    ("time", "when the line was written, RFC 3339 in UTC"),
-    ("level", "`info` or louder; probes and answered checks are only counted"),
-    ("event", "`connection`"),
-    ("id", "the connection's id, unique on this host; sent as unique-id TLV to backends that read it"),
-    ("outcome", "how it ended; see the table of outcomes"),
-    ("listener", "`server.listener.<id>`"),
-    ("protocol", "that listener's language"),
-    ("peer", "our socket's other end: a proxy, or the client itself; `unix` for a UNIX socket"),
-    ("peer_uid", "the user that connected, for a UNIX socket"),
+/// Every field of a record, in the order of the line, with the lines it is in and what it says. `docs/metrics-and-logs.md` is made from it.
+pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
+    ("time", Both, "when the line was written, RFC 3339 in UTC"),
+    ("level", Both, "`info` or louder; probes and answered checks are only counted"),
+    ("event", Both, "`connection`; `connected` in the line at the start"),
+    ("id", Both, "the connection's id, unique on this host; sent as unique-id TLV to backends that read it"),
+    ("outcome", End, "how it ended; see the table of outcomes"),
+    ("listener", Both, "`server.listener.<id>`"),
+    ("protocol", Both, "that listener's language"),
+    ("peer", Both, "our socket's other end: a proxy, or the client itself; `unix` for a UNIX socket"),
+    ("peer_uid", Both, "the user that connected, for a UNIX socket"),
     (
         "client",
+        Both,
         "whom the connection was for; absent while nobody was identified, and for a proxy's own connection",
     ),
-    ("client_scope", "`private` if the client's address is private, loopback or link-local"),
-    ("own", "why it is the proxy's own: `local`, `unknown`, `unspecified`, `unix_client`, `datagram`"),
-    ("destination", "where the client wanted to go, if told"),
-    ("source", "how the client is known: `direct`, or the header's version `v1`, `v2`"),
-    ("tls", "TLS version between client and proxy, as conveyed; absent without TLS"),
-    ("tls_cipher", "its cipher"),
-    ("tls_client", "common name of a client certificate that the proxy verified"),
-    ("proxy_id", "the proxy's own id for the connection"),
-    ("backend", "`backend.<id>`, once it was reached"),
-    ("backend_address", "which of its addresses"),
-    ("handoff", "how the backend was told"),
-    ("substituted", "what our header says that the proxy did not: `destination`, `client_port`, or both"),
-    ("bytes_in", "from the client to the backend, headers aside"),
-    ("bytes_out", "from the backend to the client"),
-    ("duration_ms", "from accept to end"),
-    ("identify_ms", "from accept to identity"),
-    ("handoff_ms", "choosing and connecting to a backend"),
-    ("relay_ms", "from the first to the last byte"),
+    ("client_scope", Both, "`private` if the client's address is private, loopback or link-local"),
+    ("own", Both, "why it is the proxy's own: `local`, `unknown`, `unspecified`, `unix_client`, `datagram`"),
+    ("destination", Both, "where the client wanted to go, if told"),
+    ("source", Both, "how the client is known: `direct`, or the header's version `v1`, `v2`"),
+    ("tls", Both, "TLS version between client and proxy, as conveyed; absent without TLS"),
+    ("tls_cipher", Both, "its cipher"),
+    ("tls_client", Both, "common name of a client certificate that the proxy verified"),
+    ("proxy_id", Both, "the proxy's own id for the connection"),
+    ("backend", Both, "`backend.<id>`, once it was reached"),
+    ("backend_address", Both, "which of its addresses"),
+    ("handoff", Both, "how the backend was told"),
+    (
+        "substituted",
+        Both,
+        "what our header says that the proxy did not: `destination`, `client_port`, or both",
+    ),
+    ("bytes_in", End, "from the client to the backend, headers aside"),
+    ("bytes_out", End, "from the backend to the client"),
+    ("duration_ms", End, "from accept to end"),
+    ("identify_ms", End, "from accept to identity"),
+    ("handoff_ms", End, "choosing and connecting to a backend"),
+    ("relay_ms", End, "from the first to the last byte"),
     (
         "rule",
+        End,
         "the rule that the client was refused by: a line of a list with its file and line, or a word as in the label `rule`",
     ),
-    ("would_refuse", "the limit that would have refused the client, were it enforced"),
-    ("seen", "at most 32 escaped bytes that came where a header was due"),
-    ("cause", "what most likely happened, in words"),
-    ("remedy", "what to change, and on which side"),
+    ("would_refuse", End, "the limit that would have refused the client, were it enforced"),
+    ("seen", End, "at most 32 escaped bytes that came where a header was due"),
+    ("cause", End, "what most likely happened, in words"),
+    ("remedy", End, "what to change, and on which side"),
 ];
 
 /// What a connection leaves.
@@ -217,6 +224,16 @@ impl Record {
         self.counters.ended(outcome);
     }
 
+    /// The line for when the backend is reached, without its line end. It has no outcome: it is no record.
+    #[must_use]
+    pub fn to_start_line(&self, format: LogFormat, wall: SystemTime) -> String {
+        let mut line = Line::new(format, wall, Level::Info);
+        line.text("event", "connected");
+        line.text("id", &self.listed.entry.id);
+        self.add_parties(&mut line);
+        line.finish()
+    }
+
     /// The finished line, without its line end.
     #[must_use]
     pub fn to_line(&self, outcome: Outcome, format: LogFormat, now: Instant, wall: SystemTime) -> String {
@@ -225,6 +242,24 @@ impl Record {
         line.text("event", "connection");
         line.text("id", &entry.id);
         line.text("outcome", outcome.facts().code);
+        self.add_parties(&mut line);
+        line.number("bytes_in", entry.traffic.bytes_in());
+        line.number("bytes_out", entry.traffic.bytes_out());
+        line.number("duration_ms", millis(now.saturating_duration_since(self.accepted)));
+        line.maybe_number("identify_ms", self.times.identify.map(millis));
+        line.maybe_number("handoff_ms", self.times.handoff.map(millis));
+        line.maybe_number("relay_ms", self.times.relay.map(millis));
+        line.maybe("rule", self.rule.as_deref());
+        line.maybe("would_refuse", self.would_refuse.map(Refusal::code));
+        line.maybe("seen", self.seen.as_deref());
+        line.maybe("cause", self.cause.as_deref());
+        line.maybe("remedy", self.remedy.as_deref());
+        line.finish()
+    }
+
+    /// Who is connected to whom, and how that is known.
+    fn add_parties(&self, line: &mut Line) {
+        let entry = &*self.listed.entry;
         line.text("listener", &entry.listener);
         line.text("protocol", entry.protocol.name());
         match entry.peer {
@@ -248,18 +283,6 @@ impl Record {
         line.maybe("backend_address", self.backend.as_ref().map(|(_, address)| address.as_str()));
         line.maybe("handoff", self.handoff);
         line.maybe("substituted", self.substituted);
-        line.number("bytes_in", entry.traffic.bytes_in());
-        line.number("bytes_out", entry.traffic.bytes_out());
-        line.number("duration_ms", millis(now.saturating_duration_since(self.accepted)));
-        line.maybe_number("identify_ms", self.times.identify.map(millis));
-        line.maybe_number("handoff_ms", self.times.handoff.map(millis));
-        line.maybe_number("relay_ms", self.times.relay.map(millis));
-        line.maybe("rule", self.rule.as_deref());
-        line.maybe("would_refuse", self.would_refuse.map(Refusal::code));
-        line.maybe("seen", self.seen.as_deref());
-        line.maybe("cause", self.cause.as_deref());
-        line.maybe("remedy", self.remedy.as_deref());
-        line.finish()
     }
 }
 

@@ -344,7 +344,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
-                let desk = Desk { pending, ids: Ids::new(started, number) };
+                let desk = Desk { pending, ids: Ids::new(started, number), log: tools.log.clone() };
                 runtime.block_on(worker::work(posts, desk, tools));
             };
             self.workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(body)?);

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use truepeer::{PeerAddress, TrustDecision};
 use truepeer_gateway::config::{
-    self, BackendAddress, Bind, ClientTls, Colour, Config, ConfigErrors, Families, Handoff,
+    self, BackendAddress, Bind, ClientTls, Colour, Config, ConfigErrors, ConnectionLines, Families, Handoff,
     ImplausibleClients, Listener, LogFormat, LogTarget, Origin, OwnConnections, Surroundings,
 };
 use truepeer_gateway::kind::Kind;
@@ -480,10 +480,28 @@ fn a_default_that_is_written_down_is_the_default() {
 }
 
 #[test]
+fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise() {
+    let config = |protocol: Protocol, log: &str| {
+        let text = format!(
+            "server.listener.x = {{ bind = \"127.0.0.1:0\", protocol = \"{protocol}\", backend = \"x\" }}\n\
+             backend.x = {{ handoff = \"proxy-v2\", address = \"127.0.0.1:1\" }}\n{log}"
+        );
+        resolve(&text).unwrap_or_else(|errors| panic!("{errors}")).listeners[0].lines
+    };
+    for protocol in Protocol::ALL {
+        let long = matches!(protocol, Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve);
+        let default = if long { ConnectionLines::Both } else { ConnectionLines::End };
+        assert_eq!(config(protocol, ""), default, "{protocol}");
+        assert_eq!(config(protocol, "log.connections = \"both\"\n"), ConnectionLines::Both, "{protocol}");
+        assert_eq!(config(protocol, "log.connections = \"end\"\n"), ConnectionLines::End, "{protocol}");
+    }
+}
+
+#[test]
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 42);
+    assert_eq!(keys.len(), 43);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

@@ -262,6 +262,35 @@ fn refusals_of_one_cause_are_folded_and_none_is_lost() {
 }
 
 #[test]
+fn where_it_is_wanted_a_line_tells_the_start_and_the_record_has_the_same_id() {
+    let backend = Fake::start(smtp_behind_v1(GREETING));
+    let house =
+        House::written(Protocol::Smtp, backend.address, "[log]\nformat = \"json\"\nconnections = \"both\"\n");
+    let mut client = house.connect();
+    client.write_all(V1).unwrap();
+    expect(&client, GREETING.as_bytes());
+    // It is there while the session is open.
+    let begun = fields(LogFormat::Json, &house.line());
+    assert_eq!(text(&begun, "event"), "connected");
+    for (key, value) in
+        [("client", "203.0.113.7:4711"), ("backend", "b"), ("handoff", "proxy-v1"), ("source", "v1")]
+    {
+        assert_eq!(text(&begun, key), value, "{begun:?}");
+    }
+    assert!(!begun.contains_key("outcome") && !begun.contains_key("duration_ms"), "{begun:?}");
+    client.write_all(b"QUIT\r\n").unwrap();
+    read_to_end(&client);
+    drop(client);
+    let ended = fields(LogFormat::Json, &house.record().0);
+    assert_eq!((text(&ended, "event"), text(&ended, "outcome")), ("connection", "done"));
+    assert_eq!(text(&ended, "id"), text(&begun, "id"));
+    // Who is turned away never began a session.
+    send(&house, PROXY, b"EHLO x\r\n");
+    assert_eq!(text(&fields(LogFormat::Json, &house.record().0), "outcome"), "header_missing");
+    assert!(house.finish().is_empty());
+}
+
+#[test]
 fn a_connection_that_an_operator_cuts_says_so() {
     let house = start(LogFormat::Text);
     let mut clients: Vec<_> = (1..=2)

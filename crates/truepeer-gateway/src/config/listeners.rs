@@ -24,7 +24,7 @@ use super::settings::{
     SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS,
 };
 use super::tree::{Found, Owner, Section};
-use super::{ClientTls, InsecureClients, OwnConnections, backends};
+use super::{ClientTls, ConnectionLines, InsecureClients, OwnConnections, backends};
 use crate::protocol::Protocol;
 
 /// Ports where the client's bytes begin with TLS by convention.
@@ -77,6 +77,8 @@ pub(super) struct Inherited {
     pub(super) access: AccessWords,
     /// `[limits]`
     pub(super) limits: LimitWords,
+    /// `log.connections`; `None` follows the protocol.
+    pub(super) lines: Option<ConnectionLines>,
 }
 
 /// Reads one section.

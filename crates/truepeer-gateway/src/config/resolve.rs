@@ -19,8 +19,8 @@ use super::proxy::Proxy;
 use super::read::Reader;
 use super::sets::bracket_sets;
 use super::settings::{
-    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_FILE, LOG_FORMAT_SETTING,
-    MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
+    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
+    LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
 };
 use super::tree::{Owner, Section, Tree};
 use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
@@ -80,6 +80,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         proxy: Proxy::default().overridden(reader, Owner::Global, gateways),
         access: AccessWords::of(reader, Owner::Global, surroundings),
         limits: LimitWords::of_all(reader),
+        lines: reader.word(reader.get(&LOG_CONNECTIONS, Owner::Global), &settings::CONNECTION_LINES),
     };
     let mut backends = Vec::new();
     for section in reader.tree.backends.clone() {
@@ -249,6 +250,7 @@ fn build(
         idle_timeout: draft.idle_timeout?,
         access: draft.access.rules(&inherited.access),
         limits: draft.limits.policy(protocol),
+        lines: inherited.lines.unwrap_or_else(|| protocol.connection_lines()),
     })
 }
 

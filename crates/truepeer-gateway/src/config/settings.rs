@@ -12,7 +12,7 @@ use truepeer::Unlisted;
 use truepeer::proto::{MixedFamilies, Versions};
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
-use super::{Handoff, LogFormat, OwnConnections};
+use super::{ConnectionLines, Handoff, LogFormat, OwnConnections};
 use crate::kind::Kind;
 use crate::protocol::Protocol;
 
@@ -45,6 +45,8 @@ pub(super) static HANDOFF: [(&str, Handoff); 3] = [
     (Handoff::ProxyV1.name(), Handoff::ProxyV1),
     (Handoff::None.name(), Handoff::None),
 ];
+pub(super) static CONNECTION_LINES: [(&str, ConnectionLines); 2] =
+    [("both", ConnectionLines::Both), ("end", ConnectionLines::End)];
 pub(super) static LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Every setting, in the order of the documentation.
@@ -87,6 +89,7 @@ pub(super) static ALL: &[&Setting] = &[
     &MODE,
     &MAX_CLIENTS,
     &LOG_FILE,
+    &LOG_CONNECTIONS,
     &LOG_FORMAT_SETTING,
     &ADMIN_SOCKET,
     &ADMIN_STATE,
@@ -104,7 +107,6 @@ pub(super) static PLANNED: &[&str] = &[
     "server.listener.<id>.health-bind",
     "server.listener.<id>.when-backend-down",
     "backend.<id>.tlvs",
-    "log.connections",
 ];
 
 /// Kinds of backend that are still to come; until then `kind = "other"` with `handoff` serves them.
@@ -438,6 +440,20 @@ pub(super) static LOG_FILE: Setting = Setting {
            Each reload (SIGHUP, `truepeer reload`) opens it again, also one whose configuration is refused: that is how the file is rotated, as in `packaging/logrotate/`.\n\
            If it cannot be opened then, the old one goes on and a warning says so.",
     sample: Sample::Comment("\"/var/log/truepeer/truepeer.log\""),
+};
+
+pub(super) static LOG_CONNECTIONS: Setting = Setting {
+    scope: Scope::Log,
+    name: "connections",
+    shape: Shape::Word(|| names(&CONNECTION_LINES)),
+    default: Default::ByProtocol(|protocol| {
+        let own = CONNECTION_LINES.iter().find(|(_, lines)| *lines == protocol.connection_lines());
+        own.map(|(name, _)| format!("`\"{name}\"`")).unwrap_or_default()
+    }),
+    docs: "Which lines a connection leaves that reached a backend.\n\
+           `\"end\"`: its record, when it ends.\n\
+           `\"both\"`: one with `event=connected` as well, when the backend is reached; the default where sessions last for hours.",
+    sample: Sample::Comment("\"both\""),
 };
 
 pub(super) static LOG_FORMAT_SETTING: Setting = Setting {

@@ -44,12 +44,26 @@ fn a_record_has_the_documented_fields_in_their_order() {
     let now = Instant::now();
     let line = full(now).to_line(Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
     let mut at = 0;
-    for (field, _) in FIELDS {
+    for (field, ..) in FIELDS {
         let found = line[at..].find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} in {line}"));
         at += found;
     }
     let serde_json::Value::Object(fields) = line.parse().unwrap() else { panic!("{line}") };
     assert_eq!(fields.len(), FIELDS.len(), "{line}");
+}
+
+#[test]
+fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_record() {
+    let line = full(Instant::now()).to_start_line(LogFormat::Json, UNIX_EPOCH);
+    let serde_json::Value::Object(fields) = line.parse().unwrap() else { panic!("{line}") };
+    let documented = FIELDS.iter().filter(|(_, lines, _)| *lines == Both);
+    let mut documented: Vec<_> = documented.map(|(field, ..)| *field).collect();
+    let mut found: Vec<_> = fields.keys().map(String::as_str).collect();
+    documented.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, documented);
+    assert_eq!(fields["event"], "connected");
+    assert!(!fields.contains_key("outcome"), "{line}");
 }
 
 #[test]

@@ -17,8 +17,9 @@ use socket2::{Domain, Socket, Type};
 use truepeer::{HeaderRules, TrustPolicy, UnixPeers, Unlisted};
 use truepeer_gateway::access::AccessRules;
 use truepeer_gateway::config::{
-    self, Backend, BackendAddress, Bind, ClientTls, Config, Families, Handoff, ImplausibleClients,
-    InsecureClients, Listener, LogFormat, OwnConnections, Server as ServerConfig, Surroundings,
+    self, Backend, BackendAddress, Bind, ClientTls, Config, ConnectionLines, Families, Handoff,
+    ImplausibleClients, InsecureClients, Listener, LogFormat, OwnConnections, Server as ServerConfig,
+    Surroundings,
 };
 use truepeer_gateway::kind::Kind;
 use truepeer_gateway::limits::Policy;
@@ -106,6 +107,7 @@ impl Plan {
             idle_timeout: self.idle_timeout,
             access: AccessRules::default(),
             limits: Policy::default_for(self.protocol),
+            lines: ConnectionLines::End,
         };
         Config {
             server: ServerConfig {
@@ -229,9 +231,19 @@ impl House {
         stream
     }
 
+    /// The next line, a record or that of a start.
+    pub fn line(&self) -> String {
+        self.records.recv_timeout(PATIENCE).expect("a line within the patience")
+    }
+
     /// The next record.
     pub fn record(&self) -> Record {
-        Record(self.records.recv_timeout(PATIENCE).expect("a record within the patience"))
+        loop {
+            let line = self.line();
+            if !line.contains("event=connected") && !line.contains("\"event\":\"connected\"") {
+                return Record(line);
+            }
+        }
     }
 }
 

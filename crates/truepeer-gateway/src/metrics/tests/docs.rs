@@ -5,6 +5,7 @@ use std::path::Path;
 
 use truepeer::Fault;
 
+use crate::config::ConnectionLines;
 use crate::metrics::family::Family;
 use crate::metrics::label::{Direction, Label, Refusal, Scope, Source};
 use crate::outcome::Outcome;
@@ -35,9 +36,13 @@ fn replace(text: &str, name: &str, table: &str) -> String {
 }
 
 fn fields() -> String {
-    let mut table = "| field | what it says |\n|---|---|\n".to_owned();
-    for (field, meaning) in crate::record::FIELDS {
-        let _ = writeln!(table, "| `{field}` | {meaning} |");
+    let mut table = "| field | lines | what it says |\n|---|---|---|\n".to_owned();
+    for (field, lines, meaning) in crate::record::FIELDS {
+        let lines = match lines {
+            ConnectionLines::Both => "both",
+            ConnectionLines::End => "end",
+        };
+        let _ = writeln!(table, "| `{field}` | {lines} | {meaning} |");
     }
     table
 }
