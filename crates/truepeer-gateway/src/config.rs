@@ -25,6 +25,7 @@ mod sockets;
 mod surroundings;
 mod tree;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub use docs::{explain, reference, sample};
 pub use load::{DEFAULT_PATH, Loaded, Origin, demonstration, load};
 pub use problem::{Colour, ConfigErrors, Problem};
 pub use resolve::{Surroundings, resolve};
-pub use sockets::sockets;
+pub use sockets::{binds, sockets};
 pub use surroundings::{is_supervised, read as read_surroundings};
 
 /// Everything that one run needs to know.
@@ -146,6 +147,16 @@ pub enum Bind {
         /// Permission bits, 0600 by default.
         mode: u32,
     },
+}
+
+impl fmt::Display for Bind {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { addr, .. } => addr.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Which families a TCP socket serves. Decided here; the system's default never decides.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Order};
 use crate::config::{Bind, Config};
-use crate::engine::{ListenError, Listening, bind};
+use crate::engine::{Given, ListenError, Listening, bind};
 use crate::server::View;
 use crate::status;
 
@@ -64,13 +64,14 @@ pub struct Control {
 }
 
 impl Sockets {
-    /// Binds what `config` asks for.
+    /// Listens where `config` asks for it, on `given` sockets where there are such.
     ///
     /// # Errors
     /// [`ControlError::Listen`].
-    pub fn bind(config: &Config) -> Result<Self, ControlError> {
-        let listen =
-            |key, address: &Bind| bind(address, 1).map_err(|error| ControlError::Listen { key, error });
+    pub fn bind(config: &Config, given: &Given) -> Result<Self, ControlError> {
+        let listen = |key, address: &Bind| {
+            bind(address, 1, given).map_err(|error| ControlError::Listen { key, error })
+        };
         let admin = config.admin.bind().map(|address| listen("admin.socket", &address)).transpose()?;
         let status = config.status.binds.iter().map(|address| listen("status.bind", address));
         Ok(Self { admin, status: status.collect::<Result<_, _>>()? })

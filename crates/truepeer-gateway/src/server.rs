@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
 use crate::bans::state::StateError;
-use crate::config::{Bind, Config};
+use crate::config::{self, Bind, Config};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
-use crate::engine::{Admission, ListenError, Listening, PendingHeaders, bind, later};
+use crate::engine::{Admission, Given, ListenError, Listening, PendingHeaders, bind, later};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine::{self, TooFewDescriptors};
@@ -83,6 +83,7 @@ impl From<io::Error> for StartError {
 pub struct Server {
     drain_timeout: Duration,
     listening: Vec<Held>,
+    given: Given,
     layout: Arc<ArcSwap<Layout>>,
     started: SystemTime,
     own_connections: OwnCount,
@@ -154,6 +155,14 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
+        Self::start_given(config, log, Given::default())
+    }
+
+    /// The same on `given` sockets, each of which serves the address that it is bound to.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start_given(config: &Config, log: &Log, given: Given) -> Result<Self, StartError> {
         let descriptors = machine::raise_descriptor_limit();
         let room = machine::room(descriptors, config.server.max_connections, config.server.max_pending)
             .map_err(StartError::Descriptors)?;
@@ -161,6 +170,7 @@ impl Server {
         let mut server = Self {
             drain_timeout: config.server.drain_timeout,
             listening: Vec::new(),
+            given,
             layout: Arc::default(),
             started: SystemTime::now(),
             own_connections: OwnCount::default(),
@@ -211,7 +221,7 @@ impl Server {
         for listener in &config.listeners {
             for address in &listener.binds {
                 if !self.listening.iter().any(|held| held.is(address, &listener.id)) {
-                    let listening = bind(address, self.posts.len())
+                    let listening = bind(address, self.posts.len(), &self.given)
                         .map_err(|error| StartError::Listen { listener: listener.id.clone(), error })?;
                     fresh.push((address.clone(), listening));
                 }
@@ -256,6 +266,12 @@ impl Server {
         let listening = self.listening.iter().map(Held::view).collect();
         self.layout.store(Arc::new(Layout { pools, listening, advice: config.advice.clone() }));
         Ok(())
+    }
+
+    /// Addresses of given sockets that `config` does not bind.
+    #[must_use]
+    pub fn unused(&self, config: &Config) -> Vec<String> {
+        self.given.unused(&config::binds(config))
     }
 
     /// What is listened on.
@@ -370,7 +386,9 @@ impl Server {
 
     fn accept_no_more(&mut self, drain_until: Instant) {
         // UNIX paths go while we still listen: a successor that finds the path free, or nobody on it, makes its own
-        // there, which must not be removed when our drain ends.
+        // there, which must not be removed when our drain ends. Given sockets go as well: if the service manager has
+        // closed its own, nobody shall wait in a queue that nobody empties.
+        self.given = Given::default();
         for held in &mut self.listening {
             drop(held.listening.take());
         }

@@ -48,7 +48,7 @@ fn leave(program: &Program, free: u64) {
 
 fn set_limit(program: &Program, limit: u64) {
     let maximum = Some(4096);
-    prlimit(Some(program.pid()), Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();
+    prlimit(Some(program.process()), Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();
 }
 
 fn client(program: &Program) -> TcpStream {

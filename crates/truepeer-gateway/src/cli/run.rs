@@ -13,6 +13,7 @@ use crate::admin::{Order, Reloaded};
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self, Admin, Advice, Colour, Config, Loaded, Origin, Status};
 use crate::control::{Control, Sockets};
+use crate::engine::Given;
 use crate::log::{Configured, Events, Refusals, Writer};
 use crate::server::{Bound, Server};
 
@@ -50,6 +51,7 @@ struct Running {
 }
 
 fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
+    let given = Given::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (log, writer) = Configured::start(&config.log, Refusals::Fold)?;
     let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
@@ -63,8 +65,9 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
         let _context = runtime.enter();
         Signals::watch()?
     };
-    let sockets = Sockets::bind(config)?;
-    let server = Server::start(config, log.log())?;
+    given.check(&config::binds(config))?;
+    let sockets = Sockets::bind(config, &given)?;
+    let server = Server::start_given(config, log.log(), given)?;
     let (control, orders) = sockets.serve(server.view())?;
     say_listening(&server.listening());
     for address in control.iter().flat_map(|control| &control.status) {
@@ -159,6 +162,10 @@ fn reload(
     say_advice(config.advice.iter().filter(is_new));
     let is_new = |bound: &&Bound| !known.listening.iter().any(|at| at.bound == **bound);
     say_listening(server.listening().iter().filter(is_new));
+    for address in server.unused(&config) {
+        let remedy = "clients wait there unanswered: remove it from the socket unit, and restart";
+        tracing::warn!(event = "given_socket_unused", address, remedy);
+    }
     let restart_for = at_start.changed(&config);
     for key in &restart_for {
         let advice = "it is read at start only: restart to apply the change";

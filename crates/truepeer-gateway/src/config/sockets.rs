@@ -1,5 +1,7 @@
 //! The sockets that a configuration results in, for `check`: what will listen, for whom, and where its clients go.
 
+use std::sync::Arc;
+
 use super::{Backend, Bind, Config, Families, Handoff, InsecureClients, Listener};
 
 /// One line for each socket, in the order of the file.
@@ -10,6 +12,18 @@ pub fn sockets(config: &Config) -> Vec<String> {
         .iter()
         .flat_map(|listener| listener.binds.iter().map(|bind| line(listener, bind)))
         .collect()
+}
+
+/// Every address that is listened on, with the key that says so: of listeners, and of `[admin]` and `[status]`.
+#[must_use]
+pub fn binds(config: &Config) -> Vec<(String, Bind)> {
+    let of_listener = |listener: &Arc<Listener>| {
+        let key = format!("server.listener.{}.bind", listener.id);
+        listener.binds.clone().into_iter().map(move |bind| (key.clone(), bind))
+    };
+    let admin = config.admin.bind().map(|bind| ("admin.socket".to_owned(), bind));
+    let status = config.status.binds.iter().map(|bind| ("status.bind".to_owned(), bind.clone()));
+    config.listeners.iter().flat_map(of_listener).chain(admin).chain(status).collect()
 }
 
 fn line(listener: &Listener, bind: &Bind) -> String {

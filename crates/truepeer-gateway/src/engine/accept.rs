@@ -26,7 +26,7 @@ pub struct Arrival {
 /// A listening socket of one worker.
 #[derive(Debug)]
 pub enum Acceptor {
-    /// TCP; each worker has a socket of its own.
+    /// TCP; each worker has a socket of its own, unless the service manager gave one for all.
     Tcp(TcpListener),
     /// UNIX; all workers share one.
     Unix(UnixListener),

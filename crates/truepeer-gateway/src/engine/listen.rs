@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
-use super::Acceptor;
 use super::socket::set_tcp_options;
+use super::{Acceptor, Given};
 use crate::config::{Bind, Families};
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// One bound address: a socket for each worker.
+/// One address that is listened on: a socket for each worker.
 #[derive(Debug)]
 pub struct Listening {
     /// Where, with the port that the system chose.
@@ -67,11 +67,16 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Binds `bind` once for each of `workers`.
+/// Listens on `bind` for each of `workers`: with the socket that the service manager gave for it, or with our own.
 ///
 /// # Errors
 /// [`ListenError`], in particular if any program, another truepeer included, already listens there.
-pub fn bind(bind: &Bind, workers: usize) -> Result<Listening, ListenError> {
+pub fn bind(bind: &Bind, workers: usize, given: &Given) -> Result<Listening, ListenError> {
+    let fail =
+        |error| ListenError { address: bind.to_string(), doing: "take the service manager's socket", error };
+    if let Some(socket) = given.find(bind).map_err(fail)? {
+        return share(bind, socket, workers).map_err(fail);
+    }
     match bind {
         Bind::Tcp { addr, families } => bind_tcp(*addr, *families, workers),
         Bind::Unix { path, mode } => bind_unix(path, *mode, workers),
@@ -110,6 +115,22 @@ impl Drop for Listening {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// One given socket for all workers. It is not ours alone: what the service manager made, it removes.
+fn share(bind: &Bind, socket: &RawSocket, workers: usize) -> io::Result<Listening> {
+    let tcp = socket.local_addr()?.as_socket();
+    let raw = |socket: RawSocket| match tcp {
+        Some(_) => Raw::Tcp(socket.into()),
+        None => Raw::Unix(UnixListener::from(OwnedFd::from(socket))),
+    };
+    let sockets = (0..workers).map(|_| socket.try_clone().map(raw));
+    Ok(Listening {
+        address: bind.to_string(),
+        tcp,
+        sockets: sockets.collect::<Result<_, _>>()?,
+        remove: None,
+    })
 }
 
 fn bind_tcp(addr: SocketAddr, families: Families, workers: usize) -> Result<Listening, ListenError> {

@@ -21,6 +21,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{PATIENCE, eventually};
 
+/// The program.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_truepeer");
+
 /// A folder of its own for each test.
 pub struct Folder(pub PathBuf);
 
@@ -67,14 +70,19 @@ impl Program {
     }
 
     pub fn start_in(folder: Folder, config: &str) -> Self {
-        let mut program = Self::launch(folder, config, Command::new(env!("CARGO_BIN_EXE_truepeer")));
+        Self::start_by(Command::new(BINARY), folder, config)
+    }
+
+    /// Started by `command`, which runs [`BINARY`] with the arguments that are added to it.
+    pub fn start_by(command: Command, folder: Folder, config: &str) -> Self {
+        let mut program = Self::launch(folder, config, command);
         program.wait_for("event=ready");
         program
     }
 
     /// As [`Program::start_in`], for a program that logs into the file `log` of its folder.
     pub fn start_with_log_file(folder: Folder, config: &str, log: &str) -> Self {
-        Self::with_log_file(folder, config, log, Command::new(env!("CARGO_BIN_EXE_truepeer")))
+        Self::with_log_file(folder, config, log, Command::new(BINARY))
     }
 
     /// The same, run by `command`.
@@ -135,7 +143,8 @@ impl Program {
         PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
     }
 
-    pub fn pid(&self) -> Pid {
+    /// As system calls name it.
+    pub fn process(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
@@ -177,7 +186,7 @@ impl Program {
 
     /// One of its commands, with `--config` added.
     pub fn command(&self, arguments: &[&str]) -> Answer {
-        let output = Command::new(env!("CARGO_BIN_EXE_truepeer"))
+        let output = Command::new(BINARY)
             .args(arguments)
             .arg("--config")
             .arg(self.folder.path("truepeer.toml"))
@@ -186,8 +195,13 @@ impl Program {
         Answer(output)
     }
 
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.process(), signal).unwrap();
     }
 
     /// Waits for its end and its last word.
@@ -213,6 +227,7 @@ impl Drop for Program {
     }
 }
 
+/// Writes it as [`Program::start`] does.
 pub fn write_config(folder: &Folder, config: &str) {
     let path = |name: &str| folder.path(name).display().to_string();
     let config = config.replace("ADMIN", &path("admin.sock")).replace("FOLDER", &path(""));
@@ -254,6 +269,5 @@ impl Answer {
 
 /// A command alone.
 pub fn command(arguments: &[&str], socket: &Path) -> Answer {
-    let binary = env!("CARGO_BIN_EXE_truepeer");
-    Answer(Command::new(binary).args(arguments).arg("--socket").arg(socket).output().unwrap())
+    Answer(Command::new(BINARY).args(arguments).arg("--socket").arg(socket).output().unwrap())
 }
