@@ -27,6 +27,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine::{self, TooFewDescriptors};
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::worker::{self, POSTS_QUEUED, Post, Stop, Tools};
 
@@ -99,6 +100,7 @@ pub struct Server {
     cut: Arc<AtomicU32>,
     posts: Vec<mpsc::Sender<Post>>,
     workers: Vec<JoinHandle<()>>,
+    pulse: Option<Pulse>,
     keepers: Keepers,
 }
 
@@ -190,6 +192,7 @@ impl Server {
             cut: Arc::default(),
             posts: Vec::new(),
             workers: Vec::new(),
+            pulse: None,
             keepers: Keepers::start()?,
         };
         let tools = Tools {
@@ -322,6 +325,17 @@ impl Server {
         &self.limits
     }
 
+    /// What asks the workers whether they are alive; whoever takes it first has it.
+    pub fn take_pulse(&mut self) -> Option<Pulse> {
+        self.pulse.take()
+    }
+
+    /// How long a drain may take.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        self.drain_timeout
+    }
+
     /// How many connections are open now.
     #[must_use]
     pub fn open_connections(&self) -> u32 {
@@ -354,14 +368,16 @@ impl Server {
 
     fn start_workers(&mut self, tools: &Tools) -> io::Result<()> {
         let (started, max_pending) = (self.started, self.max_pending);
-        for number in 0..machine::workers() {
+        let (pulse, beats) = Pulse::new(machine::workers());
+        self.pulse = Some(pulse);
+        for (number, beat) in beats.into_iter().enumerate() {
             let (send, posts) = mpsc::channel(POSTS_QUEUED);
             let (tools, total) = (Tools { worker: number, ..tools.clone() }, Arc::clone(&self.pending));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
                 let desk = Desk { pending, ids: Ids::new(started, number), log: tools.log.clone() };
-                runtime.block_on(worker::work(posts, desk, tools));
+                runtime.block_on(beat.during(worker::work(posts, desk, tools)));
             };
             self.workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(body)?);
             self.posts.push(send);

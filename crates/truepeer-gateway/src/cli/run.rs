@@ -1,5 +1,7 @@
 //! `truepeer run`: serve until told to stop.
 
+mod orphans;
+
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +17,9 @@ use crate::config::{self, Admin, Advice, Colour, Config, Loaded, Origin, Status}
 use crate::control::{Control, Sockets};
 use crate::engine::Given;
 use crate::log::{Configured, Events, Refusals, Writer};
+use crate::manager::{Manager, Watchdog};
 use crate::server::{Bound, Server};
+use orphans::Orphans;
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
@@ -45,6 +49,9 @@ struct Running {
     calls: Calls,
     at_start: AtStart,
     log: Configured,
+    manager: Manager,
+    /// Ends with the process: a drain is to be seen alive, too.
+    watchdog: Option<Watchdog>,
     runtime: Runtime,
     /// Dropped last: writes out what is queued.
     _writer: Writer,
@@ -52,6 +59,7 @@ struct Running {
 
 fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     let given = Given::take()?;
+    let manager = Manager::of_this_process().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (log, writer) = Configured::start(&config.log, Refusals::Fold)?;
     let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
@@ -67,29 +75,49 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     };
     given.check(&config::binds(config))?;
     let sockets = Sockets::bind(config, &given)?;
-    let server = Server::start_given(config, log.log(), given)?;
+    let mut server = Server::start_given(config, log.log(), given)?;
     let (control, orders) = sockets.serve(server.view())?;
     say_listening(&server.listening());
     for address in control.iter().flat_map(|control| &control.status) {
         tracing::info!(event = "status_served", address = address.as_str());
     }
     tracing::info!(event = "ready");
+    manager.ready(&status(&server));
+    let watchdog = match (server.take_pulse(), Manager::patience()) {
+        (Some(pulse), Some(patience)) => Some(Watchdog::start(pulse, manager.clone(), patience)?),
+        _ => None,
+    };
     let at_start = AtStart { admin: config.admin.clone(), status: config.status.clone() };
     let calls = Calls { signals, orders };
-    Ok(Running { server, control, calls, at_start, log, runtime, _writer: writer })
+    Ok(Running { server, control, calls, at_start, log, manager, watchdog, runtime, _writer: writer })
 }
 
 impl Running {
     /// Serves until the first signal to stop, then drains; a second one ends the drain.
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
         while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
+            self.manager.reloading();
             let reloaded = reload(&mut self.server, &mut self.log, path, &self.at_start);
+            self.manager.ready(&match &reloaded {
+                Ok(_) => status(&self.server),
+                Err(cause) => format!("the old configuration goes on, the new one is wrong: {cause}"),
+            });
             if let Some(asker) = asker {
                 // Whoever asked may have gone; the log has it, too.
                 let _ = asker.send(reloaded);
             }
         }
-        let Self { mut server, control: _control, calls, at_start: _, log: _, runtime, _writer } = self;
+        let Self {
+            mut server,
+            control: _control,
+            calls,
+            at_start: _,
+            log: _,
+            manager,
+            watchdog: _watchdog,
+            runtime,
+            _writer,
+        } = self;
         // Whoever orders now is told that the server is stopping.
         let Calls { mut signals, orders } = calls;
         drop(orders);
@@ -98,6 +126,9 @@ impl Running {
         // First: whoever reads the line and asks whether we are ready hears no.
         server.stop_accepting();
         tracing::info!(event = "draining", open);
+        let drain_timeout = server.drain_timeout();
+        let until = format!("draining {open} connections for at most {} s", drain_timeout.as_secs());
+        manager.stopping(drain_timeout, &until);
         let (tell, drained) = oneshot::channel();
         let drain = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
             // Nobody listens only if this command is already ending.
@@ -177,6 +208,11 @@ fn reload(
     Ok(Reloaded { listening: server.listening(), advice, restart_for })
 }
 
+/// What the service manager shows as our state.
+fn status(server: &Server) -> String {
+    format!("listening on {} addresses", server.listening().len())
+}
+
 fn say_advice<'a>(advice: impl IntoIterator<Item = &'a Advice>) {
     for advice in advice {
         let (key, advice) = (advice.key.as_str(), advice.text.as_str());
@@ -228,6 +264,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    orphans: Orphans,
 }
 
 impl Signals {
@@ -236,6 +273,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            orphans: Orphans::watch()?,
         })
     }
 
@@ -244,6 +282,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hangup.recv() => Asked::Reload,
+            never = self.orphans.bury() => match never {},
         }
     }
 }

@@ -24,8 +24,13 @@ pub fn read() -> Surroundings {
 pub fn is_supervised() -> bool {
     let pid = std::process::id();
     let exec_pid = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|text| text.parse().ok());
-    // Other variables of a service manager are inherited by every shell below it; these two are ours alone.
-    pid == 1 || exec_pid == Some(pid) || std::env::var_os("NOTIFY_SOCKET").is_some()
+    let of_manager = |name| std::env::var_os(name).is_some();
+    // Older managers set only what every shell below them inherits; but then they are our parent.
+    let child_of_manager = || rustix::process::getppid().is_some_and(rustix::process::Pid::is_init);
+    pid == 1
+        || exec_pid == Some(pid)
+        || of_manager("NOTIFY_SOCKET")
+        || (of_manager("INVOCATION_ID") && child_of_manager())
 }
 
 /// Gateways of default routes in the form of `/proc/net/route`: addresses as hexadecimal words in memory order.
