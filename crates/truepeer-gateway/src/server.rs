@@ -49,6 +49,13 @@ pub enum StartError {
         /// Why.
         error: ListenError,
     },
+    /// A reload wants another kind of socket where one is served.
+    Kept {
+        /// The listener.
+        listener: Arc<str>,
+        /// The address, as configured.
+        address: Bind,
+    },
     /// The configured numbers do not fit the descriptor limit.
     Descriptors(TooFewDescriptors),
     /// The state file cannot be used.
@@ -61,6 +68,16 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { listener, error } => write!(f, "server.listener.{listener}.bind: {error}"),
+            Self::Kept { listener, address } => {
+                let what = match address {
+                    Bind::Tcp { .. } => "whether it serves IPv4, too,",
+                    Bind::Unix { .. } => "`socket-mode`",
+                };
+                write!(
+                    f,
+                    "server.listener.{listener}.bind: {address} is served already, and {what} is decided when its socket is made: restart to apply the change"
+                )
+            }
             Self::Descriptors(error) => error.fmt(f),
             Self::State(error) => match error {
                 StateError::Unreadable { cause, .. } => write!(f, "admin.state: {error}: {cause}"),
@@ -101,6 +118,8 @@ pub struct Server {
     posts: Vec<mpsc::Sender<Post>>,
     workers: Vec<JoinHandle<()>>,
     pulse: Option<Pulse>,
+    /// Connections that were open when a drain began.
+    draining: Option<u32>,
     keepers: Keepers,
 }
 
@@ -122,6 +141,15 @@ impl Held {
         // Compared as configured: the bound address has the port that the system chose.
         let any_port = matches!(address, Bind::Tcp { addr, .. } if addr.port() == 0);
         self.bind == *address && (self.bound.listener == *listener || !any_port)
+    }
+
+    /// Whether this has the place of `address`, though as a socket of another kind.
+    fn is_at(&self, address: &Bind) -> bool {
+        match (&self.bind, address) {
+            (Bind::Tcp { addr: has, .. }, Bind::Tcp { addr: wants, .. }) => has == wants && has.port() != 0,
+            (Bind::Unix { path: has, .. }, Bind::Unix { path: wants, .. }) => has == wants,
+            _ => false,
+        }
     }
 
     fn view(&self) -> view::Listening {
@@ -147,6 +175,15 @@ pub struct Drained {
     pub open: u32,
     /// Connections that were cut at its end.
     pub cut: u32,
+}
+
+impl Drained {
+    /// Connections that ended by themselves meanwhile.
+    #[must_use]
+    pub fn done(&self) -> u32 {
+        // One that arrived in the very moment may have been cut without having been counted.
+        self.open.saturating_sub(self.cut)
+    }
 }
 
 impl Server {
@@ -193,6 +230,7 @@ impl Server {
             posts: Vec::new(),
             workers: Vec::new(),
             pulse: None,
+            draining: None,
             keepers: Keepers::start()?,
         };
         let tools = Tools {
@@ -224,6 +262,10 @@ impl Server {
         for listener in &config.listeners {
             for address in &listener.binds {
                 if !self.listening.iter().any(|held| held.is(address, &listener.id)) {
+                    if self.listening.iter().any(|held| held.is_at(address)) {
+                        let (listener, address) = (listener.id.clone(), address.clone());
+                        return Err(StartError::Kept { listener, address });
+                    }
                     let listening = bind(address, self.posts.len(), &self.given)
                         .map_err(|error| StartError::Listen { listener: listener.id.clone(), error })?;
                     fresh.push((address.clone(), listening));
@@ -342,20 +384,23 @@ impl Server {
         self.admission.open()
     }
 
-    /// Begins a drain: nobody is accepted any more, and the drain timeout runs from now on.
-    pub fn stop_accepting(&mut self) {
-        let begins = *self.stop.borrow() == Stop::No;
-        if begins {
-            self.accept_no_more(later(Instant::now(), self.drain_timeout));
+    /// Begins a drain: nobody is accepted any more, and the drain timeout runs from now on. Returns how many
+    /// connections are open at its beginning.
+    pub fn stop_accepting(&mut self) -> u32 {
+        if let Some(open) = self.draining {
+            return open;
         }
+        self.accept_no_more(later(Instant::now(), self.drain_timeout));
+        let open = self.admission.open();
+        self.draining = Some(open);
+        open
     }
 
     /// Accepts no more, lets open connections end until the drain timeout, then cuts them.
     /// [`Cutter::cut`] ends the drain at once.
     #[must_use]
     pub fn drain(mut self) -> Drained {
-        let open = self.admission.open();
-        self.stop_accepting();
+        let open = self.stop_accepting();
         self.wait_for_workers();
         Drained { open, cut: self.cut.load(Ordering::Relaxed) }
     }

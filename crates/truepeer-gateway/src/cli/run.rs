@@ -122,9 +122,8 @@ impl Running {
         let Calls { mut signals, orders } = calls;
         drop(orders);
         let cutter = server.cutter();
-        let open = u64::from(server.open_connections());
         // First: whoever reads the line and asks whether we are ready hears no.
-        server.stop_accepting();
+        let open = u64::from(server.stop_accepting());
         tracing::info!(event = "draining", open);
         let drain_timeout = server.drain_timeout();
         let until = format!("draining {open} connections for at most {} s", drain_timeout.as_secs());
@@ -146,9 +145,8 @@ impl Running {
         // If it panicked it has said so.
         let _ = drain.join();
         if let Ok(drained) = drained {
-            let cut = u64::from(drained.cut);
-            // Each has its record, too: `drained` for those that were cut.
-            tracing::info!(event = "stopped", open, ended = open.saturating_sub(cut), cut);
+            let [open, done, cut] = [drained.open, drained.done(), drained.cut].map(u64::from);
+            tracing::info!(event = "stopped", open, done, cut);
         }
         Ok(())
     }
