@@ -127,7 +127,6 @@ fn two_hundred_reloads_under_load_lose_no_connection_and_no_byte() {
     // Load there was: as a rule more connections than reloads.
     let served = served.load(Ordering::Relaxed);
     assert!(served >= CLIENTS, "{served} connections");
-    eprintln!("{served} connections of {BYTES} bytes each way during {RELOADS} reloads");
     program.signal(Signal::TERM);
     program.wait_for("event=stopped");
     program.end();

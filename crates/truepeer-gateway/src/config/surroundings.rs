@@ -12,9 +12,9 @@ const THROUGH_GATEWAY: u32 = 2;
 #[must_use]
 pub fn read() -> Surroundings {
     let mut default_gateways =
-        default_gateways_v4(&fs::read_to_string("/proc/net/route").unwrap_or_default());
+        default_gateways_v4(&fs::read_to_string("/proc/self/net/route").unwrap_or_default());
     default_gateways
-        .extend(default_gateways_v6(&fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default()));
+        .extend(default_gateways_v6(&fs::read_to_string("/proc/self/net/ipv6_route").unwrap_or_default()));
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Surroundings { hostname, default_gateways, ..Surroundings::default() }
 }
