@@ -1,6 +1,6 @@
 # Turns the decisions that crowdsec-custom-bouncer feeds, one JSON object a line, into lines for
 # `truepeer deny --feed`: +NETWORK DURATION REASON and -NETWORK.
-# A line that cannot be used becomes a comment, so that it shows where the feed is looked at.
+# A line that cannot be used becomes a comment, so that it shows where the feed is looked at; it never ends the feed.
 
 # "3h59m58.123s" has a fraction, which truepeer does not take; a part of a second counts as one.
 def whole_seconds:
@@ -25,5 +25,11 @@ def line:
     "# \(.action) \(.type) \(.value): not understood"
   end;
 
+# A value with blanks in it would be read as an address and something else.
+def has_words: (.value | strings | test("\\s") | not) // false;
+
+inputs as $text
+| try ($text | fromjson | if has_words then line else error("no address") end)
+  catch "# \($text): not understood"
 # A line feed inside a value would begin an order of its own.
-inputs | (fromjson? // {}) | select(has("value")) | line | gsub("[\r\n]"; " ")
+| gsub("[\r\n]"; " ")

@@ -1,11 +1,12 @@
 //! The operator's way in: commands over a UNIX socket that only root and this user may open.
 //!
-//! One request a connection: a line of JSON, answered by lines of JSON. Served on the control thread; asked by the
+//! One request a connection: a line of JSON, answered by lines of JSON; a feed goes on with one order a line. Served on the control thread; asked by the
 //! commands of the same name through [`client`]. It sees the server through its [`View`] and gives the main thread
 //! [`Order`]s; it touches no connection's bytes, and nothing here is reachable from the status page.
 
 pub mod client;
 mod deny;
+mod feed;
 mod report;
 mod request;
 mod serve;
@@ -28,6 +29,10 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Operators at once; the next one waits.
 const MAX_CLIENTS: usize = 16;
+/// Feeds at once; one more is refused, so that operators always find room.
+const MAX_FEEDS: usize = 4;
+/// Orders of a feed that are made together, at most.
+const MAX_BATCH: usize = 1024;
 /// Orders that may wait for the main thread.
 pub(crate) const ORDERS_QUEUED: usize = 4;
 

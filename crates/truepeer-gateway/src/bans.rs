@@ -2,8 +2,7 @@
 //!
 //! Changed over the admin socket (`truepeer deny`, `undeny`), asked by the walk of a connection for clients that no
 //! access list admits, kept across restarts by [`state`]. Knows no socket and no clock: the time is an argument,
-//! wall time, because a ban outlives the process. Cutting the connections of a banned client is the caller's work;
-//! [`Ban::holds`] says which.
+//! wall time, because a ban outlives the process. Cutting the connections of a banned client is the caller's work.
 //!
 //! A network that holds a trusted proxy cannot be banned: the ban would shut out everybody behind it.
 
@@ -21,7 +20,7 @@ use truepeer::TrustedNetworks;
 
 use crate::access::{WIDEST_V4, WIDEST_V6, fold, is_too_wide};
 
-pub use order::{BanDuration, BanDurationError, BanOrder, Reason};
+pub use order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
 
 use table::{Held, Table};
 
@@ -66,9 +65,20 @@ pub enum Added {
     Replaced(Ban),
 }
 
+/// What came of a [`BanChange`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// A ban is set.
+    Added(Added),
+    /// A ban was to be lifted.
+    Removed(Lifted),
+}
+
 /// What an order to lift a ban found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifted {
+    /// What the order named.
+    pub network: IpNet,
     /// The ban of exactly this network, now gone.
     pub ban: Option<Ban>,
     /// A ban of a wider network, which still keeps this one out.
@@ -155,7 +165,7 @@ impl Bans {
         };
         let lifted = held.filter(|held| held.until > secs(now)).map(|held| ban(network, &held));
         let still = self.find_within(network.addr(), network.prefix_len(), now);
-        Lifted { ban: lifted, still }
+        Lifted { network, ban: lifted, still }
     }
 
     /// Drops what has ended; returns how many. To be called now and then: a lookup skips them anyway.
@@ -247,12 +257,6 @@ impl Bans {
 }
 
 impl Ban {
-    /// Whether it keeps `client` out, be it over or not.
-    #[must_use]
-    pub fn holds(&self, client: IpAddr) -> bool {
-        self.network.contains(&client.to_canonical())
-    }
-
     /// For `--json`: network, since, until (RFC 3339), seconds left, reason.
     #[must_use]
     pub fn to_json(&self, now: SystemTime) -> serde_json::Value {

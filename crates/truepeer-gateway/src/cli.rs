@@ -9,6 +9,7 @@ mod connections;
 mod demo;
 mod deny;
 mod explain_ip;
+mod feed;
 mod reach;
 mod reload;
 mod run;
@@ -106,8 +107,12 @@ enum Command {
     /// `[admin] state` names a file, and cannot hold a trusted proxy. Clients that `access.allow` names are not asked.
     /// Needs `[admin] socket`.
     ///
+    /// With --feed another program keeps the list: each line of standard input acts as soon as it is there, and one
+    /// that is wrong or refused is named on standard error while the feed goes on.
+    ///
     /// Exit codes: 0 it holds, 1 the server refused (a trusted network, one that is too wide), 3 the server could not
-    /// be reached.
+    /// be reached. With --feed: 0 the input ended and every line was followed, 1 the input ended and some were not,
+    /// 3 the server could not be reached, or went away.
     Deny {
         #[command(flatten)]
         reach: Reach,

@@ -1,8 +1,8 @@
 //! The bans of a running server: asked by every connection, changed by the operator, kept in a file.
 //!
 //! The table itself is `bans`; here it is shared. Connections read under a lock that is held for one search, and not
-//! at all while no ban is set. Orders come from the control thread only; each one that changes something is written
-//! to the state file before it is answered.
+//! at all while no ban is set. Changes come from the control thread only; none is answered before it is in the state
+//! file, which is written once for those that come together.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use ipnet::IpNet;
-
 use crate::access::{Decision, Why};
 use crate::bans::state::{self, StateError};
-use crate::bans::{Added, Ban, BanError, BanOrder, Bans, Lifted, Protected};
+use crate::bans::{Ban, BanChange, BanError, Bans, Changed, Protected};
 use crate::config::Listener;
 use crate::registry::{Entry, Registry};
 
@@ -109,32 +107,42 @@ impl Denied {
         })
     }
 
-    /// Keeps a network out from now on. Blocks on the state file.
+    /// Makes these changes one after the other, and writes the state file once behind them. Blocks on the file.
     ///
-    /// # Errors
-    /// [`BanError`]; nothing changes then.
-    pub fn add(&self, order: &BanOrder) -> Result<(Added, Kept), BanError> {
-        let added = self.change(|table| {
-            let Table { bans, listeners } = table;
-            bans.add(order, &protected(listeners), SystemTime::now())
-        })?;
-        Ok((added, self.save()))
+    /// Returns what came of each, and whether it is kept; `None` if nothing had to be written.
+    #[must_use]
+    pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Kept>) {
+        let made: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                // The lock is given back in between, so that many changes keep no connection waiting.
+                self.change(|Table { bans, listeners }| match change {
+                    BanChange::Add(order) => {
+                        bans.add(order, &protected(listeners), SystemTime::now()).map(Changed::Added)
+                    }
+                    BanChange::Remove(network) => {
+                        Ok(Changed::Removed(bans.remove(*network, SystemTime::now())))
+                    }
+                })
+            })
+            .collect();
+        let is_change = |made: &Result<Changed, BanError>| match made {
+            Ok(Changed::Added(_)) => true,
+            Ok(Changed::Removed(lifted)) => lifted.ban.is_some(),
+            Err(_) => false,
+        };
+        let kept = made.iter().any(is_change).then(|| self.save());
+        (made, kept)
     }
 
-    /// Lets a network in again. Blocks on the state file.
+    /// Cuts the open connections of the clients that one of `bans` keeps out; those that a list admits stay, as they
+    /// would be let in again.
     #[must_use]
-    pub fn remove(&self, network: IpNet) -> (Lifted, Kept) {
-        let lifted = self.change(|table| table.bans.remove(network, SystemTime::now()));
-        (lifted, self.save())
-    }
-
-    /// Cuts the open connections of the clients that `ban` keeps out; those that a list admits stay, as they would
-    /// be let in again.
-    #[must_use]
-    pub fn cut(&self, ban: &Ban, registry: &Registry) -> usize {
+    pub fn cut(&self, bans: &Bans, registry: &Registry) -> usize {
+        let now = SystemTime::now();
         registry.cut(|entry| {
             let client = entry.found().client.map(|client| client.ip);
-            client.is_some_and(|client| ban.holds(client) && !self.is_listed(entry, client))
+            client.is_some_and(|client| bans.find(client, now).is_some() && !self.is_listed(entry, client))
         })
     }
 

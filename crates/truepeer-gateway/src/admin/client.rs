@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{ANSWER_TIME, Request};
+use super::{ANSWER_TIME, OpenConnections, Request};
 
 /// The longest line of an answer that is read.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+/// How long an answer may take: a little more than the server allows itself.
+const PATIENCE: Duration = ANSWER_TIME.saturating_add(Duration::from_secs(5));
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -66,6 +69,7 @@ impl std::error::Error for AskError {}
 #[derive(Debug)]
 pub struct Answer {
     lines: BufReader<UnixStream>,
+    line: Vec<u8>,
 }
 
 /// One line of an answer.
@@ -88,14 +92,27 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
         owner: std::fs::metadata(socket).ok().map(|found| found.uid()),
     };
     let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
-    // A little more than the server allows itself.
-    let patience = ANSWER_TIME.saturating_add(Duration::from_secs(5));
     let sent = stream
-        .set_read_timeout(Some(patience))
-        .and_then(|()| stream.set_write_timeout(Some(patience)))
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
         .and_then(|()| stream.write_all(format!("{}\n", request.to_line()).as_bytes()));
     sent.map_err(|error| AskError::Broken(format!("the request could not be sent: {error}")))?;
-    Ok(Answer { lines: BufReader::new(stream) })
+    Ok(Answer { lines: BufReader::new(stream), line: Vec::new() })
+}
+
+/// Opens a feed of orders.
+///
+/// Returns where they go, one request a line, and where their answers come from, in the same order.
+///
+/// # Errors
+/// [`AskError`].
+pub fn feed(socket: &Path, open: OpenConnections) -> Result<(UnixStream, Answer), AskError> {
+    let mut answer = ask(socket, &Request::Feed(open))?;
+    answer.next_line()?;
+    let orders = answer.lines.get_ref().try_clone();
+    let orders =
+        orders.map_err(|error| AskError::Broken(format!("the feed could not be opened: {error}")))?;
+    Ok((orders, answer))
 }
 
 /// Asks for what is answered in one line.
@@ -115,21 +132,54 @@ impl Answer {
     /// # Errors
     /// [`AskError::Broken`] if it ends before its last line, [`AskError::Refused`] with the server's reason.
     pub fn next_line(&mut self) -> Result<Line, AskError> {
-        let mut line = String::new();
-        let read = self.lines.by_ref().take(MAX_LINE).read_line(&mut line);
-        let broken = |why: String| AskError::Broken(format!("the answer broke off: {why}"));
-        let read = read.map_err(|error| broken(error.to_string()))?;
-        if read == 0 {
-            return Err(broken("the server closed the connection".to_owned()));
-        }
-        let value: Value = serde_json::from_str(&line).map_err(|error| broken(error.to_string()))?;
-        match value.get("ok").and_then(Value::as_bool) {
-            None => Ok(Line::Item(value)),
-            Some(true) => Ok(Line::Done(value)),
-            Some(false) => {
-                let why = value.get("error").and_then(Value::as_str).unwrap_or("the server refused");
-                Err(AskError::Refused(why.to_owned()))
+        let line = self.next_of_feed(|| true)?;
+        line.ok_or_else(|| broken("the server closed the connection"))?
+    }
+
+    /// The next line of a feed, which may take as long as nobody waits for it; `None` once the server has closed. The
+    /// inner error is one order's: the feed goes on.
+    ///
+    /// `awaited`: whether an order without an answer is on its way.
+    ///
+    /// # Errors
+    /// [`AskError::Broken`].
+    pub fn next_of_feed(
+        &mut self,
+        awaited: impl Fn() -> bool,
+    ) -> Result<Option<Result<Line, AskError>>, AskError> {
+        self.line.clear();
+        let mut was_awaited = awaited();
+        loop {
+            let left = MAX_LINE.saturating_sub(u64::try_from(self.line.len()).unwrap_or(u64::MAX));
+            match self.lines.by_ref().take(left).read_until(b'\n', &mut self.line) {
+                Ok(0) if self.line.is_empty() => return Ok(None),
+                Ok(_) => return Ok(Some(parse(&self.line)?)),
+                // Nothing came for the whole of our patience.
+                Err(error) if is_timeout(&error) && !was_awaited => was_awaited = awaited(),
+                Err(error) => return Err(broken(error)),
             }
         }
     }
+}
+
+/// What one line says; the outer error is that it is none.
+fn parse(line: &[u8]) -> Result<Result<Line, AskError>, AskError> {
+    let value: Value = serde_json::from_slice(line).map_err(broken)?;
+    Ok(match value.get("ok").and_then(Value::as_bool) {
+        None => Ok(Line::Item(value)),
+        Some(true) => Ok(Line::Done(value)),
+        Some(false) => {
+            let why = value.get("error").and_then(Value::as_str).unwrap_or("the server refused");
+            Err(AskError::Refused(why.to_owned()))
+        }
+    })
+}
+
+fn broken(why: impl fmt::Display) -> AskError {
+    AskError::Broken(format!("the answer broke off: {why}"))
+}
+
+/// A read timeout shows as either, depending on the system.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -22,6 +22,8 @@ pub enum Request {
     Deny(BanOrder, OpenConnections),
     /// Let it in again.
     Undeny(IpNet),
+    /// Take denials and their ends from now on, one request a line, until I close.
+    Feed(OpenConnections),
     /// Whom do denials keep out?
     Denied,
 }
@@ -96,6 +98,7 @@ impl Request {
                 "keep": *open == OpenConnections::Keep,
             }),
             Self::Undeny(network) => json!({ "command": "undeny", "network": network.to_string() }),
+            Self::Feed(open) => json!({ "command": "feed", "keep": *open == OpenConnections::Keep }),
             Self::Denied => json!({ "command": "denied" }),
         };
         value.to_string()
@@ -126,10 +129,10 @@ impl Request {
                     lasts: lasts.map_err(|error| format!("`for`: {error}"))?,
                     reason: Reason::new(text(&value, "reason")?.unwrap_or_default()),
                 };
-                let keep = value.get("keep").and_then(Value::as_bool).unwrap_or(false);
-                Ok(Self::Deny(order, if keep { OpenConnections::Keep } else { OpenConnections::Cut }))
+                Ok(Self::Deny(order, open(&value)))
             }
             "undeny" => Ok(Self::Undeny(required_network(&value)?)),
+            "feed" => Ok(Self::Feed(open(&value))),
             "denied" => Ok(Self::Denied),
             other => Err(format!("there is no command {other:?}: this server may be older than the command")),
         }
@@ -143,6 +146,11 @@ fn text<'v>(value: &'v Value, key: &str) -> Result<Option<&'v str>, String> {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("`{key}` must be a string")),
     }
+}
+
+fn open(value: &Value) -> OpenConnections {
+    let keep = value.get("keep").and_then(Value::as_bool).unwrap_or(false);
+    if keep { OpenConnections::Keep } else { OpenConnections::Cut }
 }
 
 fn required_network(value: &Value) -> Result<IpNet, String> {
@@ -171,6 +179,8 @@ mod tests {
             Request::Status,
             Request::Reload,
             Request::Denied,
+            Request::Feed(OpenConnections::Cut),
+            Request::Feed(OpenConnections::Keep),
             Request::Undeny(network("2001:db8::/64").unwrap()),
             Request::Deny(
                 BanOrder {

@@ -1,4 +1,4 @@
-//! The server's end of the admin socket: one request, one answer, then the end.
+//! The server's end of the admin socket: one request, one answer, then the end; `feed` takes over where one goes on.
 //!
 //! Bounds: [`MAX_CLIENTS`] at once, [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
 //! the answer. A list of connections is written line by line and never held as a whole text.
@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{
-    ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, report,
+    ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
+    report,
 };
 use crate::engine::{AcceptPause, Acceptor, Socket};
 
@@ -24,7 +25,7 @@ use crate::engine::{AcceptPause, Acceptor, Socket};
 /// # Cancel safety
 /// Dropping the future ends every answer.
 pub(crate) async fn serve(acceptor: Acceptor, desk: Desk) {
-    let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let (room, feeds) = (Arc::new(Semaphore::new(MAX_CLIENTS)), Arc::new(Semaphore::new(MAX_FEEDS)));
     let mut clients = JoinSet::new();
     let mut pause = AcceptPause::default();
     loop {
@@ -34,11 +35,11 @@ pub(crate) async fn serve(acceptor: Acceptor, desk: Desk) {
         match acceptor.accept().await {
             Ok(arrival) => {
                 pause.succeeded();
-                let desk = desk.clone();
+                let (desk, feeds) = (desk.clone(), Arc::clone(&feeds));
                 clients.spawn(async move {
                     if let Socket::Unix(stream) = arrival.socket {
                         // Whoever asked and does not listen any more misses the answer; nothing else is lost.
-                        let _ = attend(stream, &desk).await;
+                        let _ = attend(stream, &desk, &feeds).await;
                     }
                     drop(permit);
                 });
@@ -52,14 +53,23 @@ pub(crate) async fn serve(acceptor: Acceptor, desk: Desk) {
     }
 }
 
-async fn attend(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+async fn attend(mut stream: UnixStream, desk: &Desk, feeds: &Semaphore) -> io::Result<()> {
     let (read, write) = stream.split();
+    let mut read = BufReader::with_capacity(MAX_REQUEST, read);
     let mut write = BufWriter::new(write);
-    let request = match timeout(REQUEST_TIME, read_line(read)).await {
+    let request = match timeout(REQUEST_TIME, read_line(&mut read)).await {
         Err(_) => Err("no request came in time".to_owned()),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(line)) => line.and_then(|line| Request::parse(&line)),
     };
+    // A feed has no end of its own, so its answers have their time one by one.
+    let feed = match request {
+        Ok(Request::Feed(open)) => Some((open, feeds.try_acquire())),
+        _ => None,
+    };
+    if let Some((open, Ok(_permit))) = feed {
+        return feed::serve(&mut read, &mut write, &desk.view, open).await;
+    }
     let answered = async {
         match request {
             Ok(Request::Connections(filter)) => connections(&mut write, desk, &filter).await?,
@@ -80,6 +90,10 @@ async fn attend(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
                 let answer = deny::undeny(&desk.view, network).await.unwrap_or_else(refusal);
                 say(&mut write, &answer).await?;
             }
+            Ok(Request::Feed(_)) => {
+                let full = format!("{MAX_FEEDS} feeds are open already, which is the most: end one of them");
+                say(&mut write, &refusal(full)).await?;
+            }
             Ok(Request::Denied) => {
                 let now = SystemTime::now();
                 let bans = desk.view.denied.list();
@@ -96,10 +110,9 @@ async fn attend(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
 }
 
 /// The request's line; the inner error is the asker's.
-async fn read_line(read: impl tokio::io::AsyncRead + Unpin) -> io::Result<Result<String, String>> {
+pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<String, String>> {
     let mut line = Vec::new();
-    let mut limited = BufReader::new(read.take(MAX_REQUEST as u64));
-    limited.read_until(b'\n', &mut line).await?;
+    read.take(MAX_REQUEST as u64).read_until(b'\n', &mut line).await?;
     if line.pop() != Some(b'\n') {
         return Ok(Err(format!("a request is one line of at most {MAX_REQUEST} bytes")));
     }
@@ -136,7 +149,7 @@ async fn reload(desk: &Desk) -> Result<Value, String> {
     }))
 }
 
-fn refusal(error: String) -> Value {
+pub(super) fn refusal(error: String) -> Value {
     json!({ "ok": false, "error": error })
 }
 
@@ -146,7 +159,7 @@ fn insert(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> io::Result<()> {
+pub(super) async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> io::Result<()> {
     let mut line = value.to_string();
     line.push('\n');
     write.write_all(line.as_bytes()).await

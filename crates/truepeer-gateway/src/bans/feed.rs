@@ -12,19 +12,8 @@
 
 use core::fmt;
 
-use ipnet::IpNet;
-
-use super::order::{BanDuration, BanDurationError, BanOrder, Reason};
+use super::order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
 use crate::access::{NetworkError, parse_network};
-
-/// What a line of a feed orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FeedOrder {
-    /// Keep a network out.
-    Add(BanOrder),
-    /// Lift the ban of exactly this network.
-    Remove(IpNet),
-}
 
 /// Why a line of a feed is no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +35,17 @@ pub enum FeedError {
 ///
 /// # Errors
 /// [`FeedError`].
-pub fn parse_line(line: &str) -> Result<Option<FeedOrder>, FeedError> {
+pub fn parse_line(line: &str) -> Result<Option<BanChange>, FeedError> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let mut chars = line.chars();
     match chars.next() {
-        Some('+') => parse_add(chars.as_str()).map(|order| Some(FeedOrder::Add(order))),
+        Some('+') => parse_add(chars.as_str()).map(|order| Some(BanChange::Add(order))),
         Some('-') => match next_word(chars.as_str()) {
             (network, "") => {
-                parse_network(network).map(|net| Some(FeedOrder::Remove(net))).map_err(FeedError::Network)
+                parse_network(network).map(|net| Some(BanChange::Remove(net))).map_err(FeedError::Network)
             }
             _ => Err(FeedError::Trailing),
         },
@@ -101,16 +90,16 @@ impl std::error::Error for FeedError {}
 mod tests {
     use super::*;
 
-    fn add(network: &str, lasts: &str, reason: &str) -> Result<Option<FeedOrder>, FeedError> {
-        Ok(Some(FeedOrder::Add(BanOrder {
+    fn add(network: &str, lasts: &str, reason: &str) -> Result<Option<BanChange>, FeedError> {
+        Ok(Some(BanChange::Add(BanOrder {
             network: network.parse().unwrap(),
             lasts: lasts.parse().unwrap(),
             reason: Reason::new(reason),
         })))
     }
 
-    fn remove(network: &str) -> Result<Option<FeedOrder>, FeedError> {
-        Ok(Some(FeedOrder::Remove(network.parse().unwrap())))
+    fn remove(network: &str) -> Result<Option<BanChange>, FeedError> {
+        Ok(Some(BanChange::Remove(network.parse().unwrap())))
     }
 
     #[test]

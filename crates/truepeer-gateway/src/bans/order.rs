@@ -20,6 +20,15 @@ pub struct BanOrder {
     pub reason: Reason,
 }
 
+/// A change of the table: what a command or a line of a feed orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanChange {
+    /// Keep a network out.
+    Add(BanOrder),
+    /// Lift the ban of exactly this network.
+    Remove(IpNet),
+}
+
 /// How long a ban lasts: whole seconds, at least one, at most [`BanDuration::MAX`]. There is no ban without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BanDuration(u64);

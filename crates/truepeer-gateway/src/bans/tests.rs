@@ -111,7 +111,7 @@ fn lifting_takes_exactly_that_ban_and_says_what_still_holds() {
     }
     assert_eq!(networks(&bans.list(at(0))), ["192.0.2.0/28"]);
     let ended = bans.remove("192.0.2.0/28".parse().unwrap(), at(3600));
-    assert_eq!(ended, Lifted { ban: None, still: None });
+    assert_eq!((ended.ban, ended.still), (None, None));
 }
 
 #[test]
@@ -235,6 +235,4 @@ fn a_ban_in_words_and_in_json() {
         ban.to_json(at(60)).to_string(),
         r#"{"network":"192.0.2.0/24","reason":"fail2ban \"sshd\"","seconds_left":3540,"since":"2023-11-14T22:13:20Z","until":"2023-11-14T23:13:20Z"}"#
     );
-    assert!(ban.holds(addr("::ffff:192.0.2.255")));
-    assert!(!ban.holds(addr("192.0.3.0")));
 }

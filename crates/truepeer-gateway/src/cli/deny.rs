@@ -7,6 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::feed;
 use super::reach::{Failure, Form, Reach, answer, number, text};
 use crate::access::{NetworkError, parse_network};
 use crate::admin::client::{Line, ask, ask_once};
@@ -17,10 +18,10 @@ use crate::bans::{BanDuration, BanOrder, Reason};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The client or network of clients to keep out
-    #[arg(value_name = "ADDR|NETWORK", value_parser = network, required_unless_present = "list")]
+    #[arg(value_name = "ADDR|NETWORK", value_parser = network, required_unless_present_any = ["list", "feed"])]
     network: Option<IpNet>,
     /// How long: 90s, 10m, 1h, 7d, 1h30m; at most 365d
-    #[arg(long = "for", value_name = "TIME", required_unless_present = "list")]
+    #[arg(long = "for", value_name = "TIME", required_unless_present_any = ["list", "feed"])]
     lasts: Option<BanDuration>,
     /// Why, for the log and the list
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -31,6 +32,10 @@ pub(super) struct Arguments {
     /// List who is denied instead
     #[arg(long, conflicts_with_all = ["network", "lasts", "reason", "keep"])]
     list: bool,
+    /// Take orders from standard input instead, one a line: `+ADDR|NETWORK TIME [REASON]` denies,
+    /// `-ADDR|NETWORK` lets in again, `#` says nothing
+    #[arg(long, conflicts_with_all = ["network", "lasts", "reason", "list"])]
+    feed: bool,
 }
 
 /// As it may be written on a command line.
@@ -40,9 +45,12 @@ pub(super) fn network(text: &str) -> Result<IpNet, NetworkError> {
 
 /// Denies, or lists who is denied.
 pub(super) fn deny(reach: &Reach, arguments: Arguments) -> ExitCode {
-    let Arguments { network, lasts, reason, keep, .. } = arguments;
-    let (Some(network), Some(lasts)) = (network, lasts) else { return list(reach) };
+    let Arguments { network, lasts, reason, keep, feed, list: _ } = arguments;
     let open = if keep { OpenConnections::Keep } else { OpenConnections::Cut };
+    if feed {
+        return feed::feed(reach, open);
+    }
+    let (Some(network), Some(lasts)) = (network, lasts) else { return list(reach) };
     let order = BanOrder { network, lasts, reason: Reason::new(&reason) };
     answer(|out| {
         let said = ask_once(&reach.socket()?, &Request::Deny(order, open))?;

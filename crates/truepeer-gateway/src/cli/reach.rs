@@ -28,8 +28,8 @@ pub(super) struct Reach {
 /// Why a command ends, in words and as an exit code.
 #[derive(Debug)]
 pub(super) struct Failure {
-    text: String,
-    code: u8,
+    pub(super) text: String,
+    pub(super) code: u8,
 }
 
 impl Reach {
@@ -112,8 +112,9 @@ pub(super) fn answer(command: impl FnOnce(&mut dyn Write) -> Result<u8, Failure>
     }
 }
 
+/// Says something on standard error.
 #[expect(clippy::print_stderr, reason = "a command speaks to its user")]
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     eprintln!("{text}");
 }
 
