@@ -1,4 +1,4 @@
-//! Counters: what operators' dashboards and alerts read, in OpenMetrics text.
+//! Counters: what operators' dashboards and alerts read, in OpenMetrics text or in the older text of Prometheus.
 //!
 //! The walk of a connection counts into a [`Shard`], one for each worker and listener, so that no two cores write to
 //! one cache line; [`render`] sums them when somebody asks. Values that exist elsewhere (open descriptors, backends,
@@ -22,9 +22,7 @@ use std::time::Duration;
 pub use label::{Direction, Refusal, Room, Scope, Source};
 pub use render::{BackendGauge, Gauges, render};
 pub use shard::Shard;
-
-/// Content type of what [`render`] returns.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use text::Format;
 
 /// The shards of all workers.
 ///
@@ -47,14 +45,14 @@ impl Metrics {
         shard
     }
 
-    /// Everything as OpenMetrics text, with `gauges` as they are now.
+    /// Everything as text, with `gauges` as they are now.
     #[must_use]
-    pub fn render(&self, gauges: &Gauges) -> String {
+    pub fn render(&self, gauges: &Gauges, format: Format) -> String {
         let shards: Vec<_> = {
             let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             shards.iter().map(|(_, shard)| Arc::clone(shard)).collect()
         };
-        render(&shards, gauges)
+        render(&shards, gauges, format)
     }
 }
 

@@ -38,8 +38,13 @@ struct Reply {
 }
 
 fn ask(program: &Program, request: &str) -> Reply {
+    ask_with(program, request, "")
+}
+
+fn ask_with(program: &Program, request: &str, headers: &str) -> Reply {
     let mut stream = program.connect("status");
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: status\r\n\r\n").as_bytes()).unwrap();
+    let head = format!("{request} HTTP/1.1\r\nHost: status\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
     reply(&stream)
 }
 
@@ -166,6 +171,13 @@ fn metrics_are_exact_and_there_from_the_start() {
         first.head
     );
     assert!(first.body.ends_with("# EOF\n"));
+    // Who takes plain text and no OpenMetrics gets the older format, with the same series.
+    let old = ask_with(&program, "GET /metrics", "Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1\r\n");
+    assert!(old.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{}", old.head);
+    assert!(old.head.contains("\r\nvary: accept"), "{}", old.head);
+    assert!(old.body.contains("# TYPE truepeer_accepted_connections_total counter\n"));
+    assert!(!old.body.contains("# EOF"));
+    assert_eq!(value(&old.body, "truepeer_accepted_connections_total{listener=\"door\"}"), 0.0);
     for series in [
         "truepeer_accepted_connections_total{listener=\"door\"}",
         "truepeer_ended_connections_total{listener=\"door\",outcome=\"done\"}",

@@ -72,6 +72,14 @@ impl Kind {
         }
     }
 
+    /// The word of the older format, which has no info.
+    pub(super) const fn old_name(self) -> &'static str {
+        match self {
+            Self::Info => Self::Gauge.name(),
+            other => other.name(),
+        }
+    }
+
     /// The base unit; the family's name ends in it.
     pub(super) const fn unit(self) -> Option<&'static str> {
         match self {

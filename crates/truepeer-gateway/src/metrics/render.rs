@@ -10,7 +10,7 @@ use crate::metrics::histogram::Sum;
 use crate::metrics::label::{Direction, Refusal, Room, Scope, Source};
 use crate::metrics::micros;
 use crate::metrics::shard::{Counter, Shard};
-use crate::metrics::text::{Held, Seconds, Text};
+use crate::metrics::text::{Format, Held, Seconds, Text};
 use crate::outcome::Outcome;
 
 /// What is not counted here but read when somebody asks.
@@ -94,10 +94,10 @@ impl BackendGauge {
     }
 }
 
-/// Everything as OpenMetrics text: the sums of `shards` over workers, and `gauges`.
+/// Everything as text: the sums of `shards` over workers, and `gauges`.
 #[must_use]
-pub fn render(shards: &[Arc<Shard>], gauges: &Gauges) -> String {
-    let mut text = Text::default();
+pub fn render(shards: &[Arc<Shard>], gauges: &Gauges, format: Format) -> String {
+    let mut text = Text::new(format);
     let sums = Sums::of(shards);
     for family in Family::ALL {
         let facts = family.facts();

@@ -98,7 +98,7 @@ fn series(name: &str, labels: &[(&str, Vec<&str>)]) -> BTreeSet<String> {
 
 #[test]
 fn every_series_exists_from_the_start_at_zero() {
-    let parsed = parse(&render(&shards(&["smtp", "imap"]), &gauges(&["postfix"])));
+    let parsed = parse(&render(&shards(&["smtp", "imap"]), &gauges(&["postfix"]), Format::OpenMetrics));
     let mut found: Vec<_> = parsed.families.iter().collect();
     for (kind, sample, labels) in expected() {
         let family = found.remove(0);
@@ -118,11 +118,35 @@ fn every_series_exists_from_the_start_at_zero() {
 }
 
 #[test]
+fn both_formats_hold_the_same_samples() {
+    let shards = shards(&["smtp", "imap"]);
+    count_everything_once(&shards[0]);
+    let text = |format| render(&shards, &gauges(&["postfix"]), format);
+    let (new, old) = (text(Format::OpenMetrics), text(Format::Prometheus));
+    let samples = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&new), samples(&old));
+    for line in [
+        "# TYPE truepeer_build_info gauge",
+        "# TYPE truepeer_accepted_connections_total counter",
+        "# HELP truepeer_accepted_connections_total Connections that were accepted.",
+        "# TYPE truepeer_open_connections gauge",
+        "# TYPE truepeer_relay_duration_seconds histogram",
+    ] {
+        assert!(old.lines().any(|written| written == line), "{line}");
+    }
+    for word in ["# UNIT", "# EOF", " info\n"] {
+        assert!(new.contains(word) && !old.contains(word), "{word}");
+    }
+}
+
+#[test]
 fn counting_makes_no_series_and_loses_none() {
     let shards = shards(&["smtp"]);
-    let before = parse(&render(&shards, &gauges(&["postfix"]))).all_series();
+    let before = parse(&render(&shards, &gauges(&["postfix"]), Format::OpenMetrics)).all_series();
     count_everything_once(&shards[0]);
-    let after = parse(&render(&shards, &gauges(&["postfix"]))).all_series();
+    let after = parse(&render(&shards, &gauges(&["postfix"]), Format::OpenMetrics)).all_series();
     assert_eq!(before, after);
 }
 
@@ -148,7 +172,7 @@ fn count_everything_once(shard: &Shard) {
 fn everything_that_is_counted_is_one_in_the_text() {
     let shards = shards(&["smtp"]);
     count_everything_once(&shards[0]);
-    let parsed = parse(&render(&shards, &gauges(&[])));
+    let parsed = parse(&render(&shards, &gauges(&[]), Format::OpenMetrics));
     let counters = parsed.families.iter().filter(|family| family.kind == "counter");
     let samples = counters.flat_map(|family| &family.samples);
     for sample in samples.filter(|sample| sample.series.contains("listener=")) {
@@ -183,7 +207,7 @@ fn workers_are_summed_by_listener() {
     });
     metrics.shard(1, &imap).accepted();
     metrics.shard(2, &smtp).ended(Outcome::Done);
-    let text = metrics.render(&Gauges::default());
+    let text = metrics.render(&Gauges::default(), Format::OpenMetrics);
     let parsed = parse(&text);
     assert_eq!(value(&parsed, "truepeer_accepted_connections_total{listener=\"smtp\"}"), 4000.0);
     assert_eq!(value(&parsed, "truepeer_accepted_connections_total{listener=\"imap\"}"), 1.0);
@@ -218,7 +242,7 @@ fn gauges_are_what_they_were_given() {
             BackendGauge { unasked: 1, unready: 3, ..backend("dovecot") },
         ],
     };
-    let parsed = parse(&render(&[], &gauges));
+    let parsed = parse(&render(&[], &gauges, Format::OpenMetrics));
     let cases = [
         ("truepeer_start_time_seconds", 1_700_000_000.0),
         ("truepeer_open_connections_limit", 8000.0),
@@ -245,7 +269,7 @@ fn gauges_are_what_they_were_given() {
 
 #[test]
 fn a_listener_of_any_name_can_be_read() {
-    parse(&render(&shards(&["a\"b\\c\nd{e}=,", ""]), &gauges(&["\\"])));
+    parse(&render(&shards(&["a\"b\\c\nd{e}=,", ""]), &gauges(&["\\"]), Format::OpenMetrics));
 }
 
 #[test]

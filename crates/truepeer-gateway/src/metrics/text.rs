@@ -1,25 +1,74 @@
-//! OpenMetrics text: one family after the other, ended by `# EOF`.
+//! The text that is scraped: one family after the other.
 //!
-//! Source: OpenMetrics 1.0, section "Text format".
+//! Source: OpenMetrics 1.0, section "Text format"; Prometheus, "Exposition formats", text format 0.0.4.
 
 use std::fmt::{self, Write as _};
 
 use crate::metrics::family::Facts;
 use crate::metrics::label::Label;
 
+/// In which of the two formats. Their samples are the same; they differ in what is said about a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0: units, the type info, families of counters without `_total`, `# EOF` at the end.
+    OpenMetrics,
+    /// Prometheus text 0.0.4, which knows none of these.
+    Prometheus,
+}
+
+impl Format {
+    /// The format for a scraper that says this in `Accept`: OpenMetrics, unless it takes plain text and no
+    /// OpenMetrics. Whoever says nothing, or takes anything, can read either.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let accept = accept.to_ascii_lowercase();
+        if accept.contains("text/plain") && !accept.contains("application/openmetrics-text") {
+            Self::Prometheus
+        } else {
+            Self::OpenMetrics
+        }
+    }
+
+    /// Its content type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
 /// Text being written.
-#[derive(Debug, Default)]
-pub(super) struct Text(String);
+#[derive(Debug)]
+pub(super) struct Text {
+    format: Format,
+    text: String,
+}
 
 impl Text {
+    /// Nothing yet.
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, text: String::new() }
+    }
+
     /// Begins a family; its samples must follow.
     pub(super) fn family(&mut self, facts: &Facts) {
         let Facts { name, kind, help, .. } = facts;
-        self.line(format_args!("# TYPE {name} {}", kind.name()));
-        if let Some(unit) = kind.unit() {
-            self.line(format_args!("# UNIT {name} {unit}"));
+        match self.format {
+            Format::OpenMetrics => {
+                self.line(format_args!("# TYPE {name} {}", kind.name()));
+                if let Some(unit) = kind.unit() {
+                    self.line(format_args!("# UNIT {name} {unit}"));
+                }
+                self.line(format_args!("# HELP {name} {}", Escaped(help)));
+            }
+            Format::Prometheus => {
+                let suffix = kind.suffix();
+                self.line(format_args!("# TYPE {name}{suffix} {}", kind.old_name()));
+                self.line(format_args!("# HELP {name}{suffix} {help}"));
+            }
         }
-        self.line(format_args!("# HELP {name} {}", Escaped(help)));
     }
 
     /// A sample of a counter, a gauge or an info; `values` are those of the family's labels, in their order.
@@ -49,13 +98,15 @@ impl Text {
 
     /// The whole text.
     pub(super) fn finish(mut self) -> String {
-        self.line(format_args!("# EOF"));
-        self.0
+        if self.format == Format::OpenMetrics {
+            self.line(format_args!("# EOF"));
+        }
+        self.text
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.text, "{line}");
     }
 }
 
@@ -132,6 +183,21 @@ mod tests {
         ];
         for (micros, text) in cases {
             assert_eq!(Seconds(micros).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_the_scraper_can_read() {
+        const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0,\
+            application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for (accept, format) in [
+            ("", Format::OpenMetrics),
+            ("*/*", Format::OpenMetrics),
+            (PROMETHEUS, Format::OpenMetrics),
+            ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Format::Prometheus),
+            ("Text/Plain", Format::Prometheus),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
         }
     }
 

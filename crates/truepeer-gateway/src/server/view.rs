@@ -14,7 +14,7 @@ use crate::engine::Admission;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine;
-use crate::metrics::{BackendGauge, Gauges, Metrics};
+use crate::metrics::{BackendGauge, Format, Gauges, Metrics};
 use crate::registry::Registry;
 use crate::server::Bound;
 use crate::worker::Stop;
@@ -84,9 +84,9 @@ impl View {
         self.max_pending
     }
 
-    /// Everything that is counted, as OpenMetrics text.
+    /// Everything that is counted, as text.
     #[must_use]
-    pub fn metrics(&self) -> String {
+    pub fn metrics(&self, format: Format) -> String {
         let descriptors = machine::descriptors();
         let gauges = Gauges {
             started: self.started.duration_since(UNIX_EPOCH).unwrap_or_default(),
@@ -100,7 +100,7 @@ impl View {
             limits: self.limits.status(),
             backends: self.backends(),
         };
-        self.metrics.render(&gauges)
+        self.metrics.render(&gauges, format)
     }
 
     /// One gauge for each backend, though it may have a pool for each language.

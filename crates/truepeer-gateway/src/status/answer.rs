@@ -2,11 +2,11 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use hyper::http::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::metrics;
+use crate::metrics::Format;
 use crate::server::View;
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -23,7 +23,16 @@ pub(super) fn to<B>(request: &Request<B>, view: &View) -> Response<Full<Bytes>> 
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(view),
         "/metrics" => {
-            response(StatusCode::OK, HeaderValue::from_static(metrics::CONTENT_TYPE), view.metrics())
+            // A header that is no text asks for nothing that we have.
+            let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+            let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+            let mut answer = response(
+                StatusCode::OK,
+                HeaderValue::from_static(format.content_type()),
+                view.metrics(format),
+            );
+            answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            answer
         }
         path => match path.strip_prefix("/readyz/") {
             Some(listener) => listener_readiness(view, listener),

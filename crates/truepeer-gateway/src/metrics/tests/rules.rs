@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{gauges, parse, render, shards};
+use crate::metrics::Format;
 use crate::metrics::label::{Refusal, Scope, Source};
 use crate::outcome::Outcome;
 
@@ -16,7 +17,7 @@ fn names() -> BTreeSet<&'static str> {
 
 #[test]
 fn every_series_in_a_rule_exists() {
-    let parsed = parse(&render(&shards(&["smtp"]), &gauges(&["postfix"])));
+    let parsed = parse(&render(&shards(&["smtp"]), &gauges(&["postfix"]), Format::OpenMetrics));
     let samples = parsed.families.iter().flat_map(|family| &family.samples);
     let known: BTreeSet<_> = samples.map(|sample| sample.name.as_str()).collect();
     let names = names();
