@@ -3,7 +3,8 @@
 //! Called by everything that waits. It must not know what the bytes mean.
 
 use core::time::Duration;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -31,6 +32,7 @@ struct Shared {
 struct State {
     bytes: Vec<u8>,
     sources: usize,
+    copy: Option<File>,
 }
 
 impl Feed {
@@ -51,6 +53,11 @@ impl Feed {
             }
             feed.drop_source();
         });
+    }
+
+    /// From now on, writes what arrives to `file` as well, as a log daemon would.
+    pub(crate) fn copy_to(&self, file: File) {
+        self.state().copy = Some(file);
     }
 
     /// The place after everything that has arrived.
@@ -124,7 +131,13 @@ impl Feed {
     }
 
     fn push(&self, bytes: &[u8]) {
-        self.state().bytes.extend_from_slice(bytes);
+        let mut state = self.state();
+        state.bytes.extend_from_slice(bytes);
+        if let Some(copy) = &mut state.copy {
+            // Whoever reads the copy misses what it lacks.
+            let _missed = copy.write_all(bytes);
+        }
+        drop(state);
         self.0.changed.notify_all();
     }
 

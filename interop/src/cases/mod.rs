@@ -7,6 +7,7 @@ pub(crate) mod chains;
 mod checks;
 mod direct;
 mod examples;
+mod fail2ban;
 mod logs;
 mod proof;
 mod readme;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(proof::cases());
     cases.extend(bytes::cases());
     cases.extend(without::cases());
+    cases.extend(fail2ban::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());
     cases.extend(logs::cases());

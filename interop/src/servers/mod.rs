@@ -3,6 +3,7 @@
 //! Called by `lab`. They must not know the cases.
 
 pub(crate) mod dovecot;
+pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
 pub(crate) mod postfix;

@@ -3,9 +3,9 @@
 //! Called by `lab` and `cases`. It must not know what stands around it.
 
 use core::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::process::Command;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -49,10 +49,13 @@ pub(crate) struct Backend<'a> {
 pub(crate) struct Truepeer {
     program: Program,
     ports: Vec<(String, SocketAddr)>,
+    path: PathBuf,
+    dir: PathBuf,
 }
 
 impl Truepeer {
-    /// Starts the program at `path` and waits until every listener listens.
+    /// Starts the program at `path` and waits until every listener listens. Its operator's socket is `admin.sock` in
+    /// `dir`, its bans are kept there in `denied`, and its status page is the listener `status`.
     pub(crate) fn start(
         path: &Path,
         dir: &Path,
@@ -99,6 +102,35 @@ impl Truepeer {
         }
     }
 
+    /// A file of its directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Runs one of its commands, which reaches it by its configuration.
+    pub(crate) fn command(&self, words: &[&str]) -> Result<Output> {
+        let mut command = Command::new(&self.path);
+        command.args(words).arg("--config").arg(self.file("truepeer.toml")).stdin(Stdio::null());
+        command.output().during("run a command of truepeer")
+    }
+
+    /// The networks that are denied now.
+    pub(crate) fn denied(&self) -> Result<Vec<Value>> {
+        let listed = self.command(&["deny", "--list", "--json"])?;
+        if !listed.status.success() {
+            return failed(format!("deny --list: {}", String::from_utf8_lossy(&listed.stderr)));
+        }
+        let text = String::from_utf8_lossy(&listed.stdout);
+        text.lines().map(|line| serde_json::from_str(line).during("read a ban")).collect()
+    }
+
+    /// Waits for an event of its log that holds `words`.
+    pub(crate) fn wait_event(&self, mark: Mark, event: &str, words: &str) -> Result<String> {
+        let name = format!("\"event\":\"{event}\"");
+        let what = format!("truepeer's event {event} about {words}");
+        self.log().wait_line(mark, &what, |line| line.contains(&name) && line.contains(words))
+    }
+
     fn try_start(
         path: &Path,
         dir: &Path,
@@ -109,7 +141,17 @@ impl Truepeer {
         for listener in listeners {
             ports.push((listener.id.to_owned(), Port::free(listener.ip)?));
         }
-        let text = configuration(listeners, &ports, backends)?;
+        let status = Port::free(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        let mut text = configuration(listeners, &ports, backends)?;
+        let file = |name: &str| dir.join(name).display().to_string();
+        let (socket, state) = (file("admin.sock"), file("denied"));
+        write!(
+            text,
+            "[admin]\nsocket = \"{socket}\"\nstate = \"{state}\"\n[status]\nbind = \"{}\"\n",
+            status.addr()
+        )
+        .during("write truepeer's configuration")?;
+        ports.push(("status".to_owned(), status));
         // Given up only now, since truepeer asks for its ports exclusively.
         let ports: Vec<_> = ports.into_iter().map(|(id, port)| (id, port.addr())).collect();
         Self::launch(path, dir, &text, ports)
@@ -132,7 +174,7 @@ impl Truepeer {
         let mut command = Command::new(path);
         command.arg("run").arg("--config").arg(&config).current_dir(dir);
         let program = Program::start("truepeer", &mut command)?;
-        let started = Self { program, ports };
+        let started = Self { program, ports, path: path.to_owned(), dir: dir.to_owned() };
         for (id, addr) in &started.ports {
             let addr = addr.to_string();
             started.program.wait_started(|line| line.contains(&addr) && line.contains(id.as_str()))?;
