@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark};
 use crate::port::Port;
-use crate::servers::dovecot::Dovecot;
+use crate::servers::dovecot::{Dovecot, sasl_socket};
 use crate::servers::postfix::Postfix;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::servers::{ask, find, make_dir};
@@ -57,7 +57,8 @@ impl Lab {
     /// The Postfix of this run.
     pub(crate) fn postfix(&self) -> Result<&Postfix> {
         self.postfix.get(|| {
-            let postfix = Postfix::start(&self.dir.0.join("postfix"))?;
+            let postfix =
+                Postfix::start(&self.dir.0.join("postfix"), &sasl_socket(&self.dir.0.join("dovecot")))?;
             self.watch("postfix", postfix.log());
             Ok(postfix)
         })

@@ -12,6 +12,7 @@ mod logs;
 mod proof;
 mod readme;
 mod relay;
+mod secure;
 mod without;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(proof::cases());
     cases.extend(bytes::cases());
     cases.extend(without::cases());
+    cases.extend(secure::cases());
     cases.extend(fail2ban::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());

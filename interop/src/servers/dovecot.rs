@@ -3,7 +3,7 @@
 //! Called by `lab`. It must not know who connects.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::feed::Feed;
@@ -18,6 +18,11 @@ pub(crate) const PASSWORD: &str = "interop";
 /// How Dovecot names `client` in its log.
 pub(crate) fn words(client: SocketAddr) -> String {
     format!("rip={}, rport={},", client.ip(), client.port())
+}
+
+/// Where the Dovecot that is started in `dir` answers Postfix about passwords.
+pub(crate) fn sasl_socket(dir: &Path) -> PathBuf {
+    dir.join("run/postfix")
 }
 
 /// A running Dovecot.
@@ -91,6 +96,11 @@ first_valid_uid = 1
 service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
+  }}
+}}
+service auth {{
+  unix_listener postfix {{
+    mode = 0666
   }}
 }}
 service imap-login {{

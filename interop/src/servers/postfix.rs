@@ -27,11 +27,13 @@ pub(crate) struct Postfix {
     plain: Port,
     slow: Port,
     readme: Port,
+    auth: Port,
 }
 
 impl Postfix {
-    /// Starts Postfix with its own configuration, queue and data below `dir`.
-    pub(crate) fn start(dir: &Path) -> Result<Self> {
+    /// Starts Postfix with its own configuration, queue and data below `dir`; `sasl` is the socket of a Dovecot that
+    /// knows passwords, which need not be there yet.
+    pub(crate) fn start(dir: &Path, sasl: &Path) -> Result<Self> {
         let postfix = find("postfix")?;
         need_root("Postfix")?;
         let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
@@ -42,11 +44,11 @@ impl Postfix {
         ask(&find("chown")?, &["postfix", &data.to_string_lossy()])?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
-        let (slow, readme) = (Port::free(loopback)?, Port::free(loopback)?);
-        write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons))?;
+        let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
+        write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
         write(
             &config.join("master.cf"),
-            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr()]),
+            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()]),
         )?;
         let mut command = Command::new(postfix);
         command.arg("-c").arg(&config).arg("start-fg").env("LC_ALL", "C");
@@ -54,7 +56,7 @@ impl Postfix {
         let mut program = Program::start("postfix", &mut command)?;
         // The child is the start script, and the master leads a session of its own.
         program.guard_by(&pid_file)?;
-        let started = Self { program, pid_file, header, plain, slow, readme };
+        let started = Self { program, pid_file, header, plain, slow, readme, auth };
         started.program.wait_started(|line| line.contains("daemon started"))?;
         Ok(started)
     }
@@ -93,6 +95,11 @@ impl Postfix {
         self.readme.addr()
     }
 
+    /// A port like the first one that offers AUTH, although it knows nothing of TLS.
+    pub(crate) fn auth_port(&self) -> SocketAddr {
+        self.auth.addr()
+    }
+
     /// A port without it that lets every client wait for its greeting.
     pub(crate) fn slow_port(&self) -> SocketAddr {
         self.slow.addr()
@@ -113,7 +120,7 @@ impl Drop for Postfix {
 
 /// `mynetworks` holds loopback and the proxy's own address: what a proxy's connection may do, a client outside
 /// must not.
-fn main_cf(queue: &Path, data: &Path, daemons: &str) -> String {
+fn main_cf(queue: &Path, data: &Path, daemons: &str, sasl: &Path) -> String {
     format!(
         "\
 compatibility_level = 3.6
@@ -136,14 +143,17 @@ slow_restrictions = sleep 2
 smtpd_peername_lookup = no
 smtpd_client_port_logging = yes
 smtpd_tls_security_level = none
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {sasl}
 ",
         queue = queue.display(),
         data = data.display(),
+        sasl = sasl.display(),
         proxy = crate::space::PROXY_V4,
     )
 }
 
-fn master_cf([header, plain, slow, readme]: [SocketAddr; 4]) -> String {
+fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5]) -> String {
     const README: &str = include_str!("../../../packaging/examples/haproxy-postfix/master.cf");
     let from_readme = README.replace("127.0.0.1:10025", &readme.to_string());
     format!(
@@ -151,6 +161,10 @@ fn master_cf([header, plain, slow, readme]: [SocketAddr; 4]) -> String {
 {header} inet n - n - - smtpd
   -o smtpd_upstream_proxy_protocol=haproxy
   -o syslog_name=header
+{auth} inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o smtpd_sasl_auth_enable=yes
+  -o syslog_name=auth
 {plain} inet n - n - - smtpd
   -o syslog_name=plain
 {from_readme}  -o syslog_name=readme
