@@ -5,6 +5,7 @@
 mod bytes;
 pub(crate) mod chains;
 mod checks;
+mod crowdsec;
 mod direct;
 mod examples;
 mod fail2ban;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(without::cases());
     cases.extend(secure::cases());
     cases.extend(fail2ban::cases());
+    cases.extend(crowdsec::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());
     cases.extend(logs::cases());
