@@ -10,6 +10,7 @@ mod direct;
 mod examples;
 mod fail2ban;
 mod logs;
+mod metrics;
 mod proof;
 mod readme;
 mod relay;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(secure::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
+    cases.extend(metrics::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());
     cases.extend(logs::cases());

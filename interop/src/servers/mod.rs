@@ -7,6 +7,7 @@ pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
 pub(crate) mod postfix;
+pub(crate) mod prometheus;
 pub(crate) mod truepeer;
 
 use std::fs;
