@@ -15,7 +15,7 @@ use std::net::TcpStream;
 
 use program::Program;
 use rustix::process::Signal;
-use support::{HeaderMailServer, expect, read_to_end};
+use support::{HeaderMailServer, eventually, expect, read_to_end};
 
 fn config(backend: &HeaderMailServer, more: &str) -> String {
     format!(
@@ -116,6 +116,68 @@ fn denials_survive_a_restart() {
     program.command(&["reload"]).ok();
     program.wait_for("event=ban_lifted");
     served(&program, "203.0.113.200");
+}
+
+#[test]
+fn a_denial_that_was_answered_survives_a_kill() {
+    let backend = HeaderMailServer::start();
+    let config = config(&backend, "state = \"FOLDERdenied\"\n");
+    let program = Program::start(&config);
+    program.command(&["deny", "203.0.113.7", "--for", "7d"]).ok();
+    program.command(&["deny", "203.0.113.8", "--for", "7d"]).ok();
+    program.command(&["undeny", "203.0.113.8"]).ok();
+    let program = Program::start_in(program.kill(), &config);
+    assert_refused(&program, "203.0.113.7");
+    served(&program, "203.0.113.8");
+}
+
+#[test]
+fn a_denial_ends_by_itself() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend, ""));
+    program.command(&["deny", "203.0.113.7", "--for", "1s"]).ok();
+    assert_refused(&program, "203.0.113.7");
+    let is_served = || {
+        let mut said = [0; 4];
+        std::io::Read::read_exact(&mut client(&program, "203.0.113.7"), &mut said).unwrap();
+        said == *b"220 "
+    };
+    assert!(eventually(is_served));
+    assert!(program.command(&["deny", "--list"]).ok().out().contains("nobody is denied"));
+    assert_eq!(program.command(&["undeny", "203.0.113.7"]).code(), Some(1));
+}
+
+#[test]
+fn the_list_says_whom_until_when_and_why() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend, ""));
+    program.command(&["deny", "2001:db8::9/64", "--for", "1h", "--reason", "two\nlines"]).ok();
+    program.command(&["deny", "::ffff:203.0.113.7", "--for", "1h"]).ok();
+    let listed = program.command(&["deny", "--list", "--json"]).ok().json();
+    assert_eq!(listed.len(), 2);
+    for (ban, network, reason) in
+        [(&listed[0], "203.0.113.7/32", ""), (&listed[1], "2001:db8::/64", "two\\nlines")]
+    {
+        assert_eq!((&ban["network"], &ban["reason"]), (&network.into(), &reason.into()));
+        let seconds_left = ban["seconds_left"].as_u64().unwrap();
+        assert!((3500..=3601).contains(&seconds_left), "{ban}");
+        let (since, until) = (ban["since"].as_str().unwrap(), ban["until"].as_str().unwrap());
+        assert!(since < until && since.ends_with('Z') && until.ends_with('Z'), "{ban}");
+    }
+    let text = program.command(&["deny", "--list"]).ok().out();
+    assert!(text.contains("2001:db8::/64") && text.contains(listed[1]["until"].as_str().unwrap()), "{text}");
+}
+
+#[test]
+fn a_denial_that_cannot_be_kept_holds_and_says_so() {
+    let backend = HeaderMailServer::start();
+    let mut program = Program::start(&config(&backend, "state = \"FOLDERgone/denied\"\n"));
+    let denied = program.command(&["deny", "203.0.113.7", "--for", "1h", "--json"]).ok().json().remove(0);
+    assert_eq!(denied["kept"], false);
+    let warning = denied["warning"].as_str().unwrap();
+    assert!(warning.contains("not after a restart") && warning.contains("gone/denied"), "{warning}");
+    program.wait_for("event=bans_not_kept");
+    assert_refused(&program, "203.0.113.7");
 }
 
 #[test]

@@ -213,6 +213,13 @@ impl Program {
         self.seen.extend(self.events.iter());
     }
 
+    /// Ends it as a power cut would; returns its folder.
+    pub fn kill(mut self) -> Folder {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, Folder(PathBuf::from("/nonexistent")))
+    }
+
     /// Waits for its end; returns its folder.
     pub fn end(mut self) -> Folder {
         self.wait();
