@@ -1,8 +1,10 @@
-//! Decisions of CrowdSec become bans: the shipped bouncer and filter, the real jq, the real program.
+//! Decisions of CrowdSec become bans: the shipped script and filter, the real jq, the real program, and the real
+//! crowdsec-custom-bouncer, of which one case plays the part to see what the script says.
 //!
-//! Called by `cases`. It plays crowdsec-custom-bouncer, which starts the bouncer once and writes one JSON object a line.
+//! Called by `cases`.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
@@ -10,6 +12,7 @@ use super::{Case, PROXY, case};
 use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark, PATIENCE};
 use crate::lab::Lab;
+use crate::servers::crowdsec::{Api, CustomBouncer};
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::servers::{find, write};
 use crate::verdict::{During, Result, ensure, failed};
@@ -19,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("the_crowdsec_filter_orders_what_can_be_banned_and_nothing_else", filter),
         case("a_decision_of_crowdsec_is_a_ban_at_once_and_its_end_lifts_it", bouncer),
-        case("the_crowdsec_bouncer_ends_when_truepeer_goes_away", goes_away),
+        case("decisions_of_crowdsec_wait_while_truepeer_is_restarted", restart),
     ]
 }
 
@@ -98,7 +101,17 @@ fn filter(lab: &Lab) -> Result {
     Ok(())
 }
 
-/// A running bouncer; dropping it ends its input, and with it the bouncer.
+/// Puts script and filter into `dir`.
+fn install(dir: &Path) -> Result<(PathBuf, PathBuf)> {
+    find("jq")?;
+    let (script, filter) = (dir.join("truepeer-bouncer"), dir.join("truepeer-feed.jq"));
+    write(&script, BOUNCER)?;
+    write(&filter, FILTER)?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).during("make it executable")?;
+    Ok((script, filter))
+}
+
+/// A running script; dropping it ends its input, and with it the bouncer.
 struct Bouncer {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -107,12 +120,12 @@ struct Bouncer {
 
 impl Bouncer {
     fn start(lab: &Lab, truepeer: &Truepeer) -> Result<Self> {
-        find("jq")?;
-        let dir = lab.fresh_dir("bouncer")?;
-        let (script, filter) = (dir.join("truepeer-bouncer"), dir.join("truepeer-feed.jq"));
-        write(&script, BOUNCER)?;
-        write(&filter, FILTER)?;
-        let mut child = Self::command(lab.program()?, &script, &filter, &truepeer.file("admin.sock"))
+        let (script, filter) = install(&lab.fresh_dir("bouncer")?)?;
+        let mut child = Command::new(script)
+            .envs(Self::env(lab.program()?, &filter, &truepeer.file("admin.sock")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .during("start the bouncer")?;
         let log = Feed::default();
@@ -124,17 +137,13 @@ impl Bouncer {
         Ok(Self { child, stdin, log })
     }
 
-    fn command(truepeer: &Path, script: &PathBuf, filter: &PathBuf, socket: &Path) -> Command {
-        let mut command = Command::new("sh");
-        command
-            .arg(script)
-            .env("TRUEPEER", truepeer)
-            .env("TRUEPEER_OPTIONS", format!("--socket {}", socket.display()))
-            .env("TRUEPEER_FEED_FILTER", filter)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command
+    fn env(truepeer: &Path, filter: &Path, socket: &Path) -> [(&'static str, String); 4] {
+        [
+            ("TRUEPEER", truepeer.display().to_string()),
+            ("TRUEPEER_OPTIONS", format!("--socket {}", socket.display())),
+            ("TRUEPEER_FEED_FILTER", filter.display().to_string()),
+            ("TRUEPEER_PAUSE", "0.1".to_owned()),
+        ]
     }
 
     fn say(&mut self, decision: &str) -> Result {
@@ -199,16 +208,34 @@ fn bouncer(lab: &Lab) -> Result {
     })
 }
 
-fn goes_away(lab: &Lab) -> Result {
+fn restart(lab: &Lab) -> Result {
     let truepeer = banning(lab)?;
-    let mut bouncer = Bouncer::start(lab, &truepeer)?;
+    let dir = lab.fresh_dir("custom-bouncer")?;
+    let (script, filter) = install(&dir)?;
+    let ban = |value: &str| {
+        let text = decision("", "4h", "Ip", "ban", value, "crowdsecurity/postfix-spam");
+        serde_json::from_str(&text).during("make a decision")
+    };
+    let api = Api::start(vec![ban("192.0.2.1")?])?;
     let mark = truepeer.log().mark();
-    bouncer.say(&decision("add", "4h", "Range", "ban", "2001:db8:9::/48", "list"))?;
-    truepeer.wait_event(mark, "denied", "2001:db8:9::/48")?;
-    drop(truepeer);
-    // No decision comes any more; its input is still open.
-    let (status, said) = bouncer.end()?;
-    ensure(status.code() == Some(3) && said.contains("truepeer went away"), || {
-        format!("the bouncer ended with {status} and said `{said}`")
-    })
+    let env = Bouncer::env(lab.program()?, &filter, &truepeer.file("admin.sock"));
+    let bouncer = CustomBouncer::start(&dir, &api, &script, &env)?;
+    lab.watch("crowdsec-custom-bouncer", bouncer.log());
+    truepeer.wait_event(mark, "denied", "192.0.2.1/32")?;
+    api.tell("new", &ban("192.0.2.2")?);
+    truepeer.wait_event(mark, "denied", "192.0.2.2/32")?;
+    api.tell("deleted", &ban("192.0.2.1")?);
+    truepeer.wait_event(mark, "undenied", "192.0.2.1/32")?;
+
+    let truepeer = truepeer.restart(|| {
+        let seen = bouncer.log().mark();
+        api.tell("new", &ban("192.0.2.3")?);
+        let is_taken = |line: &str| ["adding '1' ", "adding 1 "].iter().any(|words| line.contains(words));
+        bouncer.log().wait_line(seen, "the bouncer takes a decision", is_taken).map(|_| ())
+    })?;
+    lab.watch("truepeer-fed", truepeer.log());
+    truepeer.wait_event(Mark::default(), "denied", "192.0.2.3/32")?;
+    let bans = truepeer.denied()?;
+    let networks: Vec<_> = bans.iter().filter_map(|ban| ban.get("network")?.as_str()).collect();
+    ensure(networks == ["192.0.2.2/32", "192.0.2.3/32"], || format!("denied: {networks:?}"))
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `lab`. They must not know the cases.
 
+pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;

@@ -102,6 +102,15 @@ impl Truepeer {
         }
     }
 
+    /// Ends it, does `meanwhile`, and starts it again as it was.
+    pub(crate) fn restart(self, meanwhile: impl FnOnce() -> Result) -> Result<Self> {
+        let Self { program, ports, path, dir } = self;
+        let text = std::fs::read_to_string(dir.join("truepeer.toml")).during("read a configuration")?;
+        drop(program);
+        meanwhile()?;
+        Self::launch(&path, &dir, &text, ports)
+    }
+
     /// A file of its directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
