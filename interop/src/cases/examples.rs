@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::{Case, case};
 use crate::lab::Lab;
-use crate::servers::{ask, find, nginx, write};
+use crate::servers::{ask, find, need_root, nginx, write};
 use crate::verdict::{During, Result, ensure};
 
 /// One case per program.
@@ -36,6 +36,7 @@ fn haproxy(lab: &Lab) -> Result {
 
 fn nginx(lab: &Lab) -> Result {
     let nginx = find("nginx")?;
+    need_root("NGINX, which binds the ports of a configuration that it tests,")?;
     let module = nginx::module()?;
     let text = include_str!("../../../packaging/examples/mail-host/nginx-stream.conf");
     let dir = lab.fresh_dir("nginx-example")?;
