@@ -38,8 +38,9 @@
 //! - **"Read a header if there is one."** Then whoever can connect writes one, and is whoever they like. Here trust
 //!   decides before a byte is read, and [`TrustDecision`] has no such answer: a trusted peer **must** send a header,
 //!   another's bytes are never looked at.
-//! - **Trusting everyone.** [`TrustedNetworks::default`] is nobody, [`TrustedNetworks::parse`] refuses `0.0.0.0/0`,
-//!   and the constructor that trusts all has `unsafe` in its name. A network with clients in it, a LAN or a container
+//! - **Trusting everyone.** [`TrustedNetworks::default`] is nobody, [`TrustedNetworks::parse`] refuses everybody, be it
+//!   as `0.0.0.0/0` or in halves, and the constructor that trusts all has `unsafe` in its name. Only networks that your
+//!   own code made and collects are taken as they are. A network with clients in it, a LAN or a container
 //!   gateway, is the same mistake in small: list the proxies.
 //! - **Taking a health check for a client.** LOCAL, UNKNOWN and their kin carry no client, and the socket's address is
 //!   the proxy's, which your rules may trust. [`Client`] is made of a client's address only; everything else becomes
@@ -55,6 +56,8 @@
 //!   with its byte offset. It is never "no TLVs".
 //! - **Passing a client's header on.** A server that relays to something which reads headers must not forward one
 //!   from the client: [`FirstBytes`] judges the first bytes. The streams here do not do that by themselves.
+//! - **Believing `X-Forwarded-For` besides.** Through a proxy that moves bytes it is the client's own word:
+//!   `ClientLayer` takes it out of every request, with its kin.
 //!
 //! # Where to begin
 //!
