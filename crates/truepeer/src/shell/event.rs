@@ -115,7 +115,7 @@ impl ListenerEvent {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::ProxyOwnClosed(_) => "own_closed",
+            Self::ProxyOwnClosed(_) => "own_refused",
             Self::AcceptFailed { .. } => "accept_failed",
             #[cfg(feature = "tokio-rustls")]
             Self::TlsFailed { .. } => "tls_failed",
@@ -127,10 +127,10 @@ impl ListenerEvent {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(refusal) => refusal.fault(),
-            Self::ProxyOwnClosed(_) => Fault::Nobody,
-            // Broken before it was accepted, or the machine has no room for it.
+            // Broken before it was accepted.
             Self::AcceptFailed { pause, .. } if pause.is_zero() => Fault::Peer,
-            Self::AcceptFailed { .. } => Fault::Operator,
+            // The machine has no room for it; or this server has no answer for health checks.
+            Self::AcceptFailed { .. } | Self::ProxyOwnClosed(_) => Fault::Operator,
             #[cfg(feature = "tokio-rustls")]
             Self::TlsFailed { .. } => Fault::Client,
         }
