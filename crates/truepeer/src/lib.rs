@@ -145,3 +145,27 @@ pub use truepeer_proto as proto;
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../../../docs/library.md")]
 mod guide {}
+
+/// What the crate page says that the types prevent does not compile; what stands beside it does.
+///
+/// ```
+/// use truepeer::{Client, ProxyListener, TlsListener, TrustDecision};
+///
+/// fn ip(client: Client) -> std::net::IpAddr { client.ip() }
+/// fn tls_inside(below: ProxyListener, tls: tokio_rustls::TlsAcceptor) -> TlsListener { TlsListener::new(below, tls) }
+/// fn answers(decision: TrustDecision) -> bool {
+///     match decision { TrustDecision::ExpectHeader => true, TrustDecision::Direct | TrustDecision::Refuse => false }
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn ip(own: truepeer::ProxyOwn) -> std::net::IpAddr { own.ip() }
+/// ```
+///
+/// ```compile_fail,E0277
+/// use truepeer::{ListenerOptions, ProxyListener, TlsListener, TrustPolicy};
+///
+/// fn header_inside(below: TlsListener) { ProxyListener::new(below, TrustPolicy::off(), ListenerOptions::new()); }
+/// ```
+#[cfg(all(doctest, feature = "tokio-rustls"))]
+mod prevented {}

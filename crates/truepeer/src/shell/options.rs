@@ -49,7 +49,8 @@ impl ListenerOptions {
         }
     }
 
-    /// The time for a whole header, from accept on; one deadline, not one for each read.
+    /// The time for a whole header, from accept on; one deadline, not one for each read. There is no "for ever": a time
+    /// beyond what the clock can count, such as [`Duration::MAX`], is over at once.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout;
