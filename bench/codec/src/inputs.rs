@@ -2,7 +2,7 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use truepeer_proto::{Addresses, ClientFlags, Encoder, SslEncoder, Tlv, TlvType};
+use truepeer_proto::{Addresses, ClientFlags, Encoder, SslFacts, Tlv, TlvType};
 
 pub const V1_TCP4: &[u8] = b"PROXY TCP4 192.168.100.123 203.0.113.77 56324 443\r\n";
 pub const V1_TCP6: &[u8] = b"PROXY TCP6 2001:db8:85a3:8d3:1319:8a2e:370:7348 2001:db8::1 56324 443\r\n";
@@ -63,18 +63,15 @@ pub fn v2_tcp6() -> Vec<u8> {
 pub fn v2_full() -> Vec<u8> {
     let (source, destination) = pair4();
     let subs = SSL.map(|(kind, value)| Tlv { kind: TlvType(kind), value: value.as_bytes() });
-    let ssl = SslEncoder { client: ClientFlags(SSL_CLIENT), verify: SSL_VERIFY, subs: &subs };
-    let mut value = [0; 128];
-    let ssl = ssl.encode(&mut value).expect("fits");
+    let ssl = SslFacts { client: ClientFlags(SSL_CLIENT), verify: SSL_VERIFY, subs: &subs };
     let tlvs = [
         Tlv { kind: TlvType::ALPN, value: ALPN },
         Tlv { kind: TlvType::AUTHORITY, value: AUTHORITY.as_bytes() },
         Tlv { kind: TlvType::UNIQUE_ID, value: UNIQUE_ID },
-        Tlv { kind: TlvType::SSL, value: ssl },
         Tlv { kind: TlvType::NETNS, value: NETNS.as_bytes() },
         Tlv { kind: TlvType::AWS, value: AWS },
     ];
-    encoded(Encoder::v2(Addresses::Inet { source, destination }).tlvs(&tlvs).with_checksum())
+    encoded(Encoder::v2(Addresses::Inet { source, destination }).tlvs(&tlvs).ssl(ssl).with_checksum())
 }
 
 fn encoded(header: Encoder<'_>) -> Vec<u8> {

@@ -53,7 +53,7 @@ pub use decode::{Checksum, Decode, Decoder, MixedFamilies, Versions, decode};
 pub use encode::Encoder;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use header::{Command, Header, Transport, Version};
-pub use tlv::{ClientFlags, Ssl, SslEncoder, Tlv, TlvType, TlvValue, Tlvs};
+pub use tlv::{ClientFlags, Ssl, SslFacts, Tlv, TlvType, TlvValue, Tlvs};
 
 /// The twelve bytes that open every version 2 header. Source: PROXY protocol 2.2.
 pub const V2_SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

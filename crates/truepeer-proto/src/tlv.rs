@@ -7,10 +7,10 @@ mod ssl;
 
 use core::fmt;
 
-pub use ssl::{ClientFlags, Ssl, SslEncoder};
+pub use ssl::{ClientFlags, Ssl, SslFacts};
 
 /// A TLV's type; the registry grows, so this is open. Source: PROXY protocol 2.2, PP2_TYPE.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TlvType(pub u8);
 
 impl TlvType {
@@ -89,12 +89,6 @@ impl TlvType {
     /// 0xF8 to 0xFF: kept for the future. Source: PROXY protocol 2.2.8.
     pub const fn is_future(self) -> bool {
         matches!(self.0, 0xF8..=0xFF)
-    }
-}
-
-impl fmt::Debug for TlvType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -200,10 +194,7 @@ impl<'a> Iterator for Tlvs<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Tlv<'a>> {
-        let Some((tlv, rest)) = split_item(self.rest) else {
-            self.rest = &[];
-            return None;
-        };
+        let (tlv, rest) = split_item(self.rest)?;
         self.rest = rest;
         Some(tlv)
     }
@@ -217,6 +208,15 @@ fn split_item(area: &[u8]) -> Option<(Tlv<'_>, &[u8])> {
     let (&[kind, high, low], rest) = area.split_first_chunk::<3>()?;
     let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
     Some((Tlv { kind: TlvType(kind), value }, rest))
+}
+
+/// What is left behind the last whole item; nothing if the area is well formed.
+#[inline(always)]
+fn behind_items(mut area: &[u8]) -> &[u8] {
+    while let Some((_, rest)) = split_item(area) {
+        area = rest;
+    }
+    area
 }
 
 /// Source: PROXY protocol 2.2.5.

@@ -11,7 +11,7 @@ mod common;
 
 use common::hex;
 use truepeer_proto::{
-    Addresses, ClientFlags, Decode, EncodeError, Encoder, SslEncoder, Tlv, TlvType, Transport, UnixAddress,
+    Addresses, ClientFlags, Decode, EncodeError, Encoder, SslFacts, Tlv, TlvType, Transport, UnixAddress,
     decode,
 };
 use truepeer_testkit::reference::crc32c_of;
@@ -143,6 +143,7 @@ fn what_receivers_would_refuse_is_not_written() {
         tlv(TlvType::CRC32C, &[0; 4]),
     );
     let noop = tlv(TlvType::NOOP, b"");
+    let facts = SslFacts { client: ClientFlags::SSL, verify: 0, subs: &[] };
     let zero = [0; 108];
     let unix = Addresses::Unix { source: UnixAddress::new(&zero), destination: UnixAddress::new(&zero) };
     for (header, error) in [
@@ -154,6 +155,7 @@ fn what_receivers_would_refuse_is_not_written() {
         (Encoder::v1(unix), EncodeError::NotInV1),
         (Encoder::v1(inet()).tlvs(&noop), EncodeError::NotInV1),
         (Encoder::v1(inet()).with_checksum(), EncodeError::NotInV1),
+        (Encoder::v1(inet()).ssl(facts), EncodeError::NotInV1),
         (Encoder::v1(inet()).transport(Transport::Datagram), EncodeError::NotInV1),
     ] {
         let mut out = [0xee; 300];
@@ -164,12 +166,25 @@ fn what_receivers_would_refuse_is_not_written() {
 }
 
 #[test]
-fn an_ssl_value_is_written_whole_or_not_at_all() {
-    let subs = [Tlv { kind: TlvType::SSL_VERSION, value: b"TLSv1.3" }];
-    let ssl = SslEncoder { client: ClientFlags(1), verify: 0x0102_0304, subs: &subs };
-    let mut out = [0xee; 16];
-    assert_eq!(ssl.encode(&mut out[..14]), Err(EncodeError::BufferTooSmall { needed: 15 }));
-    assert_eq!(out, [0xee; 16]);
-    assert_eq!(ssl.encode(&mut out), Ok(&b"\x01\x01\x02\x03\x04\x21\x00\x07TLSv1.3"[..]));
-    assert_eq!(out[15], 0xee);
+fn an_ssl_tlv_is_made_from_facts() {
+    let subs =
+        [Tlv { kind: TlvType::SSL_VERSION, value: b"TLSv1.3" }, Tlv { kind: TlvType::SSL_CN, value: b"" }];
+    let facts = SslFacts { client: ClientFlags(1), verify: 0x0102_0304, subs: &subs };
+    let tlvs = [Tlv { kind: TlvType::ALPN, value: b"h2" }];
+    let bytes = encoded(Encoder::v2(inet()).tlvs(&tlvs).ssl(facts).with_checksum());
+    let ssl = b"\x20\x00\x12\x01\x01\x02\x03\x04\x21\x00\x07TLSv1.3\x22\x00\x00";
+    let expected = [&b"\x01\x00\x02h2"[..], ssl, b"\x03\x00\x04"].concat();
+    assert_eq!(bytes[28..bytes.len() - 4], expected);
+    assert!(decode(&bytes).is_ok());
+    let bare = SslFacts { client: ClientFlags(0), verify: 0, subs: &[] };
+    assert_eq!(encoded(Encoder::v2(inet()).ssl(bare))[28..], *b"\x20\x00\x05\x00\x00\x00\x00\x00");
+    let value = vec![0; 65_535 - 12 - 3 - 5 - 3];
+    let fits = [Tlv { kind: TlvType::SSL_CLIENT_CERT, value: &value }];
+    let header = Encoder::v2(inet()).ssl(SslFacts { subs: &fits, ..bare });
+    assert_eq!(header.encoded_len(), Ok(truepeer_proto::V2_MAX_LEN));
+    assert_eq!(header.with_checksum().encoded_len(), Err(EncodeError::TooLong));
+    let long = vec![0; 65_536];
+    let too_long = [Tlv { kind: TlvType::SSL_CLIENT_CERT, value: &long }];
+    let header = Encoder::v2(inet()).ssl(SslFacts { subs: &too_long, ..bare });
+    assert_eq!(header.encoded_len(), Err(EncodeError::ValueTooLong));
 }

@@ -33,9 +33,9 @@ pub fn drive_decode(bytes: &[u8]) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub fn drive_encode(header: &Encoder<'_>, ssl: &SslEncoder<'_>, out: &mut [u8]) -> usize {
-    let value = ssl.encode(out).map_or(0, <[u8]>::len);
-    value ^ header.encode(out).unwrap_or(0) ^ header.encoded_len().unwrap_or(0)
+pub fn drive_encode(header: &Encoder<'_>, facts: SslFacts<'_>, out: &mut [u8]) -> usize {
+    let with_facts = header.ssl(facts).encode(out).unwrap_or(0);
+    with_facts ^ header.encode(out).unwrap_or(0) ^ header.encoded_len().unwrap_or(0)
 }
 "#;
 

@@ -7,7 +7,7 @@
     reason = "a test may fail"
 )]
 use truepeer_proto::{
-    Addresses, ClientFlags, Decode, Encoder, Ssl, SslEncoder, Tlv, TlvType, TlvValue, Tlvs, decode,
+    Addresses, ClientFlags, Decode, Encoder, Ssl, SslFacts, Tlv, TlvType, TlvValue, Tlvs, decode,
 };
 
 fn value(kind: TlvType, value: &[u8]) -> TlvValue<'_> {
@@ -81,9 +81,16 @@ fn every_sub_tlv_of_ssl_has_its_reader() {
     ]
     .map(|(kind, value)| Tlv { kind, value })
     .to_vec();
-    let described = SslEncoder { client: ClientFlags(0x07), verify: 0, subs: &subs };
-    let mut out = vec![0; described.encoded_len().unwrap()];
-    let ssl = Ssl::new(described.encode(&mut out).unwrap()).unwrap();
+    let facts = SslFacts { client: ClientFlags(0x07), verify: 0, subs: &subs };
+    let addresses = Addresses::Inet {
+        source: "192.0.2.1:1".parse().unwrap(),
+        destination: "192.0.2.2:2".parse().unwrap(),
+    };
+    let mut out = vec![0; 512];
+    let len = Encoder::v2(addresses).ssl(facts).encode(&mut out).unwrap();
+    let Ok(Decode::Complete { header, .. }) = decode(&out[..len]) else { panic!() };
+    let ssl = header.ssl().unwrap();
+    assert_eq!((ssl.client, ssl.verify), (ClientFlags(0x07), 0));
     let found = [
         ssl.version(),
         ssl.common_name(),

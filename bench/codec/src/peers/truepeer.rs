@@ -2,7 +2,7 @@
 use std::hint::black_box;
 
 use truepeer_proto::{
-    Addresses, Checksum, ClientFlags, Decode, Decoder, Encoder, Header, SslEncoder, Tlv, TlvType, TlvValue,
+    Addresses, Checksum, ClientFlags, Decode, Decoder, Encoder, Header, SslFacts, Tlv, TlvType, TlvValue,
     decode,
 };
 
@@ -101,22 +101,20 @@ const fn sub(kind: u8, text: &'static str) -> Tlv<'static> {
 
 fn write_full() -> u64 {
     let (source, destination) = pair4();
-    let mut value = [0; 96];
-    let ssl = SslEncoder {
+    let ssl = SslFacts {
         client: ClientFlags(inputs::SSL_CLIENT),
         verify: inputs::SSL_VERIFY,
         subs: black_box(&SUBS),
     };
-    let Ok(ssl) = ssl.encode(&mut value) else { panic!() };
     let tlvs = [
         Tlv { kind: TlvType::ALPN, value: inputs::ALPN },
         Tlv { kind: TlvType::AUTHORITY, value: inputs::AUTHORITY.as_bytes() },
         Tlv { kind: TlvType::UNIQUE_ID, value: inputs::UNIQUE_ID },
-        Tlv { kind: TlvType::SSL, value: ssl },
         Tlv { kind: TlvType::NETNS, value: inputs::NETNS.as_bytes() },
         Tlv { kind: TlvType::AWS, value: inputs::AWS },
     ];
-    let header = Encoder::v2(Addresses::Inet { source, destination }).tlvs(black_box(&tlvs)).with_checksum();
+    let header =
+        Encoder::v2(Addresses::Inet { source, destination }).tlvs(black_box(&tlvs)).ssl(ssl).with_checksum();
     let mut out = [0; 256];
     let Ok(len) = header.encode(&mut out) else { panic!() };
     use_bytes(&out[..len])

@@ -1,7 +1,7 @@
 //! The rules that the TLVs of a header must keep.
 //!
 //! Called once per v2 header by `v2.rs`, so that nobody who holds a `Header` meets a malformed item.
-use super::{Ssl, TlvType, UNIQUE_ID_MAX_LEN, split_item};
+use super::{Ssl, TlvType, UNIQUE_ID_MAX_LEN, behind_items, split_item};
 use crate::{Checksum, Command, DecodeError, DecodeErrorKind, Header, crc32c};
 
 /// Checks the TLV area of `header`; under LOCAL a malformed one is opaque and is dropped instead.
@@ -11,12 +11,12 @@ use crate::{Checksum, Command, DecodeError, DecodeErrorKind, Header, crc32c};
 ///
 /// Source: PROXY protocol 2.2, type-length-value, and 2.2.3 to 2.2.6.
 pub(crate) fn check(header: &mut Header<'_>, checksum: Checksum) -> Result<(), DecodeError> {
-    if header.command == Command::Local && !is_sound(header.tlvs) {
+    let is_local = header.command == Command::Local;
+    if is_local && !behind_items(header.tlvs).is_empty() {
         header.tlvs = &[];
         return Ok(());
     }
     let raw = header.raw;
-    let is_local = header.command == Command::Local;
     // Counts from the header's end, since the area ends with it.
     let wrong = |kind, rest: &[u8], skip: usize| {
         Err(DecodeError::new(kind, raw.len().wrapping_sub(rest.len()).wrapping_add(skip), raw))
@@ -57,13 +57,4 @@ pub(crate) fn check(header: &mut Header<'_>, checksum: Checksum) -> Result<(), D
         }
         _ => Ok(()),
     }
-}
-
-/// Items fill the area exactly.
-#[cold]
-fn is_sound(mut area: &[u8]) -> bool {
-    while let Some((_, rest)) = split_item(area) {
-        area = rest;
-    }
-    area.is_empty()
 }

@@ -2,8 +2,7 @@
 //!
 //! Exactly one level of sub-TLVs is read; an SSL TLV inside an SSL TLV is opaque, so that
 //! nothing recurses on a peer's word.
-use super::{Tlv, TlvType, Tlvs, split_item};
-use crate::{EncodeError, encode};
+use super::{Tlv, TlvType, Tlvs, behind_items};
 
 /// `client` byte of the SSL TLV. Source: PROXY protocol 2.2.6, PP2_CLIENT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,57 +102,21 @@ impl<'a> Ssl<'a> {
 
     /// Offset of the first byte that is wrong, from the TLV's type on.
     pub(crate) fn check(value: &[u8]) -> Result<(), usize> {
-        let Some((_, mut subs)) = value.split_first_chunk::<5>() else {
+        let Some((_, subs)) = value.split_first_chunk::<5>() else {
             return Err(1); // the length
         };
-        while let Some((_, rest)) = split_item(subs) {
-            subs = rest;
-        }
-        if subs.is_empty() { Ok(()) } else { Err(value.len().wrapping_sub(subs.len()).wrapping_add(3)) }
+        let wrong = behind_items(subs);
+        if wrong.is_empty() { Ok(()) } else { Err(value.len().wrapping_sub(wrong.len()).wrapping_add(3)) }
     }
 }
 
-/// Describes the value of an SSL TLV; writes it whole or not at all.
-#[derive(Debug, Clone, Copy)]
-pub struct SslEncoder<'a> {
+/// What to say in an SSL TLV: [`Encoder::ssl`](crate::Encoder::ssl) writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SslFacts<'a> {
     /// Which facts hold.
     pub client: ClientFlags,
     /// Result of the verification; zero for "verified", meaningless without a certificate.
     pub verify: u32,
     /// Sub-TLVs in this order.
     pub subs: &'a [Tlv<'a>],
-}
-
-impl SslEncoder<'_> {
-    /// Length of the value in bytes.
-    ///
-    /// # Errors
-    /// `ValueTooLong` where a sub-TLV or the whole exceeds 65,535 bytes.
-    pub fn encoded_len(&self) -> Result<usize, EncodeError> {
-        // Cannot overflow: no memory holds so many items.
-        let mut len = 5u64;
-        for sub in self.subs {
-            len = len.wrapping_add(encode::item_len(sub)?);
-        }
-        u16::try_from(len).map(usize::from).map_err(|_| EncodeError::ValueTooLong)
-    }
-
-    /// Writes the value to the front of `out` and returns it, ready for a [`Tlv`] of type SSL.
-    ///
-    /// # Errors
-    /// As [`encoded_len`](Self::encoded_len), and `BufferTooSmall`; `out` is then untouched.
-    ///
-    /// Source: PROXY protocol 2.2.6.
-    pub fn encode<'b>(&self, out: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
-        let needed = self.encoded_len()?;
-        let Some((value, _)) = out.split_at_mut_checked(needed) else {
-            return Err(EncodeError::BufferTooSmall { needed });
-        };
-        // Measured before, so that it fits.
-        let [a, b, c, d] = self.verify.to_be_bytes();
-        encode::put(value, &[self.client.0, a, b, c, d])
-            .and_then(|rest| encode::put_tlvs(rest, self.subs))
-            .ok_or(EncodeError::BufferTooSmall { needed })?;
-        Ok(value)
-    }
 }
