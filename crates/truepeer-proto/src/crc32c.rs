@@ -13,17 +13,13 @@ pub(crate) fn of_header(header: &[u8], value_at: usize) -> u32 {
 }
 
 /// CRC32C of what gave `crc`, followed by `bytes`.
-#[cfg(feature = "crc32c")]
 #[inline]
 pub(crate) fn append(crc: u32, bytes: &[u8]) -> u32 {
-    // Its set-up costs more than a few steps of ours.
-    if bytes.len() < 16 { append_by_table(crc, bytes) } else { ::crc32c::crc32c_append(crc, bytes) }
-}
-
-/// CRC32C of what gave `crc`, followed by `bytes`.
-#[cfg(not(feature = "crc32c"))]
-#[inline]
-pub(crate) fn append(crc: u32, bytes: &[u8]) -> u32 {
+    // The set-up of the crate costs more than a few steps of ours.
+    #[cfg(feature = "crc32c")]
+    if bytes.len() >= 16 {
+        return ::crc32c::crc32c_append(crc, bytes);
+    }
     append_by_table(crc, bytes)
 }
 

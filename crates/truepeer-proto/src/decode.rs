@@ -2,7 +2,7 @@
 //!
 //! Called with the bytes received so far, again from their start whenever more have come.
 //! Must not know where bytes come from, how long to wait, or whom to believe.
-use crate::{DecodeError, DecodeErrorKind, Header, V1_SIGNATURE, V2_SIGNATURE, v1, v2};
+use crate::{DecodeError, DecodeErrorKind, Header, V1_SIGNATURE, V2_MIN_LEN, V2_SIGNATURE, v1, v2};
 
 /// What the bytes so far amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,11 +137,10 @@ impl Decoder {
     ///
     /// Source: PROXY protocol 2, datagrams.
     pub fn decode_datagram<'a>(&self, bytes: &'a [u8]) -> Result<(Header<'a>, usize), DecodeError> {
-        let decoded = match self.versions {
-            Versions::V1Only => Err(DecodeError::new(DecodeErrorKind::VersionNotAccepted, 0, bytes)),
-            Versions::Both | Versions::V2Only => self.versions(Versions::V2Only).decode(bytes),
-        };
-        match decoded? {
+        if self.versions == Versions::V1Only {
+            return Err(DecodeError::new(DecodeErrorKind::VersionNotAccepted, 0, bytes));
+        }
+        match self.versions(Versions::V2Only).decode(bytes)? {
             Decode::Complete { header, len } => Ok((header, len)),
             Decode::Incomplete { .. } => {
                 Err(DecodeError::new(DecodeErrorKind::Truncated, bytes.len(), bytes))
@@ -184,15 +183,15 @@ fn not_accepted(bytes: &[u8], versions: Versions) -> Result<Decode<'_>, DecodeEr
         Some(b'\r') => &V2_SIGNATURE,
         Some(_) => return Err(DecodeError::new(DecodeErrorKind::BadSignature, 0, bytes)),
         None => {
-            let at_least = if versions == Versions::V2Only { v2::SHORTEST } else { v1::SHORTEST };
+            let at_least = if versions == Versions::V2Only { V2_MIN_LEN } else { v1::SHORTEST };
             return Ok(Decode::Incomplete { at_least });
         }
     };
     match signature.iter().zip(bytes).position(|(expected, byte)| expected != byte) {
         Some(at) => Err(DecodeError::new(DecodeErrorKind::BadSignature, at, bytes)),
-        None if bytes.len() >= signature.len() => {
-            Err(DecodeError::new(DecodeErrorKind::VersionNotAccepted, 0, bytes))
+        None if bytes.len() < signature.len() => {
+            Ok(Decode::Incomplete { at_least: signature.len().saturating_sub(bytes.len()) })
         }
-        None => Ok(Decode::Incomplete { at_least: signature.len().saturating_sub(bytes.len()) }),
+        None => Err(DecodeError::new(DecodeErrorKind::VersionNotAccepted, 0, bytes)),
     }
 }

@@ -69,14 +69,9 @@ impl DecodeErrorKind {
     const fn code_and_allowed(self) -> (&'static str, &'static str) {
         match self {
             Self::BadSignature => ("bad_signature", "\"PROXY \" (v1) or 0d0a0d0a000d0a515549540a (v2)"),
-            Self::V1Fields => {
-                ("v1_fields", "PROXY, family, two addresses, two ports, one space between each, CRLF")
-            }
+            Self::V1Fields => ("v1_fields", "PROXY, family, two addresses, two ports, single spaces, CRLF"),
             Self::V1Family => ("v1_family", "TCP4, TCP6, UNKNOWN"),
-            Self::V1Address => (
-                "v1_address",
-                "four decimal numbers up to 255, no leading zeros (TCP4); eight hexadecimal groups (TCP6)",
-            ),
+            Self::V1Address => ("v1_address", "decimals 0-255, no leading zeros (TCP4); hex groups (TCP6)"),
             Self::V1Port => ("v1_port", "0 to 65535, decimal, no sign, no leading zero"),
             Self::V1Eol => ("v1_eol", "CR LF, and only at the end"),
             Self::V1TooLong => ("v1_too_long", "at most 107 bytes with CRLF"),
@@ -90,9 +85,7 @@ impl DecodeErrorKind {
             Self::TlvChecksum => ("tlv_crc32c", "four bytes, the CRC32C of the header with these bytes zero"),
             Self::TlvDuplicateChecksum => ("tlv_duplicate_crc", "one CRC32C TLV"),
             Self::TlvUniqueId => ("tlv_unique_id", "at most 128 bytes"),
-            Self::TlvSsl => {
-                ("tlv_ssl", "client (1 byte), verify (4 bytes), sub-TLVs to the end of the value")
-            }
+            Self::TlvSsl => ("tlv_ssl", "client (1 byte), verify (4), sub-TLVs to the end of the value"),
             Self::Truncated => ("truncated", "header and payload in the same datagram"),
             Self::TooLong => ("too_long", "a header within the receiver's limit"),
             Self::VersionNotAccepted => ("version_not_accepted", "the version this receiver was set to"),
@@ -157,9 +150,7 @@ impl fmt::Display for DecodeError {
             Kind::V2Command => write!(f, "v2 header: command {low:#x} is not defined")?,
             Kind::V2Family => write!(f, "v2 header: address family {high:#x} is not defined")?,
             Kind::V2Protocol => write!(f, "v2 header: transport {low:#x} is not defined")?,
-            Kind::V2Combination => {
-                write!(f, "v2 header: family and transport {seen:#04x} do not go together")?;
-            }
+            Kind::V2Combination => write!(f, "v2 header: family and transport {seen:#04x} are no pair")?,
             Kind::V2Length => write!(f, "v2 header: length {seen} has no room for the addresses")?,
             Kind::TlvTruncated => write!(f, "v2 header: a TLV does not fit")?,
             Kind::TlvChecksum => write!(f, "v2 header: CRC32C is wrong")?,
@@ -168,10 +159,10 @@ impl fmt::Display for DecodeError {
             Kind::TlvSsl => write!(f, "v2 header: SSL value is malformed")?,
             Kind::Truncated => write!(f, "datagram ends inside its header")?,
             Kind::TooLong => write!(f, "v2 header: announced length {seen} is over the limit")?,
-            Kind::VersionNotAccepted if seen == u16::from(V1_SIGNATURE[0]) => {
-                write!(f, "v1 header: this version is not accepted here")?;
+            Kind::VersionNotAccepted => {
+                let version = if seen == u16::from(V1_SIGNATURE[0]) { 1 } else { 2 };
+                write!(f, "v{version} header: this version is not accepted here")?;
             }
-            Kind::VersionNotAccepted => write!(f, "v2 header: this version is not accepted here")?,
         }
         write!(f, "; allowed: {} (byte {})", self.kind.allowed(), self.at)
     }
@@ -224,19 +215,13 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BufferTooSmall { needed } => write!(f, "buffer too small: the header has {needed} bytes"),
-            Self::TooLong => {
-                f.write_str("addresses and TLVs exceed 65535 bytes, all that a v2 header can hold")
-            }
+            Self::TooLong => f.write_str("addresses and TLVs exceed the 65535 bytes of a v2 header"),
             Self::ValueTooLong => f.write_str("TLV value too long: 65535 bytes at most, 128 for UNIQUE_ID"),
             Self::NotInV1 => f.write_str("v1 knows only TCP over IPv4 and IPv6, and no TLVs: use v2"),
             Self::ReservedType => f.write_str("CRC32C is computed, not given: ask for the checksum"),
-            Self::MissingAddresses => {
-                f.write_str("v2 PROXY without addresses: receivers refuse it, send LOCAL")
-            }
+            Self::MissingAddresses => f.write_str("v2 PROXY without addresses: send LOCAL instead"),
             Self::MissingTransport => f.write_str("v2 PROXY without a transport: STREAM or DGRAM is needed"),
-            Self::MalformedSsl => {
-                f.write_str("SSL value malformed: client, verify and whole sub-TLVs are needed")
-            }
+            Self::MalformedSsl => f.write_str("SSL value malformed: needs client, verify, whole sub-TLVs"),
         }
     }
 }

@@ -4,9 +4,9 @@
 //! Tencent EdgeOne speak it, in both directions. No version, no length, no checksum, and
 //! therefore never recognised on a stream: [`decode`](crate::decode) refuses it.
 //! Source: Cloudflare, Simple Proxy Protocol header.
-use core::net::{Ipv6Addr, SocketAddrV6};
+use core::net::SocketAddrV6;
 
-use crate::{DecodeError, DecodeErrorKind};
+use crate::{Addresses, DecodeError, DecodeErrorKind, v2};
 
 /// The two bytes that open every datagram.
 pub const MAGIC: [u8; 2] = [0x56, 0xec];
@@ -31,17 +31,13 @@ impl SimpleHeader {
         if let Some(at) = MAGIC.iter().zip(datagram).position(|(expected, byte)| expected != byte) {
             return Err(DecodeError::new(DecodeErrorKind::BadSignature, at, datagram));
         }
-        if let Some((_, rest)) = datagram.split_first_chunk::<2>()
-            && let Some((client, rest)) = rest.split_first_chunk::<16>()
-            && let Some((proxy, rest)) = rest.split_first_chunk::<16>()
-            && let Some(&[c0, c1, p0, p1]) = rest.first_chunk::<4>()
-        {
-            return Ok(Self {
-                client: SocketAddrV6::new(Ipv6Addr::from(*client), u16::from_be_bytes([c0, c1]), 0, 0),
-                proxy: SocketAddrV6::new(Ipv6Addr::from(*proxy), u16::from_be_bytes([p0, p1]), 0, 0),
-            });
+        // Behind the magic bytes it is the block of AF_INET6.
+        match datagram.get(MAGIC.len()..).and_then(v2::inet6) {
+            Some((Addresses::Inet6 { source, destination }, _)) => {
+                Ok(Self { client: source, proxy: destination })
+            }
+            _ => Err(DecodeError::new(DecodeErrorKind::Truncated, datagram.len(), datagram)),
         }
-        Err(DecodeError::new(DecodeErrorKind::Truncated, datagram.len(), datagram))
     }
 
     /// The bytes to put in front of a payload; answers carry the same header as their question.

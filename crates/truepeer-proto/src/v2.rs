@@ -12,9 +12,6 @@ use crate::{
     V2_MIN_LEN, V2_SIGNATURE, Version, tlv::check,
 };
 
-/// The fewest bytes a header of this version has.
-pub(crate) const SHORTEST: usize = V2_MIN_LEN;
-
 /// Version and command. Source: PROXY protocol 2.2, byte 12.
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
@@ -27,6 +24,7 @@ const UNIX_LEN: u16 = 216;
 /// Every rule: the frame, then the TLVs.
 pub(crate) fn decode(bytes: &[u8], max_len: usize, checksum: Checksum) -> Result<Decode<'_>, DecodeError> {
     let mut result = frame(bytes, max_len);
+    // In place, since a header is not copied for nothing.
     if let Ok(Decode::Complete { header, .. }) = &mut result
         && !header.tlvs.is_empty()
         && let Err(error) = check::check(header, checksum)
@@ -39,14 +37,40 @@ pub(crate) fn decode(bytes: &[u8], max_len: usize, checksum: Checksum) -> Result
 /// Signature, fixed part, length and addresses. Source: PROXY protocol 2.2.
 #[inline]
 pub(crate) fn frame(bytes: &[u8], max_len: usize) -> Result<Decode<'_>, DecodeError> {
-    let Some(fixed) = bytes.first_chunk::<16>() else {
+    let Some(fixed) = bytes.first_chunk::<V2_MIN_LEN>() else {
         return explain(bytes, max_len);
     };
-    let word = u128::from_be_bytes(*fixed);
-    let [_, _, _, _, _, _, _, _, _, _, _, _, version_command, family_transport, high, low] = *fixed;
+    let [.., version_command, family_transport, high, low] = *fixed;
     let length = u16::from_be_bytes([high, low]);
     let len = V2_MIN_LEN.wrapping_add(usize::from(length));
-    let (enough, transport) = match (version_command, family_transport) {
+    let Some((enough, transport)) = defined(version_command, family_transport) else {
+        return explain(bytes, max_len);
+    };
+    if !fixed.starts_with(&V2_SIGNATURE) || length < enough || len > max_len {
+        return explain(bytes, max_len);
+    }
+    let Some((raw, _)) = bytes.split_at_checked(len) else {
+        return Ok(Decode::Incomplete { at_least: len.wrapping_sub(bytes.len()) });
+    };
+    let body = raw.get(V2_MIN_LEN..).unwrap_or(&[]);
+    let block = match enough {
+        INET_LEN => inet(body),
+        INET6_LEN => inet6(body),
+        UNIX_LEN => unix(body),
+        // Only 0x00 says where TLVs would begin.
+        _ if family_transport == 0x00 => Some((Addresses::Unspecified, body)),
+        _ => None,
+    };
+    let (addresses, tlvs) = block.unwrap_or((Addresses::Unspecified, &[]));
+    let command = if version_command == LOCAL { Command::Local } else { Command::Proxy };
+    let header = Header { raw, version: Version::V2, command, transport, addresses, tlvs };
+    Ok(Decode::Complete { header, len })
+}
+
+/// Length of the address block and kind of socket that bytes 12 and 13 stand for.
+#[inline(always)]
+fn defined(version_command: u8, family_transport: u8) -> Option<(u16, Transport)> {
+    Some(match (version_command, family_transport) {
         // Under LOCAL the family octet is ignored.
         (LOCAL, _) | (PROXY, 0x00) => (0, Transport::Unspecified),
         (PROXY, 0x11) => (INET_LEN, Transport::Stream),
@@ -55,62 +79,35 @@ pub(crate) fn frame(bytes: &[u8], max_len: usize) -> Result<Decode<'_>, DecodeEr
         (PROXY, 0x22) => (INET6_LEN, Transport::Datagram),
         (PROXY, 0x31) => (UNIX_LEN, Transport::Stream),
         (PROXY, 0x32) => (UNIX_LEN, Transport::Datagram),
-        _ => return explain(bytes, max_len),
-    };
-    if word >> 32 != SIGNATURE || length < enough || len > max_len {
-        return explain(bytes, max_len);
-    }
-    let Some((raw, _)) = bytes.split_at_checked(len) else {
-        return Ok(Decode::Incomplete { at_least: len.wrapping_sub(bytes.len()) });
-    };
-    let body = raw.get(V2_MIN_LEN..).unwrap_or(&[]);
-    let (addresses, tlvs) = match enough {
-        INET_LEN => inet(body),
-        INET6_LEN => inet6(body),
-        UNIX_LEN => unix(body),
-        // Only 0x00 says where TLVs would begin.
-        _ if family_transport == 0x00 => (Addresses::Unspecified, body),
-        _ => (Addresses::Unspecified, &[][..]),
-    };
-    let command = if version_command == LOCAL { Command::Local } else { Command::Proxy };
-    let header = Header { raw, version: Version::V2, command, transport, addresses, tlvs };
-    Ok(Decode::Complete { header, len })
+        _ => return None,
+    })
 }
 
 /// The IPv4 block and what follows it.
 #[inline]
-fn inet(body: &[u8]) -> (Addresses<'_>, &[u8]) {
-    let Some((&[a, b, c, d, e, f, g, h, s0, s1, d0, d1], rest)) = body.split_first_chunk::<12>() else {
-        return (Addresses::Unspecified, &[]);
-    };
+fn inet(body: &[u8]) -> Option<(Addresses<'_>, &[u8])> {
+    let (&[a, b, c, d, e, f, g, h, s0, s1, d0, d1], rest) = body.split_first_chunk::<12>()?;
     let source = SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([s0, s1]));
     let destination = SocketAddrV4::new(Ipv4Addr::new(e, f, g, h), u16::from_be_bytes([d0, d1]));
-    (Addresses::Inet { source, destination }, rest)
+    Some((Addresses::Inet { source, destination }, rest))
 }
 
 /// The IPv6 block and what follows it.
 #[inline]
-fn inet6(body: &[u8]) -> (Addresses<'_>, &[u8]) {
-    if let Some((source, rest)) = body.split_first_chunk::<16>()
-        && let Some((destination, rest)) = rest.split_first_chunk::<16>()
-        && let Some((&[s0, s1, d0, d1], rest)) = rest.split_first_chunk::<4>()
-    {
-        let source = SocketAddrV6::new(Ipv6Addr::from(*source), u16::from_be_bytes([s0, s1]), 0, 0);
-        let destination = SocketAddrV6::new(Ipv6Addr::from(*destination), u16::from_be_bytes([d0, d1]), 0, 0);
-        return (Addresses::Inet6 { source, destination }, rest);
-    }
-    (Addresses::Unspecified, &[])
+pub(crate) fn inet6(body: &[u8]) -> Option<(Addresses<'_>, &[u8])> {
+    let (source, rest) = body.split_first_chunk::<16>()?;
+    let (destination, rest) = rest.split_first_chunk::<16>()?;
+    let (&[s0, s1, d0, d1], rest) = rest.split_first_chunk::<4>()?;
+    let source = SocketAddrV6::new(Ipv6Addr::from(*source), u16::from_be_bytes([s0, s1]), 0, 0);
+    let destination = SocketAddrV6::new(Ipv6Addr::from(*destination), u16::from_be_bytes([d0, d1]), 0, 0);
+    Some((Addresses::Inet6 { source, destination }, rest))
 }
 
 /// The UNIX block and what follows it.
-fn unix(body: &[u8]) -> (Addresses<'_>, &[u8]) {
-    if let Some((source, rest)) = body.split_first_chunk::<108>()
-        && let Some((destination, rest)) = rest.split_first_chunk::<108>()
-    {
-        let (source, destination) = (UnixAddress(source), UnixAddress(destination));
-        return (Addresses::Unix { source, destination }, rest);
-    }
-    (Addresses::Unspecified, &[])
+fn unix(body: &[u8]) -> Option<(Addresses<'_>, &[u8])> {
+    let (source, rest) = body.split_first_chunk::<108>()?;
+    let (destination, rest) = rest.split_first_chunk::<108>()?;
+    Some((Addresses::Unix { source: UnixAddress(source), destination: UnixAddress(destination) }, rest))
 }
 
 /// What the first bytes of a block lack or have wrong, at the first byte that decides.
@@ -120,28 +117,20 @@ fn explain(bytes: &[u8], max_len: usize) -> Result<Decode<'_>, DecodeError> {
     if let Some(at) = V2_SIGNATURE.iter().zip(bytes).position(|(expected, byte)| expected != byte) {
         return wrong(DecodeErrorKind::BadSignature, at);
     }
-    if let Some(octet) = bytes.get(12) {
-        if octet >> 4 != 2 {
-            return wrong(DecodeErrorKind::V2Version, 12);
-        }
-        if octet & 15 > 1 {
-            return wrong(DecodeErrorKind::V2Command, 12);
-        }
+    match bytes.get(12) {
+        Some(octet) if octet >> 4 != 2 => return wrong(DecodeErrorKind::V2Version, 12),
+        Some(octet) if octet & 15 > 1 => return wrong(DecodeErrorKind::V2Command, 12),
+        _ => {}
     }
-    let mut enough = 0;
-    if bytes.get(12) == Some(&PROXY)
-        && let Some(octet) = bytes.get(13)
-    {
-        enough = match octet {
-            0x00 => 0,
-            0x11 | 0x12 => INET_LEN,
-            0x21 | 0x22 => INET6_LEN,
-            0x31 | 0x32 => UNIX_LEN,
-            0x40.. => return wrong(DecodeErrorKind::V2Family, 13),
-            _ if octet & 15 > 2 => return wrong(DecodeErrorKind::V2Protocol, 13),
-            _ => return wrong(DecodeErrorKind::V2Combination, 13),
-        };
-    }
+    let enough = match (bytes.get(12), bytes.get(13)) {
+        (Some(version_command), Some(octet)) => match defined(*version_command, *octet) {
+            Some((enough, _)) => enough,
+            None if *octet >= 0x40 => return wrong(DecodeErrorKind::V2Family, 13),
+            None if octet & 15 > 2 => return wrong(DecodeErrorKind::V2Protocol, 13),
+            None => return wrong(DecodeErrorKind::V2Combination, 13),
+        },
+        _ => 0,
+    };
     if let (Some(high), Some(low)) = (bytes.get(14), bytes.get(15)) {
         let length = u16::from_be_bytes([*high, *low]);
         if length < enough {
@@ -153,9 +142,3 @@ fn explain(bytes: &[u8], max_len: usize) -> Result<Decode<'_>, DecodeError> {
     }
     Ok(Decode::Incomplete { at_least: V2_MIN_LEN.saturating_sub(bytes.len()).max(1) })
 }
-
-/// The signature as the high 96 bits of the fixed part.
-const SIGNATURE: u128 = {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = V2_SIGNATURE;
-    u128::from_be_bytes([0, 0, 0, 0, a, b, c, d, e, f, g, h, i, j, k, l])
-};

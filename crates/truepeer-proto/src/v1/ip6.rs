@@ -108,13 +108,11 @@ struct Groups {
 }
 
 impl Groups {
-    #[inline(always)]
     fn push(&mut self, group: u32) {
         self.tail = self.tail << 16 | u128::from(group);
         self.room = self.room.wrapping_sub(1);
     }
 
-    #[inline(always)]
     fn open_gap(&mut self) {
         // Nothing is shifted where nothing came before.
         self.head = self.tail.checked_shl(self.room.wrapping_mul(16)).unwrap_or(0);

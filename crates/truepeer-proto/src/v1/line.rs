@@ -21,7 +21,6 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    #[inline(always)]
     pub(super) fn step(&mut self) {
         self.at = self.at.wrapping_add(1);
     }
@@ -106,19 +105,16 @@ impl Line<'_> {
         })
     }
 
-    #[inline(always)]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// The next byte is wrong, or there is none.
-    #[inline(always)]
     pub(super) fn stop(&self, missing: usize) -> Stop {
         if self.at < self.bytes.len() { Stop::Wrong(self.at) } else { Stop::Short(missing) }
     }
 
     /// The next byte as a digit; above nine if it is none.
-    #[inline(always)]
     fn peek_digit(&self) -> u32 {
         self.peek().map_or(u32::MAX, |byte| u32::from(byte).wrapping_sub(u32::from(b'0')))
     }
