@@ -3,9 +3,11 @@
 //! Changed over the admin socket (`truepeer deny`, `undeny`), asked by the walk of a connection for clients that no
 //! access list admits, kept across restarts by [`state`]. Knows no socket and no clock: the time is an argument,
 //! wall time, because a ban outlives the process. Cutting the connections of a banned client is the caller's work.
+//! [`clock`] keeps jumps of that wall clock away from them.
 //!
 //! A network that holds a trusted proxy cannot be banned: the ban would shut out everybody behind it.
 
+pub mod clock;
 pub mod feed;
 mod order;
 pub mod state;
@@ -106,8 +108,8 @@ pub enum BanError {
 }
 
 impl Bans {
-    /// Takes over the bans of a state file. Those that ended are dropped in silence; no ban ends later than
-    /// [`BanDuration::MAX`] from now, whatever the clock said when it was written.
+    /// Takes over the bans of a state file. Those that ended are dropped in silence; none lasts longer from now on
+    /// than it was ordered for, nor than [`BanDuration::MAX`], whatever the clock said when it was written.
     ///
     /// Returns with it the bans that the table refuses, each with its reason.
     #[must_use]
@@ -118,10 +120,11 @@ impl Bans {
     ) -> (Self, Vec<(Ban, BanError)>) {
         let mut restored = Self::default();
         let mut refused = Vec::new();
-        let last = secs(now).saturating_add(BanDuration::MAX.as_secs());
         for ban in bans {
-            let held =
-                Held { since: secs(ban.since), until: secs(ban.until).min(last), reason: ban.reason.clone() };
+            let (since, until) = (secs(ban.since), secs(ban.until));
+            let longest = until.saturating_sub(since).min(BanDuration::MAX.as_secs());
+            let until = until.min(secs(now).saturating_add(longest));
+            let held = Held { since, until, reason: ban.reason.clone() };
             if held.until <= secs(now) {
                 continue;
             }

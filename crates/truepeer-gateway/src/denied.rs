@@ -2,17 +2,18 @@
 //!
 //! The table itself is `bans`; here it is shared. Connections read under a lock that is held for one search, and not
 //! at all while no ban is set. Changes come from the control thread only; none is answered before it is in the state
-//! file, which is written once for those that come together.
+//! file, which is written once for those that come together. This is where the clocks are read.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::access::{Decision, Why};
+use crate::bans::clock::{Clock, Moment};
 use crate::bans::state::{self, StateError};
-use crate::bans::{Ban, BanChange, BanError, Bans, Changed, Protected};
+use crate::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
 use crate::config::Listener;
 use crate::registry::{Entry, Registry};
 
@@ -20,13 +21,25 @@ use crate::registry::{Entry, Registry};
 #[derive(Debug, Clone, Default)]
 pub struct Denied(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    clock: Clock,
     /// How many are kept, so that a server without bans asks no lock.
     count: AtomicUsize,
     table: RwLock<Table>,
     /// Held while the file is written, so that an older state never replaces a newer one.
     file: Mutex<Option<PathBuf>>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            clock: Clock::new(now()),
+            count: AtomicUsize::default(),
+            table: RwLock::default(),
+            file: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,9 +71,10 @@ impl Denied {
             tracing::warn!(event = "ban_skipped", key = "admin.state", cause, skipped);
         }
         let listeners = trusting(listeners);
-        let (bans, refused) = Bans::restore(loaded.bans, &protected(&listeners), SystemTime::now());
-        say_lifted(&refused);
         let denied = Self::default();
+        let began = denied.0.clock.now(now());
+        let (bans, refused) = Bans::restore(loaded.bans, &protected(&listeners), began);
+        say_lifted(&refused);
         denied.0.count.store(bans.len(), Ordering::Release);
         *denied.0.table.write().unwrap_or_else(PoisonError::into_inner) = Table { bans, listeners };
         *denied.0.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
@@ -88,21 +102,21 @@ impl Denied {
         if self.0.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.bans.find(client, SystemTime::now())
+        self.find_at(client, now())
     }
 
     /// Every ban in force.
     #[must_use]
     pub fn list(&self) -> Vec<Ban> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner).bans.list(SystemTime::now())
+        self.list_at(now())
     }
 
     /// How many are in force.
     #[must_use]
     pub fn count(&self) -> usize {
+        let now = self.0.clock.now(now());
         self.change(|table| {
-            table.bans.purge(SystemTime::now());
+            table.bans.purge(now);
             table.bans.len()
         })
     }
@@ -112,20 +126,8 @@ impl Denied {
     /// Returns what came of each, and whether it is kept; `None` if nothing had to be written.
     #[must_use]
     pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Kept>) {
-        let made: Vec<_> = changes
-            .iter()
-            .map(|change| {
-                // The lock is given back in between, so that many changes keep no connection waiting.
-                self.change(|Table { bans, listeners }| match change {
-                    BanChange::Add(order) => {
-                        bans.add(order, &protected(listeners), SystemTime::now()).map(Changed::Added)
-                    }
-                    BanChange::Remove(network) => {
-                        Ok(Changed::Removed(bans.remove(*network, SystemTime::now())))
-                    }
-                })
-            })
-            .collect();
+        // The lock is given back in between, so that many changes keep no connection waiting.
+        let made: Vec<_> = changes.iter().map(|change| self.make_at(change, now())).collect();
         let is_change = |made: &Result<Changed, BanError>| match made {
             Ok(Changed::Added(_)) => true,
             Ok(Changed::Removed(lifted)) => lifted.ban.is_some(),
@@ -139,10 +141,42 @@ impl Denied {
     /// would be let in again.
     #[must_use]
     pub fn cut(&self, bans: &Bans, registry: &Registry) -> usize {
-        let now = SystemTime::now();
+        let now = now().wall;
         registry.cut(|entry| {
             let client = entry.found().client.map(|client| client.ip);
             client.is_some_and(|client| bans.find(client, now).is_some() && !self.is_listed(entry, client))
+        })
+    }
+
+    fn find_at(&self, client: IpAddr, moment: Moment) -> Option<Ban> {
+        let clock = self.0.clock;
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.bans.find(client, clock.now(moment)).map(|ban| clock.for_people(ban, moment))
+    }
+
+    fn list_at(&self, moment: Moment) -> Vec<Ban> {
+        let clock = self.0.clock;
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let bans = table.bans.list(clock.now(moment));
+        drop(table);
+        bans.into_iter().map(|ban| clock.for_people(ban, moment)).collect()
+    }
+
+    fn make_at(&self, change: &BanChange, moment: Moment) -> Result<Changed, BanError> {
+        let clock = self.0.clock;
+        let now = clock.now(moment);
+        let shown = |ban| clock.for_people(ban, moment);
+        self.change(|Table { bans, listeners }| match change {
+            BanChange::Add(order) => bans.add(order, &protected(listeners), now).map(|added| {
+                Changed::Added(match added {
+                    Added::New(ban) => Added::New(shown(ban)),
+                    Added::Replaced(ban) => Added::Replaced(shown(ban)),
+                })
+            }),
+            BanChange::Remove(network) => {
+                let Lifted { ban, still, network } = bans.remove(*network, now);
+                Ok(Changed::Removed(Lifted { ban: ban.map(shown), still: still.map(shown), network }))
+            }
         })
     }
 
@@ -171,6 +205,10 @@ impl Denied {
     }
 }
 
+fn now() -> Moment {
+    Moment { steady: Instant::now(), wall: SystemTime::now() }
+}
+
 /// A listener, and the key of its trusted networks.
 #[derive(Debug, Clone)]
 struct Trusting {
@@ -192,5 +230,76 @@ fn say_lifted(lifted: &[(Ban, BanError)]) {
     for (ban, error) in lifted {
         let (ban, cause) = (ban.to_string(), error.to_string());
         tracing::warn!(event = "ban_lifted", ban, cause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ipnet::IpNet;
+
+    use super::*;
+    use crate::bans::BanOrder;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+    enum Jump {
+        Forward,
+        Back,
+    }
+
+    /// `passed` after `start`, with a wall clock that has jumped.
+    fn after(start: Moment, passed: Duration, jump: &Jump) -> Moment {
+        let wall = start.wall.checked_add(passed).unwrap();
+        let wall = match jump {
+            Jump::Forward => wall.checked_add(YEARS).unwrap(),
+            Jump::Back => wall.checked_sub(YEARS).unwrap(),
+        };
+        Moment { steady: start.steady.checked_add(passed).unwrap(), wall }
+    }
+
+    #[test]
+    fn a_ban_lasts_as_long_as_ordered_whatever_the_wall_clock_does() {
+        for jump in [Jump::Forward, Jump::Back] {
+            let denied = Denied::default();
+            let (start, client) = (now(), IpAddr::from([203, 0, 113, 7]));
+            let order = BanOrder {
+                network: IpNet::from(client),
+                lasts: "1h".parse().unwrap(),
+                reason: crate::bans::Reason::new("test"),
+            };
+            denied.make_at(&BanChange::Add(order), start).unwrap();
+            let late = after(start, HOUR / 2, &jump);
+            let found = denied.find_at(client, late).unwrap();
+            assert_eq!(denied.list_at(late), std::slice::from_ref(&found));
+            // What is said, and what a restart would read, is true by the clock as it is now: half an hour is left.
+            let left = found.until.duration_since(late.wall).unwrap().as_secs();
+            assert!(left.abs_diff(1800) <= 2, "{left}");
+            assert!(found.until.duration_since(found.since).unwrap().as_secs().abs_diff(3600) <= 1);
+            let (restored, refused) = Bans::restore([found], &[], late.wall);
+            assert_eq!((restored.len(), refused.len()), (1, 0));
+
+            let over = after(start, HOUR + Duration::from_secs(2), &jump);
+            assert_eq!(denied.find_at(client, over), None);
+            assert_eq!(denied.list_at(over), []);
+        }
+    }
+
+    #[test]
+    fn a_restart_with_a_clock_that_is_years_behind_keeps_a_ban_no_longer_than_it_was_ordered_for() {
+        let written = now();
+        let ban = |lasts| Ban {
+            network: "203.0.113.7/32".parse().unwrap(),
+            since: written.wall,
+            until: written.wall.checked_add(lasts).unwrap(),
+            reason: crate::bans::Reason::new("test"),
+        };
+        let boot = written.wall.checked_sub(YEARS).unwrap();
+        let (restored, _) = Bans::restore([ban(HOUR)], &[], boot);
+        let client = IpAddr::from([203, 0, 113, 7]);
+        assert!(restored.find(client, boot.checked_add(HOUR / 2).unwrap()).is_some());
+        assert!(restored.find(client, boot.checked_add(HOUR).unwrap()).is_none());
     }
 }

@@ -99,10 +99,11 @@ impl Registry {
         let mut entries = Vec::new();
         for shard in &self.0.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.extend(shard.values().map(Arc::clone));
+            entries.extend(shard.iter().map(|(key, entry)| (*key, Arc::clone(entry))));
         }
-        entries.sort_by_key(|entry| entry.since);
-        entries
+        // By number, not by time of day: a clock may be set back.
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// Cuts every connection that `which` says; returns how many.
