@@ -117,3 +117,69 @@ fn too_many_lists_are_refused() {
     let error = RuleTable::new(ListKind::Deny, lists).unwrap_err();
     assert_eq!(error, TooManyEntries { entries: MAX_SOURCES + 1 });
 }
+
+/// An address that counts how often it is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Counted(u32);
+
+thread_local! {
+    static LOOKS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+impl Counted {
+    fn look(self) -> u32 {
+        LOOKS.set(LOOKS.get().wrapping_add(1));
+        self.0
+    }
+}
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        self.look() == other.0
+    }
+}
+
+impl Eq for Counted {}
+
+impl PartialOrd for Counted {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Counted {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.look().cmp(&other.0)
+    }
+}
+
+impl Address for Counted {
+    fn common_bits(self, other: Self) -> u32 {
+        self.look().common_bits(other.0)
+    }
+
+    fn network(self, len: u8) -> Option<IpNet> {
+        self.0.network(len)
+    }
+}
+
+#[test]
+fn a_lookup_among_a_million_looks_at_no_more_than_twice_as_many_as_among_a_thousand() {
+    let numbers = |count: u32| (0..count).map(|number| number.wrapping_mul(2_654_435_761));
+    let looks = |entries: u32| {
+        let entry = |first: u32| {
+            // One in sixteen is a network around others, as in real feeds.
+            let len = if first.is_multiple_of(16) { 24 } else { 32 };
+            let first = if len == 24 { first & !0xff } else { first };
+            Entry::new(Counted(first), len, 1)
+        };
+        let table = nest(numbers(entries).map(entry).collect());
+        LOOKS.set(0);
+        for addr in numbers(10_000) {
+            let _ = Holding::of(&table, Counted(addr ^ 0x1234)).next();
+        }
+        LOOKS.get()
+    };
+    let (few, many) = (looks(1_000), looks(1_000_000));
+    assert!(many <= few.saturating_mul(2), "{many} among a million, {few} among a thousand");
+}
