@@ -95,13 +95,16 @@ pub struct Target {
     /// Where it is.
     pub address: Address,
     readiness: ArcSwap<Readiness>,
+    /// What the log said last: a connection may find out before the keeper does, and says nothing itself.
+    said: ArcSwap<Readiness>,
 }
 
 impl Target {
     /// An address that was not asked yet.
     #[must_use]
     pub fn new(address: Address) -> Self {
-        Self { address, readiness: ArcSwap::from_pointee(Readiness::Unasked) }
+        let unasked = || ArcSwap::from_pointee(Readiness::Unasked);
+        Self { address, readiness: unasked(), said: unasked() }
     }
 
     /// Whether it may be handed clients.
@@ -110,9 +113,16 @@ impl Target {
         self.readiness.load_full()
     }
 
-    /// Notes what was found out; returns what was known before.
-    pub fn set_readiness(&self, readiness: Readiness) -> Arc<Readiness> {
-        self.readiness.swap(Arc::new(readiness))
+    /// Notes what was found out.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.store(Arc::new(readiness));
+    }
+
+    /// What is to be said now, if it was not said yet.
+    #[must_use]
+    pub fn news(&self) -> Option<Arc<Readiness>> {
+        let now = self.readiness();
+        (*self.said.swap(Arc::clone(&now)) != *now).then_some(now)
     }
 }
 

@@ -64,6 +64,7 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
         }
         tokio::select! {
             () = pool.needs_asking().woken() => {
+                pool.targets().iter().for_each(|target| say(&pool, target));
                 // An address that refuses is asked no more often than so, however many clients find it out.
                 tokio::time::sleep(FIRST_PAUSE).await;
             }
@@ -85,13 +86,16 @@ async fn ask(pool: &Pool, target: &Target) {
         // What this host lacks says nothing about the address: what was found out stays.
         return;
     }
-    let before = target.set_readiness(readiness.clone());
-    if *before == readiness {
-        return;
-    }
+    target.set_readiness(readiness);
+    say(pool, target);
+}
+
+/// Says what is new about an address.
+fn say(pool: &Pool, target: &Target) {
+    let Some(news) = target.news() else { return };
     let backend = &*pool.backend.id;
     let address = target.address.to_string();
-    match readiness {
+    match &*news {
         Readiness::Proved => {
             tracing::info!(event = "backend_proved", backend, address, "the backend reads our header");
         }
@@ -100,7 +104,7 @@ async fn ask(pool: &Pool, target: &Target) {
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
         Readiness::Unready(why) => {
-            let (event, cause, remedy) = (why.code(), why.to_string(), remedy(pool, &why));
+            let (event, cause, remedy) = (why.code(), why.to_string(), remedy(pool, why));
             tracing::warn!(event, backend, address, cause, remedy);
         }
         Readiness::Unasked => {}
