@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -136,6 +137,12 @@ impl Program {
     pub fn count(&mut self, text: &str) -> usize {
         self.seen.extend(self.events.try_iter());
         self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits a moment for more of the log, so that a program that says much is never kept waiting.
+    pub fn read_on(&mut self) {
+        self.seen.extend(self.events.recv_timeout(Duration::from_millis(20)));
+        self.seen.extend(self.events.try_iter());
     }
 
     /// Something that the kernel tells of it: `status`, `stat`, `fd`.
