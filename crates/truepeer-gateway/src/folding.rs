@@ -2,8 +2,9 @@
 //!
 //! Asked for each record of a connection that was refused before it reached a backend; those that did reach one are
 //! always written. Per listener, outcome and rule, the first records of a minute are shown; the rest are counted and
-//! come out as one summary with the first and the last of them. The first complaint about a new peer is always shown:
-//! the operator's new proxy with a mistake must not vanish among strangers who make the same one.
+//! come out as one summary with the first and the last of them. The first complaint about a new proxy is always shown:
+//! one of the operator's with a mistake must not vanish among strangers who make the same one. Strangers who behave
+//! like proxies are shown the first time, too, but not without bound; that a client is new is no news.
 //! Pure: the time is an argument. It must not know how lines are written, and metrics never ask it: they stay exact.
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use truepeer::PeerAddress;
+use truepeer::{IdentitySource, PeerAddress};
 
 use crate::config::LogFormat;
 use crate::misfit::is_near;
@@ -36,6 +37,40 @@ pub struct Example {
     pub peer: PeerAddress,
     /// The client, where it is known.
     pub client: Option<IpAddr>,
+    /// What the peer is to the operator.
+    pub standing: Standing,
+}
+
+/// What a peer is to the operator, and so whether its first complaint is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A trusted proxy, or a peer so near that it may be one which nobody has listed yet.
+    Proxy,
+    /// Somebody far away who sent a header or the beginning of one, or came where only proxies may.
+    Stranger,
+    /// A client that came by itself.
+    Client,
+}
+
+impl Standing {
+    /// The standing of `peer`, whose connection ended so; `source` is how its client was known, if one was.
+    #[must_use]
+    pub fn of(outcome: Outcome, peer: PeerAddress, source: Option<IdentitySource>) -> Self {
+        let is_near = peer.ip().is_none_or(|ip| is_near(ip.to_canonical()));
+        match (outcome, source) {
+            (Outcome::UnlistedPeer | Outcome::UntrustedHeader | Outcome::HeaderRedundant, _)
+            | (Outcome::HeaderHeldBack, Some(IdentitySource::Direct)) => {
+                if is_near {
+                    Self::Proxy
+                } else {
+                    Self::Stranger
+                }
+            }
+            (_, Some(IdentitySource::Direct)) => Self::Client,
+            // Every other complaint is about a header that was due, or a client that a header named.
+            _ => Self::Proxy,
+        }
+    }
 }
 
 /// What becomes of a record.
@@ -65,7 +100,7 @@ pub struct Summary {
 
 /// Which records are shown.
 ///
-/// Memory: at most 21 KiB for each cause that occurred, half of it for near and half for far peers; causes are bounded
+/// Memory: at most 21 KiB for each cause that occurred, half of it for proxies and half for strangers; causes are bounded
 /// by listeners times outcomes times rules, since no text from the wire is in them.
 #[derive(Debug, Default)]
 pub struct Folding {
@@ -76,8 +111,9 @@ pub struct Folding {
 struct State {
     minute: Instant,
     shown: u32,
-    near: Peers,
-    far: Peers,
+    new_strangers: u32,
+    proxies: Peers,
+    strangers: Peers,
     folded: Option<Folded>,
 }
 
@@ -95,10 +131,11 @@ impl Folding {
     /// How long records are counted before their summary is due.
     pub const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Peers that are remembered for one cause, near ones and far ones each; when so many are, nobody is new.
-    ///
-    /// Near ones (private, loopback) are kept apart, so that strangers cannot use up the room of the operator's own
-    /// proxies. This is also the most that new peers can add to the log in [`Folding::PEER_MEMORY`].
+    /// Records about new strangers that are shown in a minute: the internet is large.
+    pub const NEW_STRANGERS_PER_MINUTE: u32 = 60;
+
+    /// Peers that are remembered for one cause, proxies and strangers each; the one that was silent longest is
+    /// forgotten for a new one. They are kept apart, so that strangers do not make the operator's proxies forgotten.
     pub const PEERS_PER_CAUSE: usize = 128;
 
     /// A peer that was silent for so long is new again.
@@ -147,19 +184,28 @@ impl Cause {
 
 impl State {
     fn new(now: Instant) -> Self {
-        Self { minute: now, shown: 0, near: Peers::default(), far: Peers::default(), folded: None }
+        let (proxies, strangers) = (Peers::default(), Peers::default());
+        Self { minute: now, shown: 0, new_strangers: 0, proxies, strangers, folded: None }
     }
 
     fn note(&mut self, example: Example, now: Instant) -> Fold {
         if now.saturating_duration_since(self.minute) >= Folding::MINUTE {
-            (self.minute, self.shown) = (now, 0);
+            (self.minute, self.shown, self.new_strangers) = (now, 0, 0);
         }
-        let peers = match example.peer.ip() {
-            Some(ip) if !is_near(ip.to_canonical()) => &mut self.far,
-            _ => &mut self.near,
+        let peer = example.peer.ip();
+        // Asked first, so that every proxy is remembered.
+        let is_news = match example.standing {
+            Standing::Proxy => self.proxies.is_new(peer, now),
+            // One that is not shown is not remembered, so that it is news later.
+            Standing::Stranger if self.new_strangers >= Folding::NEW_STRANGERS_PER_MINUTE => false,
+            Standing::Stranger => {
+                let is_new = self.strangers.is_new(peer, now);
+                self.new_strangers = self.new_strangers.saturating_add(u32::from(is_new));
+                is_new
+            }
+            Standing::Client => false,
         };
-        // Asked first, so that every peer is remembered.
-        if peers.is_new(example.peer.ip(), now) || self.shown < Folding::SHOWN_PER_MINUTE {
+        if is_news || self.shown < Folding::SHOWN_PER_MINUTE {
             self.shown = self.shown.saturating_add(1);
             return Fold::Show;
         }
@@ -176,7 +222,7 @@ impl State {
 struct Peers(HashMap<Option<IpAddr>, Instant>);
 
 impl Peers {
-    /// Whether `peer` is new; remembers it if there is room.
+    /// Whether `peer` is new; remembers it.
     fn is_new(&mut self, peer: Option<IpAddr>, now: Instant) -> bool {
         let silent = |seen: Instant| now.saturating_duration_since(seen) >= Folding::PEER_MEMORY;
         let peer = peer.map(one_host);
@@ -186,10 +232,8 @@ impl Peers {
             return was_silent;
         }
         if self.0.len() >= Folding::PEERS_PER_CAUSE {
-            self.0.retain(|_, seen| !silent(*seen));
-        }
-        if self.0.len() >= Folding::PEERS_PER_CAUSE {
-            return false;
+            let silent_longest = self.0.iter().min_by_key(|(_, seen)| **seen).map(|(peer, _)| *peer);
+            silent_longest.map(|peer| self.0.remove(&peer));
         }
         self.0.insert(peer, now);
         true

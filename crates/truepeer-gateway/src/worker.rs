@@ -18,7 +18,7 @@ use crate::config::LogFormat;
 use crate::connection;
 use crate::door::{Desk, Door};
 use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening};
-use crate::folding::{Cause, Example, Fold};
+use crate::folding::{Cause, Example, Fold, Standing};
 use crate::log::Log;
 use crate::metrics::{Metrics, Refusal, Shard};
 use crate::outcome::{Level, Outcome};
@@ -312,7 +312,9 @@ impl Drop for OpenRecord {
             outcome,
             rule: self.record.refusal.map(Refusal::code),
         };
-        let example = Example { peer: entry.peer, client: self.record.client.map(|client| client.ip) };
+        let standing = Standing::of(outcome, entry.peer, self.record.source);
+        let client = self.record.client.map(|client| client.ip);
+        let example = Example { peer: entry.peer, client, standing };
         if self.log.refused(&cause, example, line) == Fold::Count {
             self.record.counters.folded();
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "numbers in tests are small")]
 
 use Fold::{Count, Show};
+use truepeer::proto::Version;
 
 use super::*;
 
@@ -16,12 +17,16 @@ fn missing() -> Cause {
 
 fn by(peer: &str) -> Example {
     let peer: IpAddr = peer.parse().unwrap();
-    Example { peer: PeerAddress::tcp((peer, 4711).into()), client: None }
+    Example { peer: PeerAddress::tcp((peer, 4711).into()), client: None, standing: Standing::Proxy }
 }
 
-/// The `number`th stranger.
+/// The `number`th peer of this standing.
+fn one_of_many(number: u32, standing: Standing) -> Example {
+    Example { standing, ..by(&IpAddr::V4((0xc612_0000 + number).into()).to_string()) }
+}
+
 fn stranger(number: u32) -> Example {
-    by(&IpAddr::V4((0xc612_0000 + number).into()).to_string())
+    one_of_many(number, Standing::Stranger)
 }
 
 struct Log {
@@ -146,26 +151,77 @@ fn the_first_complaint_of_a_new_peer_is_shown_in_any_flood() {
         let noted = [(); 2].map(|()| log.folding.note(&missing(), by(peer), now));
         assert_eq!(noted, [first, second], "{peer}");
     }
-    let unix = Example { peer: PeerAddress::Unix { uid: Some(0) }, client: None };
+    let unix = Example { peer: PeerAddress::Unix { uid: Some(0) }, ..by("10.0.0.1") };
     let now = log.at(1);
     assert_eq!([(); 2].map(|()| log.folding.note(&missing(), unix, now)), [Show, Count]);
 }
 
 #[test]
-fn strangers_without_end_fill_neither_the_log_nor_the_room_of_near_peers() {
+fn strangers_without_end_do_not_fill_the_log_and_do_not_hide_a_proxy() {
     let mut log = Log::new();
-    let bound = u32::try_from(Folding::PEERS_PER_CAUSE).unwrap();
-    let mut shown = 0;
-    for number in 0..60_000 {
-        shown += log.shown(&missing(), stranger(number), u64::from(number) / 1000, 1);
+    let mut shown = [0; 2];
+    for number in 0..120_000 {
+        let second = number / 1000;
+        shown[second as usize / 60] += log.shown(&missing(), stranger(number), u64::from(second), 1);
     }
-    assert_eq!(shown, bound);
+    assert_eq!(shown, [Folding::NEW_STRANGERS_PER_MINUTE; 2]);
     // A proxy of one's own is seen even now.
-    assert_eq!(log.shown(&missing(), by("10.0.0.1"), 59, 5), 1);
-    // An hour of silence later, strangers are news again.
-    assert_eq!(log.shown(&missing(), stranger(99_999), 59 + 3600, 5), 5);
-    assert_eq!(log.shown(&missing(), stranger(99_998), 59 + 3600, 10), 5);
-    assert_eq!(log.shown(&missing(), stranger(99_997), 59 + 3600, 10), 1);
+    assert_eq!(log.shown(&missing(), by("10.0.0.1"), 119, 5), 1);
+    assert_eq!(log.shown(&missing(), stranger(0), 120, 20), Folding::SHOWN_PER_MINUTE);
+    // A stranger that was not shown is still news when there is room again.
+    assert_eq!(log.shown(&missing(), stranger(99_999), 120, 20), 1);
+}
+
+#[test]
+fn a_new_proxy_is_shown_however_many_came_before_it_and_memory_is_bounded() {
+    let mut log = Log::new();
+    let (cause, start) = (missing(), log.start);
+    let mut noted = |number: u32, micros: u64| {
+        let now = start + Duration::from_micros(micros);
+        log.folding.note(&cause, one_of_many(number, Standing::Proxy), now)
+    };
+    for number in 0..10_000 {
+        assert_eq!(noted(number, number.into()), Show, "{number}");
+    }
+    // Those that came last are remembered.
+    let last = 10_000 - u32::try_from(Folding::PEERS_PER_CAUSE).unwrap();
+    for number in last..10_000 {
+        assert_eq!(noted(number, 10_000), Count, "{number}");
+    }
+    let state = log.folding.causes.get(&missing()).unwrap();
+    assert_eq!((state.proxies.0.len(), state.strangers.0.len()), (Folding::PEERS_PER_CAUSE, 0));
+}
+
+#[test]
+fn a_hundred_thousand_clients_that_come_by_themselves_are_no_news() {
+    let mut log = Log::new();
+    let denied = cause("smtp", Outcome::AccessDenied, Some("deny_list"));
+    let shown: u32 =
+        (0..100_000).map(|number| log.shown(&denied, one_of_many(number, Standing::Client), 0, 1)).sum();
+    assert_eq!(shown, Folding::SHOWN_PER_MINUTE);
+}
+
+#[test]
+fn who_may_be_a_proxy_of_the_operators_is_told_from_strangers_and_clients() {
+    use IdentitySource::{Direct, Header};
+    let tcp = |peer: &str| by(peer).peer;
+    let unix = PeerAddress::Unix { uid: None };
+    for (outcome, peer, source, standing) in [
+        // Only a trusted peer is asked for a header, wherever it is.
+        (Outcome::HeaderMissing, tcp("203.0.113.1"), None, Standing::Proxy),
+        (Outcome::UntrustedHeader, tcp("203.0.113.1"), Some(Direct), Standing::Stranger),
+        (Outcome::UntrustedHeader, tcp("192.168.1.1"), Some(Direct), Standing::Proxy),
+        (Outcome::HeaderRedundant, tcp("::ffff:10.0.0.1"), Some(Direct), Standing::Proxy),
+        (Outcome::HeaderHeldBack, tcp("203.0.113.1"), Some(Direct), Standing::Stranger),
+        (Outcome::HeaderHeldBack, tcp("203.0.113.1"), Some(Header(Version::V1)), Standing::Proxy),
+        (Outcome::UnlistedPeer, tcp("2001:db8::1"), None, Standing::Stranger),
+        (Outcome::UnlistedPeer, unix, None, Standing::Proxy),
+        (Outcome::AccessDenied, tcp("203.0.113.1"), Some(Direct), Standing::Client),
+        (Outcome::AccessDenied, tcp("10.0.0.1"), Some(Direct), Standing::Client),
+        (Outcome::BackendUnready, tcp("203.0.113.1"), Some(Header(Version::V2)), Standing::Proxy),
+    ] {
+        assert_eq!(Standing::of(outcome, peer, source), standing, "{outcome:?} {peer:?}");
+    }
 }
 
 #[test]
