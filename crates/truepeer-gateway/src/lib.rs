@@ -22,6 +22,7 @@ pub mod refuse;
 pub mod speak;
 
 // What the rooms speak of.
+pub mod events;
 pub mod kind;
 pub mod misfit;
 pub mod outcome;

@@ -15,9 +15,13 @@ fn documented_tables_are_those_of_the_program() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics-and-logs.md");
     let written = std::fs::read_to_string(&path).unwrap();
     let mut current = written.clone();
-    for (name, table) in
-        [("metrics", metrics()), ("labels", labels()), ("outcomes", outcomes()), ("fields", fields())]
-    {
+    for (name, table) in [
+        ("metrics", metrics()),
+        ("labels", labels()),
+        ("outcomes", outcomes()),
+        ("fields", fields()),
+        ("events", events()),
+    ] {
         current = replace(&current, name, &table);
     }
     if std::env::var_os("UPDATE").is_some() {
@@ -33,6 +37,14 @@ fn replace(text: &str, name: &str, table: &str) -> String {
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
     let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end}"));
     format!("{before}{begin}{table}{end}{after}")
+}
+
+fn events() -> String {
+    let mut table = "| event | what it says |\n|---|---|\n".to_owned();
+    for (event, meaning) in crate::events::EVENTS {
+        let _ = writeln!(table, "| `{event}` | {meaning} |");
+    }
+    table
 }
 
 fn fields() -> String {
