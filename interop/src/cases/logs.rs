@@ -18,7 +18,12 @@ use crate::verdict::{During, Result, ensure, failed};
 
 /// Every case.
 pub(super) fn cases() -> Vec<Case> {
-    vec![case("logrotate_rotates_the_log_by_the_snippet_and_no_record_is_lost", rotation)]
+    vec![
+        case("logrotate_rotates_the_log_by_the_snippet_and_no_record_is_lost", rotation),
+        case("the_documented_commands_lead_from_a_postfix_line_to_its_connection", postfix_line),
+        case("a_dovecot_line_names_the_client_of_a_session_whose_start_is_in_the_log", dovecot_line),
+        case("the_documented_jq_commands_say_who_was_refused_and_what_a_proxy_did_wrong", refusals),
+    ]
 }
 
 /// A truepeer of its own that logs into a file, with these backend lines.
@@ -65,6 +70,19 @@ impl Logging {
         hello(&mut client)
     }
 
+    /// Comes back when nothing is open any more and every record is in the file.
+    fn wait_until_written(&self, lab: &Lab) -> Result {
+        // Each try is a program that runs, so this is bounded in time.
+        const TRIES: usize = 400;
+        for _ in 0..TRIES {
+            if self.command(lab, &["connections", "--json"])?.is_empty() {
+                // When a reload has answered, everything that was said before is written.
+                return self.command(lab, &["reload"]).map(|_| ());
+            }
+        }
+        failed("connections stay open")
+    }
+
     fn records(&self, name: &str, port: u16) -> usize {
         let text = fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         let client = format!(" client={} ", told_client(port));
@@ -101,8 +119,7 @@ fn rotation(lab: &Lab) -> Result {
     }
     let last = port.saturating_add(1);
     logging.visit(last)?;
-    // Everything that was said is written when a reload has answered.
-    logging.command(lab, &["reload"])?;
+    logging.wait_until_written(lab)?;
     for port in 1..=last {
         let (old, new) = (logging.records("truepeer.log.1", port), logging.records("truepeer.log", port));
         ensure(old.saturating_add(new) == 1, || {
@@ -122,6 +139,93 @@ fn rotation(lab: &Lab) -> Result {
     // The second rotation compresses what the first one moved.
     rotate(&logrotate, &logging.dir, &conf)?;
     ensure(logging.dir.join("truepeer.log.2.gz").is_file(), || "nothing was compressed".to_owned())
+}
+
+/// The commands of one kind of block of the page, in their order.
+fn documented(kind: &str) -> Vec<String> {
+    const PAGE: &str = include_str!("../../../docs/logs.md");
+    let blocks = PAGE.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix(kind)?.strip_prefix('\n')).map(str::to_owned).collect()
+}
+
+/// The first documented command that holds `part`, run with `(from, to)` put in, on a log.
+fn run(kind: &str, part: &str, (from, to): (&str, &str), log: &Path) -> Result<String> {
+    if kind == "jq" {
+        find("jq")?;
+    }
+    let Some(command) = documented(kind).into_iter().find(|command| command.contains(part)) else {
+        return failed(format!("no {kind} command on the page holds `{part}`"));
+    };
+    let command = format!("log='{}'\n{}", log.display(), command.replace(from, to));
+    ask(&find("sh")?, &["-c", &command])
+}
+
+fn postfix_line(lab: &Lab) -> Result {
+    for (kind, format) in [("sh", "format = \"text\"\n"), ("jq", "format = \"json\"\n")] {
+        let postfix = lab.postfix()?;
+        let backend = format!("kind = \"postfix\"\naddress = \"{}\"", postfix.header_port());
+        let logging = Logging::start(lab, "postfix-line", &backend, format)?;
+        let mark = postfix.log().mark();
+        for port in 101..105 {
+            logging.visit(port)?;
+        }
+        logging.wait_until_written(lab)?;
+        let line = postfix.log().wait_line(mark, "Postfix logs a client", |line| {
+            line.contains(": connect from ") && line.ends_with("]:103")
+        })?;
+        // `unknown[203.0.113.9]:103`
+        let Some((address, port)) = line.rsplit_once('[').and_then(|(_, rest)| rest.split_once("]:")) else {
+            return failed(format!("not as the page says: {line}"));
+        };
+        let (of_page, found) = ("203.0.113.7:38424", format!("{address}:{port}"));
+        let said = run(kind, of_page, (of_page, &found), &logging.dir.join("truepeer.log"))?;
+        // That connection alone, and its proxy was this harness.
+        ensure(said.lines().count() == 3, || format!("not one connection: {said}"))?;
+        ensure(said.contains("127.0.0.1:") && said.contains("smtp"), || format!("no peer: {said}"))?;
+    }
+    Ok(())
+}
+
+fn dovecot_line(lab: &Lab) -> Result {
+    let dovecot = lab.dovecot()?;
+    let truepeer = lab.truepeer()?;
+    let (mark, seen) = (dovecot.log().mark(), truepeer.log().mark());
+    let mut client = Client::dial(PROXY, truepeer.port("imap4")?)?;
+    client.send(&header::v2(told_client(4177), told_destination(), &[]))?;
+    let greeting = client.line("an IMAP greeting")?;
+    ensure(greeting.starts_with("* OK"), || format!("expected `* OK`, got `{greeting}`"))?;
+    // While the session is open, its beginning is in the log.
+    let is_start = |line: &str| line.contains("\"event\":\"connected\"") && line.contains("203.0.113.9:4177");
+    let started = truepeer.log().wait_line(seen, "truepeer logs the start", is_start)?;
+    client.imap("a1", "LOGOUT")?;
+    drop(client);
+    let words = crate::servers::dovecot::words(told_client(4177));
+    dovecot.log().wait_line(mark, "Dovecot logs the client", |line| line.contains(&words))?;
+    let record = truepeer.record_of(seen, told_client(4177))?;
+    ensure(started.contains(&record.text("id")), || format!("another id: {started}"))
+}
+
+fn refusals(lab: &Lab) -> Result {
+    find("jq")?;
+    let log = "format = \"json\"\n[access]\ndeny = \"203.0.113.9\"\n";
+    let logging = Logging::start(lab, "refusals", "kind = \"whoami\"", log)?;
+    let to = logging.truepeer.port("smtp")?;
+    let mut denied = Client::dial(PROXY, to)?;
+    denied.send(&header::v2(told_client(5), told_destination(), &[]))?;
+    denied.expect_reply("554")?;
+    let mut broken = Client::dial(PROXY, to)?;
+    broken.send(b"EHLO x\r\n")?;
+    // Its end is a reset or not, depending on what arrives first.
+    let _end = broken.rest("the end of a connection without a header");
+    drop((denied, broken));
+    logging.wait_until_written(lab)?;
+    let log = logging.dir.join("truepeer.log");
+    let said = run("jq", "select(.rule)", ("$log", "$log"), &log)?;
+    ensure(said.contains("access_denied\t203.0.113.9:5\tdeny "), || format!("who was refused: {said}"))?;
+    let said = run("jq", "test(", ("$log", "$log"), &log)?;
+    ensure(said.contains("\theader_missing\t") && said.contains("127.0.0.1:"), || {
+        format!("what a proxy did wrong: {said}")
+    })
 }
 
 fn rotate(logrotate: &Path, dir: &Path, conf: &Path) -> Result {
