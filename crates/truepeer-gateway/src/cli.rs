@@ -53,6 +53,9 @@ enum Command {
     /// Without --config, /etc/truepeer/truepeer.toml is read if it exists; otherwise a demonstration starts on
     /// loopback ports, whose backend tells you who you are. SIGTERM or Ctrl-C stops accepting and lets connections
     /// end until server.drain-timeout; a second one cuts them.
+    ///
+    /// A service manager may give it sockets (LISTEN_FDS), each of which serves the `bind` that it is bound to, hears
+    /// from it when it is ready, reloads and stops (NOTIFY_SOCKET), and may ask for signs of life (WATCHDOG_USEC).
     Run {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]

@@ -174,3 +174,23 @@ fn a_reload_that_cannot_be_says_why_and_changes_nothing() {
     client.write_all(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").unwrap();
     expect(&client, b"220 backend ready\r\n");
 }
+
+#[test]
+fn a_reload_names_the_settings_that_take_a_restart() {
+    let backend = echo();
+    let config = |server: &str, limits: &str| {
+        format!(
+            "[server]\n{server}\n[server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nbackend = \"echo\"\n\
+             [backend.echo]\nhandoff = \"proxy-v1\"\naddress = \"{backend}\"\n[limits]\n{limits}\n[admin]\nsocket = \"ADMIN\"\n"
+        )
+    };
+    let mut program = Program::start(&config("", ""));
+    program.write_config(&config("max-connections = 100\nproxy.max-pending = 100", "max-clients = 2000"));
+    let said = program.command(&["reload"]).ok().out();
+    for key in ["server.max-connections", "server.proxy.max-pending", "limits.max-clients"] {
+        assert!(said.contains(&format!("`{key}` has changed, but is read at start only")), "{said}");
+        program.wait_for(&format!("key={key} advice=\"it is read at start only"));
+    }
+    program.write_config(&config("", ""));
+    assert!(!program.command(&["reload"]).ok().out().contains("at start only"));
+}

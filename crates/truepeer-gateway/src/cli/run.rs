@@ -87,7 +87,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
         (Some(pulse), Some(patience)) => Some(Watchdog::start(pulse, manager.clone(), patience)?),
         _ => None,
     };
-    let at_start = AtStart { admin: config.admin.clone(), status: config.status.clone() };
+    let at_start = AtStart::of(config);
     let calls = Calls { signals, orders };
     Ok(Running { server, control, calls, at_start, log, manager, watchdog, runtime, _writer: writer })
 }
@@ -156,14 +156,25 @@ impl Running {
 struct AtStart {
     admin: Admin,
     status: Status,
+    server: config::Server,
 }
 
 impl AtStart {
+    fn of(config: &Config) -> Self {
+        Self { admin: config.admin.clone(), status: config.status.clone(), server: config.server.clone() }
+    }
+
     /// The keys that `config` has otherwise.
     fn changed(&self, config: &Config) -> Vec<String> {
-        let admin = (self.admin != config.admin).then_some("admin");
-        let status = (self.status != config.status).then_some("status");
-        admin.into_iter().chain(status).map(str::to_owned).collect()
+        let (had, has) = (&self.server, &config.server);
+        let changes = [
+            ("admin", self.admin != config.admin),
+            ("status", self.status != config.status),
+            ("server.max-connections", had.max_connections != has.max_connections),
+            ("server.proxy.max-pending", had.max_pending != has.max_pending),
+            ("limits.max-clients", had.max_clients != has.max_clients),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
     }
 }
 
