@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::config::{Backend, Handoff};
-use crate::engine::{Address, Wake};
+use crate::engine::{Address, Bell, Wake};
 use crate::protocol::{FirstSpeaker, Protocol};
 
 /// Whether an address may be handed clients.
@@ -139,6 +139,8 @@ pub struct Pool {
     turn: AtomicUsize,
     wake: Wake,
     ask_all: AtomicBool,
+    ask_regularly: AtomicBool,
+    changed: Bell,
 }
 
 /// Whether a backend can be asked if it reads our header.
@@ -162,7 +164,15 @@ impl Pool {
             turn: AtomicUsize::new(0),
             wake: Wake::default(),
             ask_all: AtomicBool::new(false),
+            ask_regularly: AtomicBool::new(false),
+            changed: Bell::default(),
         }
+    }
+
+    /// Rings `changed` whenever it may have become reachable, or is no more.
+    #[must_use]
+    pub fn ringing(self, changed: Bell) -> Self {
+        Self { changed, ..self }
     }
 
     /// Whether its addresses are to be proved, not only connected to.
@@ -187,6 +197,7 @@ impl Pool {
             found.map_or_else(|| Arc::new(Target::new(address)), Arc::clone)
         };
         self.targets.store(Arc::new(addresses.into_iter().map(keep).collect()));
+        self.changed.ring();
     }
 
     /// The addresses to try for the next client, in order: those that may serve, each client starting one further.
@@ -206,10 +217,28 @@ impl Pool {
         self.targets.load().iter().any(|target| target.readiness().may_serve())
     }
 
+    /// Notes what was found out about one of its addresses; returns what was known before.
+    pub fn note(&self, target: &Target, readiness: Readiness) {
+        target.set_readiness(readiness);
+        self.changed.ring();
+    }
+
     /// A connection found `target` unreachable: no further client is sent there until it is asked again.
     pub fn mark_unreachable(&self, target: &Target, error: String) {
-        target.set_readiness(Readiness::Unready(Unready::Unreachable { error }));
+        self.note(target, Readiness::Unready(Unready::Unreachable { error }));
         self.wake.wake();
+    }
+
+    /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know
+    /// before a client finds out.
+    pub fn ask_regularly(&self, wanted: bool) {
+        self.ask_regularly.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    #[must_use]
+    pub fn is_asked_regularly(&self) -> bool {
+        self.ask_regularly.load(Ordering::Relaxed)
     }
 
     /// Has every address asked again, those that serve included; they go on serving meanwhile.

@@ -93,6 +93,8 @@ pub struct Listener {
     pub backend: Arc<Backend>,
     /// Where those of them go who came over TLS, if elsewhere.
     pub backend_when_secure: Option<Arc<Backend>>,
+    /// What becomes of the listening sockets while none of these backends can be reached.
+    pub when_backend_down: WhenBackendDown,
     /// Whether clients may enter for whom no TLS was conveyed.
     pub insecure: InsecureClients,
     /// Whether the client's bytes are TLS that passes through.
@@ -186,6 +188,24 @@ pub enum InsecureClients {
     Admit,
     /// They hear that TLS is required.
     Refuse,
+}
+
+/// `when-backend-down`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenBackendDown {
+    /// Clients hear a temporary refusal in their language.
+    #[default]
+    Answer,
+    /// Connections are refused by the system, so that a check that only connects fails.
+    CloseListener,
+}
+
+impl Listener {
+    /// Whether a balancer is shown if its backends can be reached, so that somebody must find out before a client does.
+    #[must_use]
+    pub fn shows_reachability(&self) -> bool {
+        self.when_backend_down == WhenBackendDown::CloseListener
+    }
 }
 
 /// `proxy.own`

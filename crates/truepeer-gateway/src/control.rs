@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Order};
 use crate::config::{Bind, Config};
-use crate::engine::{Given, ListenError, Listening, bind};
+use crate::engine::{Binding, Given, ListenError, Listening, bind};
 use crate::server::View;
 use crate::status;
 
@@ -70,7 +70,8 @@ impl Sockets {
     /// [`ControlError::Listen`].
     pub fn bind(config: &Config, given: &Given) -> Result<Self, ControlError> {
         let listen = |key, address: &Bind| {
-            bind(address, 1, given).map_err(|error| ControlError::Listen { key, error })
+            let bound = bind(address, 1, Binding::Listens, given);
+            bound.map_err(|error| ControlError::Listen { key, error })
         };
         let admin = config.admin.bind().map(|address| listen("admin.socket", &address)).transpose()?;
         let status = config.status.binds.iter().map(|address| listen("status.bind", address));

@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
 use crate::backend::Pool;
-use crate::config::Listener;
+use crate::config::{InsecureClients, Listener};
 use crate::denied::Denied;
 use crate::engine::PendingHeaders;
 use crate::limits::Gate;
@@ -41,6 +41,28 @@ pub struct Door {
 }
 
 impl Door {
+    /// The backends that its clients are handed to.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        // Where TLS is required, nobody goes to the backend for the others.
+        let plain = match (&self.pool_when_secure, self.listener.insecure) {
+            (Some(_), InsecureClients::Refuse) => None,
+            _ => Some(&self.pool),
+        };
+        plain.into_iter().chain(&self.pool_when_secure)
+    }
+
+    /// Whether all of its clients would be served now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.pools().all(|pool| pool.is_ready())
+    }
+
+    /// Whether some of its clients would be served now.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.pools().any(|pool| pool.is_ready())
+    }
+
     /// Where the client of `identity` goes.
     #[must_use]
     pub fn pool_for(&self, identity: &ClientIdentity) -> &Pool {

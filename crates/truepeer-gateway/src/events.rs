@@ -36,6 +36,9 @@ pub const EVENTS: &[(&str, &str)] = &[
         "backend_name_unresolved",
         "a host name of the backend has no address now; the last good answer is kept",
     ),
+    ("listener_closed", "nobody listens at `address` while no backend of the listener can be reached"),
+    ("listener_opened", "a backend can be reached, and clients may connect to `address` again"),
+    ("listener_blocked", "another program took `address` while nobody listened there; it is tried again"),
     ("listener_failed", "an address that was bound cannot be accepted from"),
     ("accept_paused", "`server.max-connections` is reached; said once a minute at most"),
     (

@@ -26,6 +26,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first pause before an address that is not ready is asked again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often addresses that serve are asked whether they still do, where a listener shows it to balancers.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Keeps one pool until its future is dropped. `asked` turns true once every address was asked at least once.
 ///
@@ -37,6 +39,7 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
     let named = pool.backend.addresses.iter().any(|address| matches!(address, BackendAddress::Host { .. }));
     let mut names = Names::default();
     let mut next_lookup = Instant::now();
+    let mut next_watch = later(Instant::now(), WATCH);
     let mut pause = FIRST_PAUSE;
     loop {
         let now = Instant::now();
@@ -47,14 +50,28 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
         // At once, so that an address that stays silent does not delay the others.
         let mut asking = JoinSet::new();
         let ask_all = pool.take_ask_all();
-        for target in pool.targets().iter().filter(|target| ask_all || !target.readiness().may_serve()) {
-            let (pool, target) = (Arc::clone(&pool), Arc::clone(target));
-            asking.spawn_local(async move { ask(&pool, &target).await });
+        let watch = pool.is_asked_regularly() && now >= next_watch;
+        if watch {
+            next_watch = later(now, WATCH);
+        }
+        for target in pool.targets().iter() {
+            let anew = ask_all || !target.readiness().may_serve();
+            if anew || watch {
+                let (pool, target) = (Arc::clone(&pool), Arc::clone(target));
+                asking.spawn_local(async move {
+                    if anew || !prove::still_serves(&pool, &target.address).await {
+                        ask(&pool, &target).await;
+                    }
+                });
+            }
         }
         while asking.join_next().await.is_some() {}
         let all_ready = pool.targets().iter().all(|target| target.readiness().may_serve());
         asked.send_replace(true);
         let mut wake_at = if named { Some(next_lookup) } else { None };
+        if pool.is_asked_regularly() {
+            wake_at = Some(wake_at.map_or(next_watch, |at| at.min(next_watch)));
+        }
         if !all_ready || pool.targets().is_empty() {
             let retry = later(Instant::now(), pause);
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -86,7 +103,7 @@ async fn ask(pool: &Pool, target: &Target) {
         // What this host lacks says nothing about the address: what was found out stays.
         return;
     }
-    target.set_readiness(readiness);
+    pool.note(target, readiness);
     say(pool, target);
 }
 

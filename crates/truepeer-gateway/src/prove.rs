@@ -3,6 +3,7 @@
 //! It is asked twice. Without a header it must stay silent; with one it must greet, and then understand a goodbye:
 //! a server that ignores headers greets as well, but has by then read our header as a command. Both answers must
 //! agree, so that a slow machine proves nothing wrong.
+//! Of an address that was proved, only the second question is asked again: see [`still_serves`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -58,6 +59,14 @@ fn unreached(error: &DialError) -> Readiness {
     } else {
         Unready::Unreachable { error: text }
     })
+}
+
+/// Whether an address that may serve still answers as it did. A `false` proves nothing yet: it is to be asked anew.
+///
+/// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
+pub async fn still_serves(pool: &Pool, address: &Address) -> bool {
+    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else { return false };
+    !pool.is_provable() || ask_with_header(pool, address, &socket).await.is_ok()
 }
 
 async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {

@@ -4,6 +4,8 @@
 
 mod doors;
 mod keepers;
+mod shutter;
+mod shutters;
 mod view;
 
 use std::fmt;
@@ -19,20 +21,21 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
 use crate::bans::state::StateError;
-use crate::config::{self, Bind, Config};
+use crate::config::{self, Bind, Config, WhenBackendDown};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
-use crate::engine::{Admission, Given, ListenError, Listening, PendingHeaders, bind, later};
+use crate::engine::{Admission, Bell, Binding, Given, ListenError, Listening, PendingHeaders, bind, later};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine::{self, TooFewDescriptors};
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::registry::Registry;
-use crate::worker::{self, POSTS_QUEUED, Post, Stop, Tools};
+use crate::worker::{self, POSTS_QUEUED, Post, Stop, Told, Tools};
 
 use doors::Common;
 use keepers::Keepers;
+use shutters::Shuttered;
 pub use view::{Layout, View};
 
 /// How long backends may take to prove themselves before clients are accepted without them; a client whose backend is
@@ -121,6 +124,8 @@ pub struct Server {
     /// Connections that were open when a drain began.
     draining: Option<u32>,
     keepers: Keepers,
+    /// Rings when a backend may have come or gone.
+    changed: Bell,
 }
 
 /// One bound address and what is behind it.
@@ -129,7 +134,9 @@ struct Held {
     bind: Bind,
     bound: Bound,
     door: Arc<ArcSwap<Door>>,
-    retired: watch::Sender<bool>,
+    tell: watch::Sender<Told>,
+    /// How many workers listen there now.
+    open: Arc<AtomicU32>,
     /// Removes a UNIX path when it is dropped.
     listening: Option<Listening>,
 }
@@ -153,7 +160,27 @@ impl Held {
     }
 
     fn view(&self) -> view::Listening {
-        view::Listening { bound: self.bound.clone(), pool: Arc::clone(&self.door.load().pool) }
+        view::Listening {
+            bound: self.bound.clone(),
+            door: self.door.load_full(),
+            told: self.tell.subscribe(),
+        }
+    }
+
+    /// What shuts and opens it, if its listener wants that and it is ours alone.
+    fn shuttered(&self) -> Option<Shuttered> {
+        if self.listening.as_ref().is_none_or(|listening| listening.given) {
+            return None;
+        }
+        let door = self.door.load_full();
+        let (Bind::Tcp { families, .. }, Some(addr)) = (&self.bind, self.bound.tcp) else { return None };
+        (door.listener.when_backend_down == WhenBackendDown::CloseListener).then(|| Shuttered {
+            door,
+            addr,
+            families: *families,
+            tell: self.tell.clone(),
+            open: Arc::clone(&self.open),
+        })
     }
 }
 
@@ -206,6 +233,7 @@ impl Server {
         let room = machine::room(descriptors, config.server.max_connections, config.server.max_pending)
             .map_err(StartError::Descriptors)?;
         let (stop, told) = watch::channel(Stop::No);
+        let changed = Bell::default();
         let mut server = Self {
             drain_timeout: config.server.drain_timeout,
             listening: Vec::new(),
@@ -231,7 +259,8 @@ impl Server {
             workers: Vec::new(),
             pulse: None,
             draining: None,
-            keepers: Keepers::start()?,
+            keepers: Keepers::start(changed.clone())?,
+            changed,
         };
         let tools = Tools {
             admission: server.admission.clone(),
@@ -266,16 +295,21 @@ impl Server {
                         let (listener, address) = (listener.id.clone(), address.clone());
                         return Err(StartError::Kept { listener, address });
                     }
-                    let listening = bind(address, self.posts.len(), &self.given)
+                    let binding = match listener.when_backend_down {
+                        WhenBackendDown::Answer => Binding::Listens,
+                        WhenBackendDown::CloseListener => Binding::Reserves,
+                    };
+                    let listening = bind(address, self.posts.len(), binding, &self.given)
                         .map_err(|error| StartError::Listen { listener: listener.id.clone(), error })?;
                     fresh.push((address.clone(), listening));
                 }
             }
         }
-        let pools = doors::pools(config, &self.layout.load().pools);
+        let pools = doors::pools(config, &self.layout.load().pools, &self.changed);
         self.keepers.keep(pools.clone(), PROOF_TIME)?;
 
         // From here on nothing fails.
+        self.keepers.shut(Vec::new());
         let common = Common::new(
             config,
             &pools,
@@ -296,6 +330,9 @@ impl Server {
                     let mut kept = held.swap_remove(at);
                     kept.door.store(Arc::clone(&door));
                     kept.bound.listener = listener.id.clone();
+                    if listener.when_backend_down == WhenBackendDown::Answer {
+                        kept.tell.send_replace(Told::Listen);
+                    }
                     self.listening.push(kept);
                 } else if let Some(at) = fresh.iter().position(|(bind, _)| bind == address) {
                     let (bind, listening) = fresh.swap_remove(at);
@@ -305,8 +342,9 @@ impl Server {
         }
         for gone in held {
             // The workers may have given it up already.
-            gone.retired.send_replace(true);
+            gone.tell.send_replace(Told::Leave);
         }
+        self.keepers.shut(self.listening.iter().filter_map(Held::shuttered).collect());
         self.drain_timeout = config.server.drain_timeout;
         let listening = self.listening.iter().map(Held::view).collect();
         self.layout.store(Arc::new(Layout { pools, listening, advice: config.advice.clone() }));
@@ -319,10 +357,11 @@ impl Server {
         self.given.unused(&config::binds(config))
     }
 
-    /// What is listened on.
+    /// What is listened on; an address that is shut because no backend can be reached is not.
     #[must_use]
     pub fn listening(&self) -> Vec<Bound> {
-        self.listening.iter().map(|held| held.bound.clone()).collect()
+        let open = self.listening.iter().filter(|held| *held.tell.borrow() == Told::Listen);
+        open.map(|held| held.bound.clone()).collect()
     }
 
     /// The first TCP address of a listener.
@@ -432,20 +471,34 @@ impl Server {
 
     /// Gives each worker its share of a bound address.
     fn post(&mut self, bind: Bind, mut listening: Listening, door: &Arc<Door>) {
-        let (retired, told) = watch::channel(false);
+        let first = match shutters::at_first(door) {
+            // What the service manager gives is not ours to shut: clients would wait there unanswered.
+            _ if listening.given => Told::Listen,
+            // Here, so that it listens once this returns. Somebody may have taken the port since it was reserved: then
+            // it waits like one that has to be opened.
+            Told::Listen if listening.listen().is_err() => Told::Shut,
+            first => first,
+        };
+        let (tell, told) = watch::channel(first);
+        let open = Arc::default();
         let current = Arc::new(ArcSwap::new(Arc::clone(door)));
         for worker in &self.posts {
-            let post =
-                Post { listening: listening.share(), door: Arc::clone(&current), retired: told.clone() };
+            let post = Post {
+                listening: listening.share(),
+                door: Arc::clone(&current),
+                told: told.clone(),
+                open: Arc::clone(&open),
+            };
             // A worker that is gone has panicked and said so; the others go on.
             let _ = worker.blocking_send(post);
         }
         let (address, tcp) = (listening.address.clone(), listening.tcp);
         let bound = Bound { listener: door.listener.id.clone(), address, tcp };
-        self.listening.push(Held { bind, bound, door: current, retired, listening: Some(listening) });
+        self.listening.push(Held { bind, bound, door: current, tell, open, listening: Some(listening) });
     }
 
     fn accept_no_more(&mut self, drain_until: Instant) {
+        self.keepers.shut(Vec::new());
         // UNIX paths go while we still listen: a successor that finds the path free, or nobody on it, makes its own
         // there, which must not be removed when our drain ends. Given sockets go as well: if the service manager has
         // closed its own, nobody shall wait in a queue that nobody empties.

@@ -36,7 +36,7 @@ pub async fn answer(client: &Socket, early: &[u8], door: &Door) -> Outcome {
     if listener.tls == ClientTls::Implicit {
         return Outcome::OwnAnswered;
     }
-    let backend = if door.pool.is_ready() { BackendState::Reachable } else { BackendState::Unreachable };
+    let backend = if door.is_reachable() { BackendState::Reachable } else { BackendState::Unreachable };
     let mut dialogue = Answer::new(listener.protocol, &door.hostname, backend);
     let deadline = engine::later(Instant::now(), OWN_LIMIT);
     if let Some(greeting) = dialogue.greeting()

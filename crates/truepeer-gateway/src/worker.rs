@@ -2,13 +2,15 @@
 //!
 //! It owns every connection it accepts until that connection's record is written.
 
+mod gate;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::config::LogFormat;
 use crate::connection;
 use crate::door::{Desk, Door};
-use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening};
+use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, later};
 use crate::folding::{Cause, Example, Fold, Standing};
 use crate::log::Log;
 use crate::metrics::{Metrics, Refusal, Shard};
@@ -25,6 +27,8 @@ use crate::outcome::{Level, Outcome};
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::trouble::Trouble;
+
+use gate::Gate;
 
 /// Posts that a worker may be told of before it takes them.
 pub const POSTS_QUEUED: usize = 64;
@@ -36,6 +40,17 @@ pub enum Stop {
     No,
     /// Accept no more; open connections may go on until then.
     DrainUntil(Instant),
+}
+
+/// What a post is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Accept.
+    Listen,
+    /// Accept no more for now, so that connecting fails.
+    Shut,
+    /// The configuration has no such address any more.
+    Leave,
 }
 
 /// What every connection of a server is given.
@@ -66,9 +81,14 @@ pub struct Post {
     pub listening: Listening,
     /// The door, as the latest configuration has it.
     pub door: Arc<ArcSwap<Door>>,
-    /// True once the configuration has no such address any more.
-    pub retired: watch::Receiver<bool>,
+    /// What becomes of the socket.
+    pub told: watch::Receiver<Told>,
+    /// How many workers listen there now.
+    pub open: Arc<AtomicU32>,
 }
+
+/// How long a worker waits before it tries again to listen where the system said no.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Attends the posts that it is told of, until `tools.stop` says so and every connection has ended or was cut.
 ///
@@ -97,15 +117,10 @@ pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
 
 /// Accepts at one post and owns its connections.
 async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
-    let acceptor = match post.listening.take_acceptor() {
-        Ok(Some(acceptor)) => acceptor,
-        Ok(None) => return,
-        Err(error) => {
-            let (address, cause) = (post.listening.address.as_str(), error.to_string());
-            tracing::error!(event = "listener_failed", address, cause);
-            return;
-        }
-    };
+    let Some(socket) = post.listening.take_raw() else { return };
+    let mut gate = Gate::new(socket, Arc::clone(&post.open));
+    let mut orders = Orders { told: post.told.clone(), again_at: None };
+    orders.told.mark_changed();
     let mut connections = JoinSet::new();
     let mut stop = tools.stop.clone();
     let counters = Counters::new(&tools, &post.door.load());
@@ -123,9 +138,17 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     let why = loop {
         tokio::select! {
             biased;
-            why = ended(&mut stop, &mut post.retired) => break why,
+            () = stopped(&mut stop) => break Ended::Stopped,
+            order = orders.next() => {
+                let obeyed = match order {
+                    Told::Leave => break Ended::Retired,
+                    Told::Listen => gate.open(),
+                    Told::Shut => gate.shut(|arrival| drop(connections.spawn_local(served(arrival)))),
+                };
+                orders.obeyed(obeyed, &post.listening.address);
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = next(&acceptor, &tools, &counters) => match accepted {
+            accepted = next(gate.acceptor(), &tools, &counters) => match accepted {
                 Ok(arrival) => {
                     pause.succeeded();
                     if let Some(lasted) = tools.trouble.accepted(arrival.at) {
@@ -143,11 +166,10 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     };
     if why == Ended::Retired {
         // What the kernel has already accepted for us is served; only then is the address given up.
-        while let Some(arrival) = acceptor.accept_waiting() {
-            connections.spawn_local(served(arrival));
-        }
+        gate.leave(|arrival| drop(connections.spawn_local(served(arrival))));
+    } else {
+        drop(gate);
     }
-    drop(acceptor);
     if drain(&mut connections, stop).await == Drain::Over {
         // Those that have ended are not cut, whether that was noticed yet or not.
         while connections.try_join_next().is_some() {}
@@ -191,11 +213,44 @@ enum Ended {
     Retired,
 }
 
-async fn ended(stop: &mut watch::Receiver<Stop>, retired: &mut watch::Receiver<bool>) -> Ended {
-    tokio::select! {
-        // A sender that is gone means the same as its last word would.
-        _ = stop.wait_for(|stop| *stop != Stop::No) => Ended::Stopped,
-        _ = retired.wait_for(|retired| *retired) => Ended::Retired,
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    // A sender that is gone means the same as its last word would.
+    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+}
+
+/// What a post is told, and told again where the system said no.
+struct Orders {
+    told: watch::Receiver<Told>,
+    again_at: Option<Instant>,
+}
+
+impl Orders {
+    /// The next order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no order.
+    async fn next(&mut self) -> Told {
+        let again = async {
+            match self.again_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.told.changed() => if changed.is_err() { return Told::Leave },
+            () = again => {}
+        }
+        *self.told.borrow_and_update()
+    }
+
+    /// Notes how the last order went.
+    fn obeyed(&mut self, how: io::Result<()>, address: &str) {
+        let first = self.again_at.is_none();
+        self.again_at = how.as_ref().err().map(|_| later(Instant::now(), REOPEN_PAUSE));
+        if let (Err(error), true) = (how, first) {
+            let cause = error.to_string();
+            tracing::error!(event = "listener_failed", address, cause);
+        }
     }
 }
 
@@ -230,7 +285,8 @@ async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -
     Drain::Empty
 }
 
-async fn next(acceptor: &Acceptor, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
+async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
+    let Some(acceptor) = acceptor else { return std::future::pending().await };
     let admission = &tools.admission;
     if admission.is_full() {
         counters.last().accept_paused();

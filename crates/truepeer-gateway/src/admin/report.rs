@@ -48,8 +48,10 @@ pub(super) fn status(view: &View, now: SystemTime) -> Value {
             json!({
                 "listener": &*at.bound.listener,
                 "address": at.bound.address,
-                "protocol": at.pool.protocol.name(),
-                "backend": &*at.pool.backend.id,
+                "protocol": at.door.listener.protocol.name(),
+                "backend": &*at.door.pool.backend.id,
+                "backend_when_secure": at.door.pool_when_secure.as_ref().map(|pool| &*pool.backend.id),
+                "closed": at.is_shut(),
                 "ready": !unready.contains(&at.bound.listener),
             })
         })

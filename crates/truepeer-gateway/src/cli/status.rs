@@ -45,10 +45,18 @@ fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
     )?;
     writeln!(out, "\nlisteners")?;
     for listener in list(status, "listeners") {
-        let ready = if flag(listener, "ready") { "ready" } else { "NOT READY" };
+        let ready = match (flag(listener, "closed"), flag(listener, "ready")) {
+            (true, _) => "CLOSED until a backend can be reached",
+            (false, true) => "ready",
+            (false, false) => "NOT READY",
+        };
+        let secure = match text(listener, "backend_when_secure") {
+            "-" => String::new(),
+            backend => format!(", over TLS to {backend}"),
+        };
         writeln!(
             out,
-            "  {} ({}) on {}, to {}: {ready}",
+            "  {} ({}) on {}, to {}{secure}: {ready}",
             text(listener, "listener"),
             text(listener, "protocol"),
             text(listener, "address"),

@@ -21,10 +21,12 @@ use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{
     BACKEND, BACKEND_WHEN_SECURE, BIND, IDLE_TIMEOUT, PROTOCOL, REQUIRE_SECURE, SOCKET_MODE,
-    SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS,
+    SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
 };
 use super::tree::{Found, Owner, Section};
-use super::{ClientTls, ConnectionLines, InsecureClients, OwnConnections, backends};
+use super::{
+    ClientTls, ConnectionLines, InsecureClients, OwnConnections, WhenBackendDown, backends, settings,
+};
 use crate::protocol::Protocol;
 
 /// Ports where the client's bytes begin with TLS by convention.
@@ -45,6 +47,8 @@ pub(super) struct Draft<'t> {
     pub(super) backend: Option<(usize, Range<usize>)>,
     /// The same for clients who came over TLS, if it is said.
     pub(super) backend_when_secure: Option<(usize, Range<usize>)>,
+    /// What becomes of its sockets while no backend can be reached.
+    pub(super) when_backend_down: WhenBackendDown,
     /// Whether clients may enter for whom no TLS was conveyed.
     pub(super) insecure: InsecureClients,
     /// What the client's bytes are.
@@ -96,6 +100,7 @@ pub(super) fn draft<'t>(
     let backend = read_backend(reader, &section, backends);
     let secure = reader.get(&BACKEND_WHEN_SECURE, owner);
     let backend_when_secure = secure.and_then(|found| named_backend(reader, &section, found, backends));
+    let down = reader.word(reader.get(&WHEN_BACKEND_DOWN, owner), &settings::BACKEND_DOWN);
     let required = reader.flag(reader.get(&REQUIRE_SECURE, owner));
     let implicit = reader.flag(reader.get(&TLS_IMPLICIT, owner));
     let proxy = inherited.proxy.overridden(reader, owner, &around.default_gateways);
@@ -108,6 +113,7 @@ pub(super) fn draft<'t>(
         protocol,
         backend,
         backend_when_secure,
+        when_backend_down: down.unwrap_or_default(),
         insecure: if required == Some(true) { InsecureClients::Refuse } else { InsecureClients::Admit },
         tls: if implicit == Some(true) { ClientTls::Implicit } else { ClientTls::None },
         proxy,
@@ -240,6 +246,16 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
                 .at(found.value.span(), "there is no socket file to give these bits to")
                 .also(draft.section.at.clone(), "no `bind` here begins with `unix:`")
                 .help("remove it, or bind to `\"unix:/path\"`"),
+        );
+    }
+    if let (WhenBackendDown::CloseListener, Some((_, at))) = (draft.when_backend_down, unix)
+        && let Some(found) = reader.get(&WHEN_BACKEND_DOWN, owner)
+    {
+        reader.problem(
+            Problem::new(format!("`{} = \"close-listener\"` beside a UNIX socket", found.key))
+                .at(found.value.span(), "closes TCP sockets only: a UNIX socket cannot come back")
+                .also(at.clone(), "this one would stay open")
+                .help("give the UNIX socket a listener of its own, or write `\"answer\"`"),
         );
     }
     match (unix, draft.proxy.trusted.unix) {

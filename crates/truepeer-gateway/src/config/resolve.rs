@@ -237,6 +237,7 @@ fn build(
         protocol,
         backend: backend(*index)?,
         backend_when_secure,
+        when_backend_down: draft.when_backend_down,
         insecure: draft.insecure,
         tls: draft.tls,
         trust: TrustPolicy::new(trusted.networks, trusted.unix, draft.proxy.unlisted),

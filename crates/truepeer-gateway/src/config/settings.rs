@@ -12,7 +12,7 @@ use truepeer::Unlisted;
 use truepeer::proto::{MixedFamilies, Versions};
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
-use super::{ConnectionLines, Handoff, LogFormat, OwnConnections};
+use super::{ConnectionLines, Handoff, LogFormat, OwnConnections, WhenBackendDown};
 use crate::kind::Kind;
 use crate::protocol::Protocol;
 
@@ -40,6 +40,8 @@ pub(super) static OWN: [(&str, OwnConnections); 3] = [
     ("forward", OwnConnections::Forward),
     ("refuse", OwnConnections::Refuse),
 ];
+pub(super) static BACKEND_DOWN: [(&str, WhenBackendDown); 2] =
+    [("answer", WhenBackendDown::Answer), ("close-listener", WhenBackendDown::CloseListener)];
 pub(super) static HANDOFF: [(&str, Handoff); 3] = [
     (Handoff::ProxyV2.name(), Handoff::ProxyV2),
     (Handoff::ProxyV1.name(), Handoff::ProxyV1),
@@ -66,6 +68,7 @@ pub(super) static ALL: &[&Setting] = &[
     &PROTOCOL,
     &BACKEND,
     &BACKEND_WHEN_SECURE,
+    &WHEN_BACKEND_DOWN,
     &REQUIRE_SECURE,
     &TLS_IMPLICIT,
     &SOCKET_MODE,
@@ -105,7 +108,6 @@ pub(super) static PLANNED: &[&str] = &[
     "server.listener.<id>.proxy.missing-header-wait",
     "server.listener.<id>.proxy.hop-networks",
     "server.listener.<id>.health-bind",
-    "server.listener.<id>.when-backend-down",
     "backend.<id>.tlvs",
 ];
 
@@ -335,6 +337,21 @@ pub(super) static BACKEND_WHEN_SECURE: Setting = Setting {
     sample: Sample::Example("\"postfix-auth\""),
 };
 
+pub(super) static WHEN_BACKEND_DOWN: Setting = Setting {
+    scope: Scope::Listener,
+    name: "when-backend-down",
+    shape: Shape::Word(|| names(&BACKEND_DOWN)),
+    default: Default::Word("answer"),
+    docs: "What happens to new connections while none of this listener's backends can be reached.\n\
+           `\"answer\"`: clients hear a temporary refusal in the listener's protocol (SMTP: 421).\n\
+           `\"close-listener\"`: nobody listens, so that a balancer's check that only connects fails and it sends clients elsewhere; at start nobody listens until a backend is proved.\n\
+           With `backend-when-secure`, one of the two backends is enough to keep it open; clients of the other hear the refusal.\n\
+           Connections that were already queued are served, the address stays reserved, and a backend is asked every 5 seconds whether it still answers, which its log shows.\n\
+           A listener that has to close soon after it came back stays closed a little longer each time, for 30 seconds at most.\n\
+           Only for TCP sockets that truepeer binds itself: a UNIX socket cannot come back, and one that a service manager gives is not truepeer's to close.",
+    sample: Sample::CommentDefault,
+};
+
 pub(super) static REQUIRE_SECURE: Setting = Setting {
     scope: Scope::Listener,
     name: "require-secure",
@@ -495,6 +512,7 @@ pub(super) static STATUS_BIND: Setting = Setting {
     docs: "Where `/metrics` (OpenMetrics), `/healthz`, `/readyz` and `/readyz/LISTENER` are served over HTTP, to whoever connects.\n\
            Read-only: nothing can be changed there, and no answer holds an address.\n\
            Ready means that clients would be served now: not draining, and behind every listener (or the one named) a backend that may be handed clients.\n\
+           A listener with `backend-when-secure` needs both of its backends for that, so that a balancer sends clients to where all of them are served.\n\
            Read at start only.",
     sample: Sample::Comment("\"127.0.0.1:9470\""),
 };

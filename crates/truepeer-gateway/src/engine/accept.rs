@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use truepeer::PeerAddress;
 
-use super::Socket;
+use super::{RawListener, Socket};
 
 /// A connection that has just arrived.
 #[derive(Debug)]
@@ -47,30 +46,25 @@ impl Acceptor {
         })
     }
 
-    /// A connection that the kernel has ready, if there is one.
-    #[must_use]
-    pub fn accept_waiting(&self) -> Option<Arrival> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self {
-            Self::Tcp(listener) => match listener.poll_accept(&mut cx) {
-                Poll::Ready(Ok(accepted)) => Some(tcp(accepted)),
-                Poll::Ready(Err(_)) | Poll::Pending => None,
-            },
-            Self::Unix(listener) => match listener.poll_accept(&mut cx) {
-                Poll::Ready(Ok((stream, _))) => Some(unix(stream)),
-                Poll::Ready(Err(_)) | Poll::Pending => None,
-            },
-        }
+    /// The socket, not watched any more.
+    ///
+    /// # Errors
+    /// If the runtime cannot let go of it; it is closed then.
+    pub fn into_raw(self) -> io::Result<RawListener> {
+        Ok(match self {
+            Self::Tcp(listener) => RawListener::tcp(listener.into_std()?),
+            Self::Unix(listener) => RawListener::unix(listener.into_std()?),
+        })
     }
 }
 
-fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Arrival {
+pub(super) fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Arrival {
     let reached = stream.local_addr().ok();
     let reached = reached.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port()));
     Arrival { socket: Socket::Tcp(stream), peer: PeerAddress::tcp(peer), reached, at: Instant::now() }
 }
 
-fn unix(stream: UnixStream) -> Arrival {
+pub(super) fn unix(stream: UnixStream) -> Arrival {
     let uid = stream.peer_cred().ok().map(|cred| cred.uid());
     let peer = PeerAddress::Unix { uid };
     Arrival { socket: Socket::Unix(stream), peer, reached: None, at: Instant::now() }

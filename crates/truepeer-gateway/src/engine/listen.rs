@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
+use super::Given;
+use super::accept::{self, Acceptor, Arrival};
 use super::socket::set_tcp_options;
-use super::{Acceptor, Given};
 use crate::config::{Bind, Families};
 
 /// Connections that the kernel holds for us until they are accepted.
@@ -24,8 +25,27 @@ pub struct Listening {
     pub address: String,
     /// TCP only: the same as a value.
     pub tcp: Option<SocketAddr>,
-    sockets: Vec<Raw>,
+    sockets: Vec<RawListener>,
     remove: Option<PathBuf>,
+    /// Whether the service manager holds it, too: then it is not ours to shut.
+    pub given: bool,
+}
+
+/// Whether a bound address takes connections from the first moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// It does.
+    Listens,
+    /// TCP only: it is bound, so that nobody gets it by accident, and refuses connections until
+    /// [`RawListener::listen`].
+    Reserves,
+}
+
+/// One worker's share of a bound address, watched by no runtime.
+#[derive(Debug)]
+pub struct RawListener {
+    socket: Raw,
+    listens: bool,
 }
 
 #[derive(Debug)]
@@ -71,29 +91,39 @@ impl std::error::Error for ListenError {}
 ///
 /// # Errors
 /// [`ListenError`], in particular if any program, another truepeer included, already listens there.
-pub fn bind(bind: &Bind, workers: usize, given: &Given) -> Result<Listening, ListenError> {
+pub fn bind(bind: &Bind, workers: usize, binding: Binding, given: &Given) -> Result<Listening, ListenError> {
     let fail =
         |error| ListenError { address: bind.to_string(), doing: "take the service manager's socket", error };
     if let Some(socket) = given.find(bind).map_err(fail)? {
         return share(bind, socket, workers).map_err(fail);
     }
     match bind {
-        Bind::Tcp { addr, families } => bind_tcp(*addr, *families, workers),
+        Bind::Tcp { addr, families } => bind_tcp(*addr, *families, workers, binding),
         Bind::Unix { path, mode } => bind_unix(path, *mode, workers),
     }
 }
 
 impl Listening {
-    /// The sockets, one for each worker; called inside a worker's runtime for its own.
+    /// A socket, one for each worker; called inside a worker's runtime for its own.
     ///
     /// # Errors
     /// If the runtime cannot watch the socket.
     pub fn take_acceptor(&mut self) -> io::Result<Option<Acceptor>> {
-        Ok(match self.sockets.pop() {
-            Some(Raw::Tcp(listener)) => Some(Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?)),
-            Some(Raw::Unix(listener)) => Some(Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?)),
-            None => None,
-        })
+        self.take_raw().map(RawListener::watch).transpose()
+    }
+
+    /// Takes connections from now on, if it was only reserved.
+    ///
+    /// # Errors
+    /// `AddrInUse` if another program has taken the port meanwhile.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.sockets.iter_mut().try_for_each(RawListener::listen)
+    }
+
+    /// A socket as it is.
+    #[must_use]
+    pub fn take_raw(&mut self) -> Option<RawListener> {
+        self.sockets.pop()
     }
 
     /// Splits off one worker's share.
@@ -104,7 +134,76 @@ impl Listening {
             tcp: self.tcp,
             sockets: self.sockets.pop().into_iter().collect(),
             remove: None,
+            given: self.given,
         }
+    }
+}
+
+impl RawListener {
+    /// A listening TCP socket.
+    pub(super) fn tcp(socket: std::net::TcpListener) -> Self {
+        Self { socket: Raw::Tcp(socket), listens: true }
+    }
+
+    /// A listening UNIX socket.
+    pub(super) fn unix(socket: UnixListener) -> Self {
+        Self { socket: Raw::Unix(socket), listens: true }
+    }
+
+    /// Takes connections from now on; nothing if it does already.
+    ///
+    /// # Errors
+    /// `AddrInUse` if another program has taken the port while this socket did not listen. It is as before then.
+    pub fn listen(&mut self) -> io::Result<()> {
+        if let (Raw::Tcp(socket), false) = (&self.socket, self.listens) {
+            SockRef::from(socket).listen(BACKLOG)?;
+            self.listens = true;
+        }
+        Ok(())
+    }
+
+    /// Refuses connections from now on, as a port that nobody listens on does; the address stays ours.
+    /// What is still in the queue is lost: take it with [`RawListener::accept_waiting`] before.
+    ///
+    /// A UNIX socket cannot come back from that and is left as it is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn shut(&mut self) -> io::Result<()> {
+        if let (Raw::Tcp(socket), true) = (&self.socket, self.listens) {
+            // On Linux this ends listening and keeps a port that was bound by its number.
+            SockRef::from(socket).shutdown(Shutdown::Read)?;
+            self.listens = false;
+        }
+        Ok(())
+    }
+
+    /// A connection that the kernel has ready, if there is one; called inside a runtime.
+    #[must_use]
+    pub fn accept_waiting(&self) -> Option<Arrival> {
+        match &self.socket {
+            Raw::Tcp(listener) => {
+                let (stream, peer) = listener.accept().ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(accept::tcp((tokio::net::TcpStream::from_std(stream).ok()?, peer)))
+            }
+            Raw::Unix(listener) => {
+                let (stream, _) = listener.accept().ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(accept::unix(tokio::net::UnixStream::from_std(stream).ok()?))
+            }
+        }
+    }
+
+    /// Watches it from now on; called inside a worker's runtime.
+    ///
+    /// # Errors
+    /// If the runtime cannot watch the socket; it is closed then.
+    pub fn watch(self) -> io::Result<Acceptor> {
+        Ok(match self.socket {
+            Raw::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Raw::Unix(listener) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?),
+        })
     }
 }
 
@@ -117,12 +216,13 @@ impl Drop for Listening {
     }
 }
 
-/// One given socket for all workers. It is not ours alone: what the service manager made, it removes.
+/// One given socket for all workers. It is not ours alone: what the service manager made, it removes, and while it
+/// holds the socket open we cannot shut it.
 fn share(bind: &Bind, socket: &RawSocket, workers: usize) -> io::Result<Listening> {
     let tcp = socket.local_addr()?.as_socket();
     let raw = |socket: RawSocket| match tcp {
-        Some(_) => Raw::Tcp(socket.into()),
-        None => Raw::Unix(UnixListener::from(OwnedFd::from(socket))),
+        Some(_) => RawListener::tcp(socket.into()),
+        None => RawListener::unix(UnixListener::from(OwnedFd::from(socket))),
     };
     let sockets = (0..workers).map(|_| socket.try_clone().map(raw));
     Ok(Listening {
@@ -130,30 +230,47 @@ fn share(bind: &Bind, socket: &RawSocket, workers: usize) -> io::Result<Listenin
         tcp,
         sockets: sockets.collect::<Result<_, _>>()?,
         remove: None,
+        given: true,
     })
 }
 
-fn bind_tcp(addr: SocketAddr, families: Families, workers: usize) -> Result<Listening, ListenError> {
+/// Proves that nobody listens at `addr`, and returns it with the port that the system chose.
+///
+/// Two instances must not share a port by accident: a bind without `SO_REUSEPORT` fails if anybody listens there.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn prove_free(addr: SocketAddr, families: Families) -> Result<SocketAddr, ListenError> {
     let fail = |doing| move |error| ListenError { address: addr.to_string(), doing, error };
-    // Two instances must not share a port by accident: a bind without SO_REUSEPORT fails if anybody is there.
     let proof = tcp_socket(addr, families).map_err(fail("make a socket"))?;
     proof.bind(&addr.into()).map_err(fail("bind"))?;
-    let chosen = proof.local_addr().map_err(fail("read the address"))?.as_socket().unwrap_or(addr);
-    drop(proof);
+    Ok(proof.local_addr().map_err(fail("read the address"))?.as_socket().unwrap_or(addr))
+}
+
+fn bind_tcp(
+    addr: SocketAddr,
+    families: Families,
+    workers: usize,
+    binding: Binding,
+) -> Result<Listening, ListenError> {
+    let fail = |doing| move |error| ListenError { address: addr.to_string(), doing, error };
+    let chosen = prove_free(addr, families)?;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
         let socket = tcp_socket(addr, families).map_err(fail("make a socket"))?;
         socket.set_reuse_port(true).map_err(fail("share the port among workers"))?;
         set_tcp_options(&SockRef::from(&socket)).map_err(fail("set socket options"))?;
+        // By its number, even if the system chose it: only then does it survive `shut`.
         socket.bind(&chosen.into()).map_err(fail("bind"))?;
-        sockets.push(socket);
+        sockets.push(RawListener { socket: Raw::Tcp(socket.into()), listens: false });
     }
-    // Only now: no connection may wait in a group that is not complete.
-    for socket in &sockets {
-        socket.listen(BACKLOG).map_err(fail("listen"))?;
+    let mut listening =
+        Listening { address: chosen.to_string(), tcp: Some(chosen), sockets, remove: None, given: false };
+    if binding == Binding::Listens {
+        // Only now: no connection may wait in a group that is not complete.
+        listening.listen().map_err(fail("listen"))?;
     }
-    let sockets = sockets.into_iter().map(|socket| Raw::Tcp(socket.into())).collect();
-    Ok(Listening { address: chosen.to_string(), tcp: Some(chosen), sockets, remove: None })
+    Ok(listening)
 }
 
 fn tcp_socket(addr: SocketAddr, families: Families) -> io::Result<RawSocket> {
@@ -183,10 +300,11 @@ fn bind_unix(path: &Path, mode: u32, workers: usize) -> Result<Listening, Listen
     let listener = UnixListener::from(OwnedFd::from(socket));
     let mut sockets = Vec::with_capacity(workers);
     for _ in 1..workers {
-        sockets.push(Raw::Unix(listener.try_clone().map_err(fail("share the socket among workers"))?));
+        sockets
+            .push(RawListener::unix(listener.try_clone().map_err(fail("share the socket among workers"))?));
     }
-    sockets.push(Raw::Unix(listener));
-    Ok(Listening { address, tcp: None, sockets, remove: Some(path.to_owned()) })
+    sockets.push(RawListener::unix(listener));
+    Ok(Listening { address, tcp: None, sockets, remove: Some(path.to_owned()), given: false })
 }
 
 /// A socket file that nobody answers on is left over; anything else is not ours to remove.

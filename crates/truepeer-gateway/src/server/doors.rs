@@ -11,26 +11,42 @@ use crate::backend::{Greeting, Pool};
 use crate::config::{Backend, BackendAddress, ClientTls, Config, Listener};
 use crate::denied::Denied;
 use crate::door::{Door, OwnCount};
+use crate::engine::Bell;
 use crate::limits::Limits;
 use crate::machine;
 
 /// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
-/// it is asked. `known` pools with the same settings are kept, with all that they know.
-pub(super) fn pools(config: &Config, known: &[Arc<Pool>]) -> Vec<Arc<Pool>> {
+/// it is asked. `known` pools with the same settings are kept, with all that they know; new ones ring `changed`.
+pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell) -> Vec<Arc<Pool>> {
     let mut pools: Vec<Arc<Pool>> = Vec::new();
     for listener in &config.listeners {
-        for backend in iter::once(&listener.backend).chain(&listener.backend_when_secure) {
+        for backend in of(listener) {
             if find(&pools, listener, backend).is_some() {
                 continue;
             }
             let kept = find(known, listener, backend).filter(|pool| pool.backend == *backend);
-            pools.push(kept.map_or_else(
-                || Arc::new(Pool::new(Arc::clone(backend), listener.protocol, greeting(listener))),
-                Arc::clone,
-            ));
+            let new = || {
+                let pool = Pool::new(Arc::clone(backend), listener.protocol, greeting(listener));
+                Arc::new(pool.ringing(changed.clone()))
+            };
+            pools.push(kept.map_or_else(new, Arc::clone));
         }
     }
+    for pool in &pools {
+        let shows = |listener: &Listener| {
+            listener.shows_reachability()
+                && of(listener).any(|backend| {
+                    find(&pools, listener, backend).is_some_and(|found| Arc::ptr_eq(found, pool))
+                })
+        };
+        pool.ask_regularly(config.listeners.iter().any(|listener| shows(listener)));
+    }
     pools
+}
+
+/// The backends of one listener.
+fn of(listener: &Listener) -> impl Iterator<Item = &Arc<Backend>> {
+    iter::once(&listener.backend).chain(&listener.backend_when_secure)
 }
 
 fn find<'a>(pools: &'a [Arc<Pool>], listener: &Listener, backend: &Backend) -> Option<&'a Arc<Pool>> {

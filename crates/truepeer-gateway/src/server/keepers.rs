@@ -10,10 +10,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 
 use crate::backend::Pool;
-use crate::engine::Address;
+use crate::engine::{Address, Bell};
 use crate::keeper;
 use crate::kind::Kind;
 use crate::whoami::Whoami;
+
+use super::shutters::{self, Shuttered};
 
 /// Orders that may wait for the thread.
 const ORDERS: usize = 64;
@@ -29,17 +31,21 @@ pub(super) struct Keepers {
 enum Order {
     /// Keep these pools, and no others; answer once each was asked, or the time is over.
     Keep(Vec<Arc<Pool>>, Duration, SyncSender<io::Result<()>>),
+    /// Shut and open these addresses, and no others; answer once it is so.
+    Shut(Vec<Shuttered>, SyncSender<()>),
 }
 
 impl Keepers {
     /// Starts the thread, with nothing to keep.
-    pub(super) fn start() -> io::Result<Self> {
+    ///
+    /// `changed` rings when a backend may have come or gone.
+    pub(super) fn start(changed: Bell) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, received) = mpsc::channel(ORDERS);
         let body = move || {
             // The engine's futures stay on one thread.
             let local = LocalSet::new();
-            runtime.block_on(local.run_until(follow(received)));
+            runtime.block_on(local.run_until(follow(received, changed)));
         };
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(body)?;
         Ok(Self { orders: Some(orders), thread: Some(thread) })
@@ -52,6 +58,20 @@ impl Keepers {
         let orders = self.orders.as_ref().ok_or_else(gone)?;
         orders.blocking_send(Order::Keep(pools, patience, report)).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
+    }
+}
+
+impl Keepers {
+    /// Shuts and opens these addresses from now on, and no others. Once it returns, nobody but the caller tells the
+    /// workers of others anything.
+    pub(super) fn shut(&self, shuttered: Vec<Shuttered>) {
+        let (report, answer) = sync_channel(1);
+        if let Some(orders) = &self.orders
+            && orders.blocking_send(Order::Shut(shuttered, report)).is_ok()
+        {
+            // A thread that is gone has panicked and said so.
+            let _ = answer.recv();
+        }
     }
 }
 
@@ -72,11 +92,22 @@ struct Kept {
     end: AbortHandle,
 }
 
-async fn follow(mut orders: mpsc::Receiver<Order>) {
+async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
+    let mut shutters = JoinSet::new();
     let mut keepers = JoinSet::new();
     let mut kept: Vec<Kept> = Vec::new();
     let mut whoami = None;
-    while let Some(Order::Keep(pools, patience, report)) = orders.recv().await {
+    while let Some(order) = orders.recv().await {
+        let (pools, patience, report) = match order {
+            Order::Keep(pools, patience, report) => (pools, patience, report),
+            Order::Shut(shuttered, report) => {
+                shutters.shutdown().await;
+                let shuttered = shutters::begin(shuttered);
+                shutters.spawn_local(shutters::attend(shuttered, changed.clone()));
+                let _ = report.send(());
+                continue;
+            }
+        };
         let still = |pool: &Arc<Pool>| pools.iter().any(|wanted| Arc::ptr_eq(wanted, pool));
         kept.retain(|keeper| {
             let stays = still(&keeper.pool);

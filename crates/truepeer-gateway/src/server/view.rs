@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::backend::Pool;
 use crate::config::Advice;
 use crate::denied::Denied;
+use crate::door::Door;
 use crate::engine::Admission;
 use crate::limits::Limits;
 use crate::log::Log;
@@ -17,7 +18,7 @@ use crate::machine;
 use crate::metrics::{BackendGauge, Format, Gauges, Metrics};
 use crate::registry::Registry;
 use crate::server::Bound;
-use crate::worker::Stop;
+use crate::worker::{Stop, Told};
 
 /// A window into a server; cheap to clone, never in its way.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub struct View {
 pub struct Layout {
     /// The backends, one pool for each language.
     pub pools: Vec<Arc<Pool>>,
-    /// The listeners, with the backend of each.
+    /// The listeners, with what is behind each.
     pub listening: Vec<Listening>,
     /// What is valid in it but surprising.
     pub advice: Vec<Advice>,
@@ -55,8 +56,17 @@ pub struct Layout {
 pub struct Listening {
     /// The address.
     pub bound: Bound,
-    /// The backend.
-    pub pool: Arc<Pool>,
+    /// What is behind it.
+    pub door: Arc<Door>,
+    pub(super) told: watch::Receiver<Told>,
+}
+
+impl Listening {
+    /// Whether nobody listens there for now, because no backend can be reached.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        *self.told.borrow() == Told::Shut
+    }
 }
 
 impl View {
@@ -128,18 +138,21 @@ impl View {
         names
     }
 
-    /// The listeners whose clients would not be served now; none of them means that the server is ready.
+    /// The listeners of which some clients would not be served now; none of them means that the server is ready.
     #[must_use]
     pub fn unready(&self) -> Vec<Arc<str>> {
         self.listeners().into_iter().filter(|listener| self.is_ready(listener) != Some(true)).collect()
     }
 
-    /// Whether clients of `listener` would be served now; `None` if there is no such listener.
+    /// Whether all clients of `listener` would be served now; `None` if there is no such listener.
+    ///
+    /// With `backend-when-secure`, both backends must be ready: a balancer that asks can send clients to where all of
+    /// them are served.
     #[must_use]
     pub fn is_ready(&self, listener: &str) -> Option<bool> {
         let layout = self.layout();
         let mut found = layout.listening.iter().filter(|at| &*at.bound.listener == listener).peekable();
         found.peek()?;
-        Some(!self.is_draining() && found.any(|at| at.pool.is_ready()))
+        Some(!self.is_draining() && found.any(|at| at.door.is_ready() && !at.is_shut()))
     }
 }

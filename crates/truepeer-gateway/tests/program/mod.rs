@@ -163,7 +163,7 @@ impl Program {
     fn note_address(&mut self, line: &str) {
         let name = match field(line, "event") {
             Some("status_served") => Some("status"),
-            Some("listening") => field(line, "listener"),
+            Some("listening" | "listener_closed" | "listener_opened") => field(line, "listener"),
             _ => None,
         };
         let address = field(line, "address").and_then(|address| address.parse().ok());

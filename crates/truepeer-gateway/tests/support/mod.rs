@@ -19,7 +19,7 @@ use truepeer_gateway::access::AccessRules;
 use truepeer_gateway::config::{
     self, Backend, BackendAddress, Bind, ClientTls, Config, ConnectionLines, Families, Handoff,
     ImplausibleClients, InsecureClients, Listener, LogFormat, OwnConnections, Server as ServerConfig,
-    Surroundings,
+    Surroundings, WhenBackendDown,
 };
 use truepeer_gateway::kind::Kind;
 use truepeer_gateway::limits::Policy;
@@ -96,6 +96,7 @@ impl Plan {
             protocol: self.protocol,
             backend: Arc::clone(&backend),
             backend_when_secure: None,
+            when_backend_down: WhenBackendDown::Answer,
             insecure: InsecureClients::Admit,
             tls: self.tls,
             trust: TrustPolicy::new(trusted, self.unix, self.unlisted),

@@ -1,0 +1,135 @@
+//! Shuts and opens listening addresses as their backends go and come: one task for all of them, so that each change is
+//! made and said once, however many workers listen there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::shutter::{Shutter, Step};
+use crate::config::{Families, WhenBackendDown};
+use crate::door::Door;
+use crate::engine::{Bell, prove_free};
+use crate::worker::Told;
+
+/// One listening address that is shut while no backend of its listener can be reached.
+#[derive(Debug)]
+pub(super) struct Shuttered {
+    /// What is behind it.
+    pub(super) door: Arc<Door>,
+    /// Where it is.
+    pub(super) addr: SocketAddr,
+    /// Which families it serves.
+    pub(super) families: Families,
+    /// What its workers are told.
+    pub(super) tell: watch::Sender<Told>,
+    /// How many of them listen.
+    pub(super) open: Arc<AtomicU32>,
+}
+
+/// What the workers of a new address are told at first.
+pub(super) fn at_first(door: &Door) -> Told {
+    match door.listener.when_backend_down {
+        WhenBackendDown::CloseListener if !door.is_reachable() => Told::Shut,
+        WhenBackendDown::CloseListener | WhenBackendDown::Answer => Told::Listen,
+    }
+}
+
+/// The addresses as they are now; says which of them are shut.
+pub(super) fn begin(shuttered: Vec<Shuttered>) -> Vec<Attended> {
+    let now = Instant::now();
+    let attended = |at: Shuttered| {
+        let shut = *at.tell.borrow() == Told::Shut;
+        if shut {
+            at.say_shut();
+        }
+        let shutter = if shut { Shutter::shut_at(now) } else { Shutter::open() };
+        Attended { at, shutter, is_blocked: false }
+    };
+    shuttered.into_iter().map(attended).collect()
+}
+
+/// Attends to `all` until it is dropped; `changed` rings when a backend may have come or gone.
+///
+/// # Cancel safety
+/// Dropping the future leaves each address as it is.
+pub(super) async fn attend(mut all: Vec<Attended>, changed: Bell) {
+    let mut ear = changed.ear();
+    loop {
+        let now = Instant::now();
+        let wake_at = all.iter_mut().filter_map(|attended| attended.settle(now)).min();
+        let due = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = ear.heard() => {}
+            () = due => {}
+        }
+    }
+}
+
+/// One of them, and what is remembered of it.
+pub(super) struct Attended {
+    at: Shuttered,
+    shutter: Shutter,
+    /// Whether it was said that another program has the address.
+    is_blocked: bool,
+}
+
+impl Attended {
+    /// Does what is to be done; returns when to look again, if that is before something changes.
+    fn settle(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            match self.shutter.step(self.at.door.is_reachable(), now) {
+                Step::Stay => return None,
+                Step::StayUntil(at) => return Some(at),
+                Step::Shut => {
+                    self.at.tell.send_replace(Told::Shut);
+                    self.shutter.shut(now);
+                    self.at.say_shut();
+                }
+                Step::Open => self.open(now),
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let (listener, address) = (&*self.at.door.listener.id, self.at.addr.to_string());
+        // While a worker of ours still listens, nobody else can have come.
+        let free = match self.at.open.load(Ordering::Relaxed) {
+            0 => prove_free(self.at.addr, self.at.families).map(|_| ()),
+            _ => Ok(()),
+        };
+        match free {
+            Ok(()) => {
+                self.at.tell.send_replace(Told::Listen);
+                self.shutter.opened(now);
+                self.is_blocked = false;
+                tracing::info!(event = "listener_opened", listener, address, "a backend can be reached");
+            }
+            Err(error) => {
+                self.shutter.blocked(now);
+                if !std::mem::replace(&mut self.is_blocked, true) {
+                    let cause = error.to_string();
+                    let remedy = "end the program that took the address while no backend could be reached; it is \
+                                  tried again, every 30 seconds at least";
+                    tracing::error!(event = "listener_blocked", listener, address, cause, remedy);
+                }
+            }
+        }
+    }
+}
+
+impl Shuttered {
+    fn say_shut(&self) {
+        let (listener, address) = (&*self.door.listener.id, self.addr.to_string());
+        let cause = "none of its backends can be reached";
+        let remedy = "start the backend, or correct its `address`; then this address listens again by itself";
+        tracing::warn!(event = "listener_closed", listener, address, cause, remedy);
+    }
+}
