@@ -31,6 +31,8 @@
 //! code that holds it and the test that proves it.
 //! Where real senders break a rule, a named switch of [`Decoder`] lets that one case in.
 //!
+//! Needs Rust 1.88; a lint refuses what only a newer one has.
+//!
 //! No input panics: the lint table forbids unchecked indexing and arithmetic, a test finds no
 //! panic routine in the optimised object code, and the oracle test feeds it generated and
 //! mutated headers.
