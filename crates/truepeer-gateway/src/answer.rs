@@ -26,6 +26,17 @@ pub enum BackendState {
     Reachable,
     /// None can: the check hears the temporary refusal that clients hear.
     Unreachable,
+    /// The server is about to end: the check hears a temporary refusal.
+    Draining,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A proxy, over a connection that it made for itself.
+    Proxy,
+    /// Whoever connects to a health port.
+    Check,
 }
 
 /// Whether the connection goes on.
@@ -67,12 +78,21 @@ impl Answer {
 
     /// A dialogue in the language of the listener. `hostname`: what greetings call this host.
     #[must_use]
-    pub fn new(protocol: Protocol, hostname: &str, backend: BackendState) -> Self {
+    pub fn new(protocol: Protocol, hostname: &str, backend: BackendState, asker: Asker) -> Self {
+        let (welcome, no) = match asker {
+            Asker::Proxy => (
+                "ready for the proxy's own connections",
+                "this connection is the proxy's own, no mail is taken or given over it",
+            ),
+            Asker::Check => {
+                ("ready", "this port answers health checks only, no mail is taken or given over it")
+            }
+        };
         let script = Script {
             host: SpokenHost(hostname).to_string(),
-            welcome: "ready for the proxy's own connections".to_owned(),
+            welcome: welcome.to_owned(),
             facts: Vec::new(),
-            no: "this connection is the proxy's own, no mail is taken or given over it",
+            no,
         };
         Self { protocol, backend, dialogue: Dialogue::new(protocol, script) }
     }
@@ -81,7 +101,7 @@ impl Answer {
     pub fn receive(&mut self, bytes: &[u8]) -> Reply {
         match self.backend {
             BackendState::Reachable => self.dialogue.receive(bytes),
-            BackendState::Unreachable => self.refuse_once(),
+            BackendState::Unreachable | BackendState::Draining => self.refuse_once(),
         }
     }
 
@@ -90,8 +110,8 @@ impl Answer {
     pub fn greeting(&self) -> Option<Vec<u8>> {
         match (self.backend, self.protocol) {
             (BackendState::Reachable, _) => self.dialogue.greeting(),
-            (BackendState::Unreachable, Protocol::Http) => None,
-            (BackendState::Unreachable, _) => self.refusal(),
+            (BackendState::Unreachable | BackendState::Draining, Protocol::Http) => None,
+            (BackendState::Unreachable | BackendState::Draining, _) => self.refusal(),
         }
     }
 
@@ -99,8 +119,8 @@ impl Answer {
     #[must_use]
     pub fn after_greeting(&self) -> Then {
         match (self.backend, self.protocol) {
-            (BackendState::Reachable, _) | (BackendState::Unreachable, Protocol::Http) => Then::GoOn,
-            (BackendState::Unreachable, _) => Then::Close,
+            (BackendState::Reachable, _) | (_, Protocol::Http) => Then::GoOn,
+            (BackendState::Unreachable | BackendState::Draining, _) => Then::Close,
         }
     }
 
@@ -116,8 +136,11 @@ impl Answer {
     /// A check hears what a client would hear. This is the one place where a room asks another: the words of a refusal
     /// have one home, and it is pure.
     fn refusal(&self) -> Option<Vec<u8>> {
-        let refusal =
-            Refusal { why: Reason::BackendUnavailable, hostname: self.dialogue.host(), client: None };
+        let why = match self.backend {
+            BackendState::Draining => Reason::Draining,
+            BackendState::Reachable | BackendState::Unreachable => Reason::BackendUnavailable,
+        };
+        let refusal = Refusal { why, hostname: self.dialogue.host(), client: None };
         refuse(self.protocol, &refusal)
     }
 }

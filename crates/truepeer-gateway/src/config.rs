@@ -87,6 +87,8 @@ pub struct Listener {
     pub id: Arc<str>,
     /// Where it listens; at least one.
     pub binds: Vec<Bind>,
+    /// Where balancers that send no header ask for its health.
+    pub health_binds: Vec<Bind>,
     /// The language of its refusals.
     pub protocol: Protocol,
     /// Where its clients go.
@@ -204,7 +206,7 @@ impl Listener {
     /// Whether a balancer is shown if its backends can be reached, so that somebody must find out before a client does.
     #[must_use]
     pub fn shows_reachability(&self) -> bool {
-        self.when_backend_down == WhenBackendDown::CloseListener
+        self.when_backend_down == WhenBackendDown::CloseListener || !self.health_binds.is_empty()
     }
 }
 

@@ -59,7 +59,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
         (Role::ProxyOwn(_), own) => {
             let permit = door.own_connections.enter(peer).ok_or(Outcome::OwnLimit)?;
             match own {
-                OwnConnections::Answer => return Ok(speak::answer(&client, &early, door).await),
+                OwnConnections::Answer => return Ok(speak::answer(client, early, door).await),
                 OwnConnections::Refuse => return Err(Outcome::OwnRefused),
                 OwnConnections::Forward => Some(permit),
             }

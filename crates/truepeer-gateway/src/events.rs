@@ -9,6 +9,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("connections_folded", "records of one cause that were counted instead of written"),
     ("demonstration", "no configuration was found: this serves no mail"),
     ("listening", "clients and proxies may connect to `address`"),
+    ("health_served", "checks that send no header are answered at `address`"),
     ("status_served", "`/metrics` and readiness are served at `address`"),
     ("ready", "the start is over"),
     ("advice", "`key` is valid but surprising, or read at start only"),

@@ -15,6 +15,7 @@ pub mod backend;
 pub mod bans;
 pub mod connect;
 pub mod handoff;
+pub mod health;
 pub mod identify;
 pub mod limits;
 pub mod record;

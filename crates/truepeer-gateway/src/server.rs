@@ -3,6 +3,7 @@
 //! It knows the rooms only by their doors. Signals are the command's; files are the configuration's.
 
 mod doors;
+mod held;
 mod keepers;
 mod shutter;
 mod shutters;
@@ -21,10 +22,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
 use crate::bans::state::StateError;
-use crate::config::{self, Bind, Config, WhenBackendDown};
+use crate::config::{self, Bind, Config, Listener};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
 use crate::engine::{Admission, Bell, Binding, Given, ListenError, Listening, PendingHeaders, bind, later};
+use crate::health;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine::{self, TooFewDescriptors};
@@ -34,9 +36,9 @@ use crate::registry::Registry;
 use crate::worker::{self, POSTS_QUEUED, Post, Stop, Told, Tools};
 
 use doors::Common;
+use held::{For, Held};
 use keepers::Keepers;
-use shutters::Shuttered;
-pub use view::{Layout, View};
+pub use view::{Layout, Listening as ListeningAt, View};
 
 /// How long backends may take to prove themselves before clients are accepted without them; a client whose backend is
 /// not proved by then hears a temporary refusal.
@@ -49,6 +51,8 @@ pub enum StartError {
     Listen {
         /// The listener.
         listener: Arc<str>,
+        /// Its setting that names the address.
+        setting: &'static str,
         /// Why.
         error: ListenError,
     },
@@ -56,6 +60,8 @@ pub enum StartError {
     Kept {
         /// The listener.
         listener: Arc<str>,
+        /// The setting that names the address.
+        setting: &'static str,
         /// The address, as configured.
         address: Bind,
     },
@@ -70,15 +76,17 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { listener, error } => write!(f, "server.listener.{listener}.bind: {error}"),
-            Self::Kept { listener, address } => {
+            Self::Listen { listener, setting, error } => {
+                write!(f, "server.listener.{listener}.{setting}: {error}")
+            }
+            Self::Kept { listener, setting, address } => {
                 let what = match address {
                     Bind::Tcp { .. } => "whether it serves IPv4, too,",
                     Bind::Unix { .. } => "`socket-mode`",
                 };
                 write!(
                     f,
-                    "server.listener.{listener}.bind: {address} is served already, and {what} is decided when its socket is made: restart to apply the change"
+                    "server.listener.{listener}.{setting}: {address} is served already, and {what} is decided when its socket is made: restart to apply the change"
                 )
             }
             Self::Descriptors(error) => error.fmt(f),
@@ -105,6 +113,8 @@ pub struct Server {
     drain_timeout: Duration,
     listening: Vec<Held>,
     given: Given,
+    /// The health ports.
+    health: Vec<Held>,
     layout: Arc<ArcSwap<Layout>>,
     started: SystemTime,
     own_connections: OwnCount,
@@ -126,62 +136,6 @@ pub struct Server {
     keepers: Keepers,
     /// Rings when a backend may have come or gone.
     changed: Bell,
-}
-
-/// One bound address and what is behind it.
-#[derive(Debug)]
-struct Held {
-    bind: Bind,
-    bound: Bound,
-    door: Arc<ArcSwap<Door>>,
-    tell: watch::Sender<Told>,
-    /// How many workers listen there now.
-    open: Arc<AtomicU32>,
-    /// Removes a UNIX path when it is dropped.
-    listening: Option<Listening>,
-}
-
-impl Held {
-    /// Whether this is what `listener` binds as `address`. Where the system chose the port, only the same listener
-    /// means the same address.
-    fn is(&self, address: &Bind, listener: &Arc<str>) -> bool {
-        // Compared as configured: the bound address has the port that the system chose.
-        let any_port = matches!(address, Bind::Tcp { addr, .. } if addr.port() == 0);
-        self.bind == *address && (self.bound.listener == *listener || !any_port)
-    }
-
-    /// Whether this has the place of `address`, though as a socket of another kind.
-    fn is_at(&self, address: &Bind) -> bool {
-        match (&self.bind, address) {
-            (Bind::Tcp { addr: has, .. }, Bind::Tcp { addr: wants, .. }) => has == wants && has.port() != 0,
-            (Bind::Unix { path: has, .. }, Bind::Unix { path: wants, .. }) => has == wants,
-            _ => false,
-        }
-    }
-
-    fn view(&self) -> view::Listening {
-        view::Listening {
-            bound: self.bound.clone(),
-            door: self.door.load_full(),
-            told: self.tell.subscribe(),
-        }
-    }
-
-    /// What shuts and opens it, if its listener wants that and it is ours alone.
-    fn shuttered(&self) -> Option<Shuttered> {
-        if self.listening.as_ref().is_none_or(|listening| listening.given) {
-            return None;
-        }
-        let door = self.door.load_full();
-        let (Bind::Tcp { families, .. }, Some(addr)) = (&self.bind, self.bound.tcp) else { return None };
-        (door.listener.when_backend_down == WhenBackendDown::CloseListener).then(|| Shuttered {
-            door,
-            addr,
-            families: *families,
-            tell: self.tell.clone(),
-            open: Arc::clone(&self.open),
-        })
-    }
 }
 
 /// One address that a listener listens on.
@@ -238,6 +192,7 @@ impl Server {
             drain_timeout: config.server.drain_timeout,
             listening: Vec::new(),
             given,
+            health: Vec::new(),
             layout: Arc::default(),
             started: SystemTime::now(),
             own_connections: OwnCount::default(),
@@ -289,19 +244,12 @@ impl Server {
         // Bind first: nothing else is touched if an address cannot be had.
         let mut fresh = Vec::new();
         for listener in &config.listeners {
-            for address in &listener.binds {
-                if !self.listening.iter().any(|held| held.is(address, &listener.id)) {
-                    if self.listening.iter().any(|held| held.is_at(address)) {
-                        let (listener, address) = (listener.id.clone(), address.clone());
-                        return Err(StartError::Kept { listener, address });
+            for whom in [For::Clients, For::HealthChecks] {
+                for address in whom.binds(listener) {
+                    if !self.held(whom).iter().any(|held| held.is(address, &listener.id)) {
+                        let listening = self.bind(listener, whom, address)?;
+                        fresh.push((whom, address.clone(), listening));
                     }
-                    let binding = match listener.when_backend_down {
-                        WhenBackendDown::Answer => Binding::Listens,
-                        WhenBackendDown::CloseListener => Binding::Reserves,
-                    };
-                    let listening = bind(address, self.posts.len(), binding, &self.given)
-                        .map_err(|error| StartError::Listen { listener: listener.id.clone(), error })?;
-                    fresh.push((address.clone(), listening));
                 }
             }
         }
@@ -319,24 +267,31 @@ impl Server {
         );
         self.denied.take(&config.listeners);
         let mut held: Vec<Held> = std::mem::take(&mut self.listening);
+        held.append(&mut self.health);
         for listener in &config.listeners {
-            // Every series exists from the start, before a worker counts the first connection.
-            for worker in 0..self.posts.len() {
-                let _ = self.metrics.shard(worker, &listener.id);
+            // Every series exists from the start, before a worker counts the first connection; the last shard is that
+            // of health checks.
+            for shard in 0..=self.posts.len() {
+                let _ = self.metrics.shard(shard, &listener.id);
             }
             let Some(door) = common.door(listener, &pools).map(Arc::new) else { continue };
-            for address in &listener.binds {
-                if let Some(at) = held.iter().position(|held| held.is(address, &listener.id)) {
-                    let mut kept = held.swap_remove(at);
-                    kept.door.store(Arc::clone(&door));
-                    kept.bound.listener = listener.id.clone();
-                    if listener.when_backend_down == WhenBackendDown::Answer {
-                        kept.tell.send_replace(Told::Listen);
+            for whom in [For::Clients, For::HealthChecks] {
+                for address in whom.binds(listener) {
+                    let is = |held: &Held| held.whom == whom && held.is(address, &listener.id);
+                    if let Some(at) = held.iter().position(is) {
+                        let mut kept = held.swap_remove(at);
+                        kept.door.store(Arc::clone(&door));
+                        kept.bound.listener = listener.id.clone();
+                        if !whom.is_shut_without_backend(listener) {
+                            kept.tell.send_replace(Told::Listen);
+                        }
+                        self.hold(kept);
+                    } else if let Some(at) =
+                        fresh.iter().position(|(of, bind, _)| *of == whom && bind == address)
+                    {
+                        let (whom, bind, listening) = fresh.swap_remove(at);
+                        self.post(whom, bind, listening, &door);
                     }
-                    self.listening.push(kept);
-                } else if let Some(at) = fresh.iter().position(|(bind, _)| bind == address) {
-                    let (bind, listening) = fresh.swap_remove(at);
-                    self.post(bind, listening, &door);
                 }
             }
         }
@@ -344,10 +299,12 @@ impl Server {
             // The workers may have given it up already.
             gone.tell.send_replace(Told::Leave);
         }
-        self.keepers.shut(self.listening.iter().filter_map(Held::shuttered).collect());
+        let held = self.listening.iter().chain(&self.health);
+        self.keepers.shut(held.filter_map(Held::shuttered).collect());
         self.drain_timeout = config.server.drain_timeout;
         let listening = self.listening.iter().map(Held::view).collect();
-        self.layout.store(Arc::new(Layout { pools, listening, advice: config.advice.clone() }));
+        let health = self.health.iter().map(Held::view).collect();
+        self.layout.store(Arc::new(Layout { pools, listening, health, advice: config.advice.clone() }));
         Ok(())
     }
 
@@ -362,6 +319,12 @@ impl Server {
     pub fn listening(&self) -> Vec<Bound> {
         let open = self.listening.iter().filter(|held| *held.tell.borrow() == Told::Listen);
         open.map(|held| held.bound.clone()).collect()
+    }
+
+    /// Where health checks are answered.
+    #[must_use]
+    pub fn health(&self) -> Vec<Bound> {
+        self.health.iter().map(|held| held.bound.clone()).collect()
     }
 
     /// The first TCP address of a listener.
@@ -469,32 +432,70 @@ impl Server {
         Ok(())
     }
 
-    /// Gives each worker its share of a bound address.
-    fn post(&mut self, bind: Bind, mut listening: Listening, door: &Arc<Door>) {
-        let first = match shutters::at_first(door) {
-            // What the service manager gives is not ours to shut: clients would wait there unanswered.
-            _ if listening.given => Told::Listen,
-            // Here, so that it listens once this returns. Somebody may have taken the port since it was reserved: then
-            // it waits like one that has to be opened.
-            Told::Listen if listening.listen().is_err() => Told::Shut,
-            first => first,
+    fn held(&self, whom: For) -> &[Held] {
+        match whom {
+            For::Clients => &self.listening,
+            For::HealthChecks => &self.health,
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        match held.whom {
+            For::Clients => self.listening.push(held),
+            For::HealthChecks => self.health.push(held),
+        }
+    }
+
+    fn bind(&self, listener: &Listener, whom: For, address: &Bind) -> Result<Listening, StartError> {
+        let (setting, sockets) = match whom {
+            For::Clients => ("bind", self.posts.len()),
+            For::HealthChecks => ("health-bind", 1),
         };
+        let binding =
+            if whom.is_shut_without_backend(listener) { Binding::Reserves } else { Binding::Listens };
+        let listener = listener.id.clone();
+        if self.held(whom).iter().any(|held| held.is_at(address)) {
+            return Err(StartError::Kept { listener, setting, address: address.clone() });
+        }
+        bind(address, sockets, binding, &self.given).map_err(|error| StartError::Listen {
+            listener,
+            setting,
+            error,
+        })
+    }
+
+    /// Gives each worker its share of a bound address, or the keepers' thread a health port.
+    fn post(&mut self, whom: For, bind: Bind, mut listening: Listening, door: &Arc<Door>) {
+        // What the service manager gives is not ours to shut: clients would wait there unanswered.
+        let may_shut = whom.is_shut_without_backend(&door.listener) && !listening.given;
+        let shut = may_shut && !door.is_reachable();
+        // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
+        // then it waits like one that has to be opened.
+        let first = if shut || listening.listen().is_err() { Told::Shut } else { Told::Listen };
         let (tell, told) = watch::channel(first);
         let open = Arc::default();
         let current = Arc::new(ArcSwap::new(Arc::clone(door)));
-        for worker in &self.posts {
-            let post = Post {
-                listening: listening.share(),
-                door: Arc::clone(&current),
-                told: told.clone(),
-                open: Arc::clone(&open),
-            };
-            // A worker that is gone has panicked and said so; the others go on.
-            let _ = worker.blocking_send(post);
+        let mut share = || Post {
+            listening: listening.share(),
+            door: Arc::clone(&current),
+            told: told.clone(),
+            open: Arc::clone(&open),
+        };
+        match whom {
+            For::Clients => {
+                for worker in &self.posts {
+                    // A worker that is gone has panicked and said so; the others go on.
+                    let _ = worker.blocking_send(share());
+                }
+            }
+            For::HealthChecks => {
+                let (stop, metrics) = (self.stop.subscribe(), Arc::clone(&self.metrics));
+                self.keepers.check(share(), health::Desk { stop, metrics, shard: self.posts.len() });
+            }
         }
         let (address, tcp) = (listening.address.clone(), listening.tcp);
         let bound = Bound { listener: door.listener.id.clone(), address, tcp };
-        self.listening.push(Held { bind, bound, door: current, tell, open, listening: Some(listening) });
+        self.hold(Held { whom, bind, bound, door: current, tell, open, listening: Some(listening) });
     }
 
     fn accept_no_more(&mut self, drain_until: Instant) {
@@ -503,7 +504,12 @@ impl Server {
         // there, which must not be removed when our drain ends. Given sockets go as well: if the service manager has
         // closed its own, nobody shall wait in a queue that nobody empties.
         self.given = Given::default();
-        for held in &mut self.listening {
+        for health in &self.health {
+            if health.is_shut_without_backend() {
+                health.tell.send_replace(Told::Shut);
+            }
+        }
+        for held in self.listening.iter_mut().chain(&mut self.health) {
             drop(held.listening.take());
         }
         self.stop.send_replace(Stop::DrainUntil(drain_until));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use truepeer::ClientIdentity;
 
-use crate::answer::{Answer, BackendState, Then};
+use crate::answer::{Answer, Asker, BackendState, Then};
 use crate::config::ClientTls;
 use crate::door::Door;
 use crate::engine::{self, Received, Socket};
@@ -31,29 +31,39 @@ pub async fn turn_away(client: Socket, door: &Door, identity: &ClientIdentity, w
 }
 
 /// Answers one of the proxy's own connections; no byte of it reaches a backend.
-pub async fn answer(client: &Socket, early: &[u8], door: &Door) -> Outcome {
+pub async fn answer(client: Socket, early: Vec<u8>, door: &Door) -> Outcome {
     let listener = &*door.listener;
-    if listener.tls == ClientTls::Implicit {
-        return Outcome::OwnAnswered;
+    if listener.tls == ClientTls::None {
+        let backend = if door.is_reachable() { BackendState::Reachable } else { BackendState::Unreachable };
+        let dialogue = Answer::new(listener.protocol, &door.hostname, backend, Asker::Proxy);
+        converse(client, early, dialogue, OWN_LIMIT).await;
     }
-    let backend = if door.is_reachable() { BackendState::Reachable } else { BackendState::Unreachable };
-    let mut dialogue = Answer::new(listener.protocol, &door.hostname, backend);
-    let deadline = engine::later(Instant::now(), OWN_LIMIT);
+    Outcome::OwnAnswered
+}
+
+/// Speaks until either side ends it, or `limit` has passed; `early` is what was received already.
+pub async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answer, limit: Duration) {
+    let deadline = engine::later(Instant::now(), limit);
     if let Some(greeting) = dialogue.greeting()
-        && engine::say(client, &greeting, deadline).await.is_err()
+        && engine::say(&client, &greeting, deadline).await.is_err()
     {
-        return Outcome::OwnAnswered;
+        return;
     }
     let mut then = dialogue.after_greeting();
-    let mut heard = early.to_vec();
+    let mut heard = early;
     while then == Then::GoOn {
         let reply = dialogue.receive(&heard);
         then = reply.then;
         heard.clear();
-        if engine::say(client, &reply.bytes, deadline).await.is_err() || then == Then::Close {
-            break;
+        if engine::say(&client, &reply.bytes, deadline).await.is_err() {
+            return;
         }
-        let Received::Bytes(_) = engine::receive(client, &mut heard, deadline, None).await else { break };
+        if then == Then::GoOn {
+            let Received::Bytes(_) = engine::receive(&client, &mut heard, deadline, None).await else {
+                return;
+            };
+        }
     }
-    Outcome::OwnAnswered
+    // Whoever was quicker to send than we to end it hears the last words all the same.
+    engine::say_and_close(client, &[]).await;
 }

@@ -28,7 +28,7 @@ use crate::record::Record;
 use crate::registry::Registry;
 use crate::trouble::Trouble;
 
-use gate::Gate;
+pub(crate) use gate::Gate;
 
 /// Posts that a worker may be told of before it takes them.
 pub const POSTS_QUEUED: usize = 64;
@@ -119,8 +119,7 @@ pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
 async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     let Some(socket) = post.listening.take_raw() else { return };
     let mut gate = Gate::new(socket, Arc::clone(&post.open));
-    let mut orders = Orders { told: post.told.clone(), again_at: None };
-    orders.told.mark_changed();
+    let mut orders = Orders::new(post.told.clone());
     let mut connections = JoinSet::new();
     let mut stop = tools.stop.clone();
     let counters = Counters::new(&tools, &post.door.load());
@@ -219,17 +218,24 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) {
 }
 
 /// What a post is told, and told again where the system said no.
-struct Orders {
+#[derive(Debug)]
+pub(crate) struct Orders {
     told: watch::Receiver<Told>,
     again_at: Option<Instant>,
 }
 
 impl Orders {
+    /// What `told` says from now on; what it says already comes first.
+    pub(crate) fn new(mut told: watch::Receiver<Told>) -> Self {
+        told.mark_changed();
+        Self { told, again_at: None }
+    }
+
     /// The next order.
     ///
     /// # Cancel safety
     /// Dropping the future loses no order.
-    async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Told {
         let again = async {
             match self.again_at {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -244,7 +250,7 @@ impl Orders {
     }
 
     /// Notes how the last order went.
-    fn obeyed(&mut self, how: io::Result<()>, address: &str) {
+    pub(crate) fn obeyed(&mut self, how: io::Result<()>, address: &str) {
         let first = self.again_at.is_none();
         self.again_at = how.as_ref().err().map(|_| later(Instant::now(), REOPEN_PAUSE));
         if let (Err(error), true) = (how, first) {

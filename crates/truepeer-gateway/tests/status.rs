@@ -199,6 +199,7 @@ fn metrics_are_exact_and_there_from_the_start() {
     let mut own = program.connect("door");
     own.write_all(b"PROXY UNKNOWN\r\nQUIT\r\n").unwrap();
     assert!(!read_to_end(&own).is_empty());
+    drop(own);
     let mut broken = program.connect("door");
     broken.write_all(b"EHLO mail.example\r\n").unwrap();
     assert_eq!(read_to_end(&broken), b"");
@@ -208,11 +209,12 @@ fn metrics_are_exact_and_there_from_the_start() {
     expect(&open, b"220 backend ready\r\n");
     let pending = program.connect("door");
 
-    // That a worker has taken the last connection can be seen only here.
+    // That a worker has taken the last connection, and that the proxy's own one is over, can be seen only here.
     let mut text = String::new();
+    let own_ended = "truepeer_ended_connections_total{listener=\"door\",outcome=\"own_answered\"}";
     let is_pending = eventually(|| {
         text = ask(&program, "GET /metrics").body;
-        value(&text, "truepeer_pending_headers") == 1.0
+        value(&text, "truepeer_pending_headers") == 1.0 && value(&text, own_ended) == 1.0
     });
     assert!(is_pending, "{text}");
     for (series, count) in [

@@ -10,7 +10,7 @@ use truepeer::PeerAddress;
 use crate::backend::{Pool, Readiness};
 use crate::config::Advice;
 use crate::registry::{Entry, HeaderState};
-use crate::server::{Bound, View};
+use crate::server::{Bound, ListeningAt, View};
 
 /// Peers named for their unfinished headers.
 const MAX_PENDING_PEERS: usize = 20;
@@ -69,10 +69,15 @@ pub(super) fn status(view: &View, now: SystemTime) -> Value {
         "max_pending_headers": view.max_pending_headers(),
         "denied": view.denied.count(),
         "listeners": listeners,
+        "health": layout.health.iter().map(health).collect::<Vec<_>>(),
         "backends": layout.pools.iter().map(backend).collect::<Vec<_>>(),
         "pending": pending(view, now),
         "advice": layout.advice.iter().map(advice).collect::<Vec<_>>(),
     })
+}
+
+fn health(at: &ListeningAt) -> Value {
+    json!({ "listener": &*at.bound.listener, "address": at.bound.address, "closed": at.is_shut() })
 }
 
 fn backend(pool: &Arc<Pool>) -> Value {

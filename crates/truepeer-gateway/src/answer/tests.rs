@@ -1,6 +1,6 @@
 //! Dialogues with the checks that proxies make, as data; then the same ones in pieces, and what is no dialogue at all.
 
-use super::{Answer, BackendState, Reply, Then};
+use super::{Answer, Asker, BackendState, Reply, Then};
 use crate::protocol::Protocol;
 
 const HOST: &str = "mx1.example.org";
@@ -224,7 +224,7 @@ const DIALOGUES: &[Dialogue] = &[
 ];
 
 fn reachable(protocol: Protocol) -> Answer {
-    Answer::new(protocol, HOST, BackendState::Reachable)
+    Answer::new(protocol, HOST, BackendState::Reachable, Asker::Proxy)
 }
 
 /// Everything that one side of a dialogue says. A line that brings its own LF (a page's) gets no CRLF.
@@ -302,12 +302,12 @@ fn a_lost_backend_is_heard_as_clients_hear_it_and_ends_the_connection() {
         (Protocol::ManageSieve, format!("BYE (TRYLATER) \"{sentence}\"\r\n")),
         (Protocol::Tcp, String::new()),
     ] {
-        let mut answer = Answer::new(protocol, HOST, BackendState::Unreachable);
+        let mut answer = Answer::new(protocol, HOST, BackendState::Unreachable, Asker::Proxy);
         assert_eq!(hold(&mut answer, &[]), (expected, Then::Close), "{protocol}");
         let late = answer.receive(b"QUIT\r\n");
         assert_eq!(late, Reply { bytes: Vec::new(), then: Then::Close }, "{protocol}");
     }
-    let mut http = Answer::new(Protocol::Http, HOST, BackendState::Unreachable);
+    let mut http = Answer::new(Protocol::Http, HOST, BackendState::Unreachable, Asker::Proxy);
     assert_eq!((http.greeting(), http.after_greeting()), (None, Then::GoOn));
     let reply = http.receive(b"GET / HTTP/1.1\r\n");
     assert!(reply.bytes.starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"), "{reply:?}");

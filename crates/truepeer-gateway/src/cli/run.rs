@@ -78,6 +78,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     let mut server = Server::start_given(config, log.log(), given)?;
     let (control, orders) = sockets.serve(server.view())?;
     say_listening(&server.listening());
+    say_health(&server.health());
     for address in control.iter().flat_map(|control| &control.status) {
         tracing::info!(event = "status_served", address = address.as_str());
     }
@@ -194,7 +195,7 @@ fn reload(
     };
     let Loaded { config, .. } = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
     let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
-    let known = server.view().layout();
+    let (known, known_health) = (server.view().layout(), server.health());
     server.take(&config).map_err(|error| failed(error.to_string()))?;
     not_logged = log.take(change).err().or(not_logged);
     // What was said before and still holds is not said again; whoever orders a reload is told everything.
@@ -202,6 +203,7 @@ fn reload(
     say_advice(config.advice.iter().filter(is_new));
     let is_new = |bound: &&Bound| !known.listening.iter().any(|at| at.bound == **bound);
     say_listening(server.listening().iter().filter(is_new));
+    say_health(server.health().iter().filter(|bound| !known_health.contains(bound)));
     for address in server.unused(&config) {
         let remedy = "clients wait there unanswered: remove it from the socket unit, and restart";
         tracing::warn!(event = "given_socket_unused", address, remedy);
@@ -233,6 +235,13 @@ fn say_listening<'a>(listening: impl IntoIterator<Item = &'a Bound>) {
     for bound in listening {
         let (listener, address) = (&*bound.listener, bound.address.as_str());
         tracing::info!(event = "listening", listener, address);
+    }
+}
+
+fn say_health<'a>(health: impl IntoIterator<Item = &'a Bound>) {
+    for bound in health {
+        let (listener, address) = (&*bound.listener, bound.address.as_str());
+        tracing::info!(event = "health_served", listener, address);
     }
 }
 

@@ -63,6 +63,11 @@ fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
             text(listener, "backend")
         )?;
     }
+    for health in list(status, "health") {
+        let closed = if flag(health, "closed") { ": CLOSED until a backend can be reached" } else { "" };
+        let (listener, address) = (text(health, "listener"), text(health, "address"));
+        writeln!(out, "  health checks of {listener} on {address}{closed}")?;
+    }
     writeln!(out, "\nbackends")?;
     for backend in list(status, "backends") {
         let (id, protocol) = (text(backend, "backend"), text(backend, "protocol"));

@@ -20,7 +20,7 @@ use super::read::Reader;
 use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{
-    BACKEND, BACKEND_WHEN_SECURE, BIND, IDLE_TIMEOUT, PROTOCOL, REQUIRE_SECURE, SOCKET_MODE,
+    BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, IDLE_TIMEOUT, PROTOCOL, REQUIRE_SECURE, SOCKET_MODE,
     SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
 };
 use super::tree::{Found, Owner, Section};
@@ -39,6 +39,8 @@ pub(super) struct Draft<'t> {
     pub(super) section: Section<'t>,
     /// Where it listens, each with its place in the file.
     pub(super) places: Vec<(Place, Range<usize>)>,
+    /// Where its health is asked for.
+    pub(super) health_places: Vec<(Place, Range<usize>)>,
     /// Permission bits of its UNIX sockets.
     pub(super) mode: u32,
     /// Its language.
@@ -66,6 +68,11 @@ pub(super) struct Draft<'t> {
 }
 
 impl Draft<'_> {
+    /// Every address of it.
+    pub(super) fn all_places(&self) -> impl Iterator<Item = &(Place, Range<usize>)> {
+        self.places.iter().chain(&self.health_places)
+    }
+
     /// Every backend of it, with the place that names it.
     pub(super) fn backends(&self) -> impl Iterator<Item = &(usize, Range<usize>)> {
         self.backend.iter().chain(&self.backend_when_secure)
@@ -95,6 +102,8 @@ pub(super) fn draft<'t>(
 ) -> Draft<'t> {
     let owner = Owner::Listener(section.id);
     let places = read_places(reader, &section);
+    let health = reader.get(&HEALTH_BIND, owner);
+    let health_places = health.map(|found| parse_places(reader, found)).unwrap_or_default();
     let mode = reader.mode(reader.get(&SOCKET_MODE, owner)).unwrap_or(SOCKET_MODE_DEFAULT);
     let protocol = read_protocol(reader, &section);
     let backend = read_backend(reader, &section, backends);
@@ -109,6 +118,7 @@ pub(super) fn draft<'t>(
         reader.duration(reader.get(&IDLE_TIMEOUT, owner)).or_else(|| protocol.map(Protocol::idle_timeout));
     let draft = Draft {
         places,
+        health_places,
         mode,
         protocol,
         backend,
@@ -133,6 +143,10 @@ fn read_places(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<(Place, Ra
         missing(reader, section, &BIND, "nothing says where it listens");
         return Vec::new();
     };
+    parse_places(reader, found)
+}
+
+fn parse_places<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Vec<(Place, Range<usize>)> {
     let mut places = Vec::new();
     for text in reader.list(found).unwrap_or_default() {
         match parse_bind(text.text) {

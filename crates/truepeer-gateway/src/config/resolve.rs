@@ -21,6 +21,7 @@ use super::sets::bracket_sets;
 use super::settings::{
     self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
     LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
+    SOCKET_MODE_DEFAULT,
 };
 use super::tree::{Owner, Section, Tree};
 use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
@@ -150,7 +151,7 @@ fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
 fn check_places(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
     let mut seen: Vec<(&Place, &Range<usize>, &Section<'_>)> = Vec::new();
     for draft in drafts {
-        for (place, at) in &draft.places {
+        for (place, at) in draft.all_places() {
             let chosen_by_system = matches!(place, Place::Tcp(addr) if addr.port() == 0);
             match seen.iter().find(|(other, ..)| *other == place) {
                 Some((_, first, owner)) if !chosen_by_system => {
@@ -203,7 +204,7 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
             );
         }
         for (address, at) in &backend.addresses {
-            let own = drafts.iter().flat_map(|draft| draft.places.iter().map(move |place| (draft, place)));
+            let own = drafts.iter().flat_map(|draft| draft.all_places().map(move |place| (draft, place)));
             let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));
             if let Some((draft, (_, bind))) = own {
                 reader.problem(
@@ -234,6 +235,11 @@ fn build(
     Some(Listener {
         id: Arc::from(draft.section.id),
         binds: draft.places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
+        health_binds: draft
+            .health_places
+            .iter()
+            .map(|(place, _)| bind(place, SOCKET_MODE_DEFAULT, drafts))
+            .collect(),
         protocol,
         backend: backend(*index)?,
         backend_when_secure,
@@ -261,7 +267,7 @@ fn bind(place: &Place, mode: u32, drafts: &[Draft<'_>]) -> Bind {
         Place::Unix(path) => return Bind::Unix { path: path.clone(), mode },
         Place::Tcp(addr) => *addr,
     };
-    let mut all = drafts.iter().flat_map(|draft| draft.places.iter());
+    let mut all = drafts.iter().flat_map(Draft::all_places);
     let in_ipv4 = all.any(|(place, _)| {
         matches!(place, Place::Tcp(other) if other.is_ipv4() && other.port() == addr.port() && addr.port() != 0)
     });

@@ -65,6 +65,7 @@ pub(super) static ALL: &[&Setting] = &[
     &UNSAFE_IMPLAUSIBLE,
     &MAX_PENDING,
     &BIND,
+    &HEALTH_BIND,
     &PROTOCOL,
     &BACKEND,
     &BACKEND_WHEN_SECURE,
@@ -107,7 +108,6 @@ pub(super) static PLANNED: &[&str] = &[
     "server.listener.<id>.proxy.missing-header",
     "server.listener.<id>.proxy.missing-header-wait",
     "server.listener.<id>.proxy.hop-networks",
-    "server.listener.<id>.health-bind",
     "backend.<id>.tlvs",
 ];
 
@@ -306,6 +306,20 @@ pub(super) static BIND: Setting = Setting {
            `[::]:PORT` serves IPv4 as well, unless the same port is also bound to an IPv4 address: then IPv6 only.\n\
            Port 0 lets the system choose.",
     sample: Sample::Live("\"[::]:25\""),
+};
+
+pub(super) static HEALTH_BIND: Setting = Setting {
+    scope: Scope::Listener,
+    name: "health-bind",
+    shape: Shape::Binds,
+    default: Default::Derived("none"),
+    docs: "Where health checks of this listener are answered that cannot send a header (Traefik, Envoy, cloud balancers, kubelet): one address or a list.\n\
+           No header is read there; checks hear the greeting of the listener's protocol exactly while one of its backends can be reached (SMTP: 220, HTTP: 200), and the temporary refusal otherwise and while draining (SMTP: 421, HTTP: 503).\n\
+           For checks that only connect, set `when-backend-down = \"close-listener\"`: then nobody listens here either while no backend can be reached, and while draining; with `protocol = \"tcp\"` it is always so.\n\
+           It speaks in clear text even if `tls.implicit = true`; nothing of it reaches a backend, is a client, or is logged; metrics count it.\n\
+           64 checks at once, of which the oldest makes room, and 10 seconds for each.\n\
+           A backend is asked every 5 seconds whether it still answers, which its log shows.",
+    sample: Sample::Comment("\"127.0.0.1:8025\""),
 };
 
 pub(super) static PROTOCOL: Setting = Setting {

@@ -10,7 +10,15 @@ pub fn sockets(config: &Config) -> Vec<String> {
     config
         .listeners
         .iter()
-        .flat_map(|listener| listener.binds.iter().map(|bind| line(listener, bind)))
+        .flat_map(|listener| {
+            let health =
+                |bind| format!("{}: health checks of {} ({})", socket(bind), listener.id, listener.protocol);
+            listener
+                .binds
+                .iter()
+                .map(|bind| line(listener, bind))
+                .chain(listener.health_binds.iter().map(health))
+        })
         .collect()
 }
 
@@ -18,21 +26,28 @@ pub fn sockets(config: &Config) -> Vec<String> {
 #[must_use]
 pub fn binds(config: &Config) -> Vec<(String, Bind)> {
     let of_listener = |listener: &Arc<Listener>| {
-        let key = format!("server.listener.{}.bind", listener.id);
-        listener.binds.clone().into_iter().map(move |bind| (key.clone(), bind))
+        let of = |key: &str, binds: &[Bind]| {
+            let key = format!("server.listener.{}.{key}", listener.id);
+            binds.iter().map(|bind| (key.clone(), bind.clone())).collect::<Vec<_>>()
+        };
+        of("bind", &listener.binds).into_iter().chain(of("health-bind", &listener.health_binds))
     };
     let admin = config.admin.bind().map(|bind| ("admin.socket".to_owned(), bind));
     let status = config.status.binds.iter().map(|bind| ("status.bind".to_owned(), bind.clone()));
     config.listeners.iter().flat_map(of_listener).chain(admin).chain(status).collect()
 }
 
-fn line(listener: &Listener, bind: &Bind) -> String {
-    let socket = match bind {
+fn socket(bind: &Bind) -> String {
+    match bind {
         Bind::Tcp { addr, families: Families::Both } => format!("{addr} (IPv6 and IPv4)"),
         Bind::Tcp { addr, families: Families::Own } if addr.is_ipv6() => format!("{addr} (IPv6)"),
         Bind::Tcp { addr, families: Families::Own } => format!("{addr} (IPv4)"),
         Bind::Unix { path, mode } => format!("unix:{} (mode {mode:04o})", path.display()),
-    };
+    }
+}
+
+fn line(listener: &Listener, bind: &Bind) -> String {
+    let socket = socket(bind);
     let plain = match listener.insecure {
         InsecureClients::Admit => format!(" to {}", backend(&listener.backend)),
         InsecureClients::Refuse => String::new(),

@@ -18,6 +18,7 @@ pub(super) enum Family {
     PendingHeadersLimit,
     IdentifiedConnections,
     OwnConnections,
+    HealthChecks,
     RefusedConnections,
     WouldRefuseConnections,
     EndedConnections,
@@ -101,7 +102,7 @@ impl Kind {
 
 impl Family {
     /// Every family, in the order of the text and of the documentation.
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::Build,
         Self::StartTime,
         Self::AcceptedConnections,
@@ -113,6 +114,7 @@ impl Family {
         Self::PendingHeadersLimit,
         Self::IdentifiedConnections,
         Self::OwnConnections,
+        Self::HealthChecks,
         Self::RefusedConnections,
         Self::WouldRefuseConnections,
         Self::EndedConnections,
@@ -136,11 +138,12 @@ impl Family {
     /// Its row.
     pub(super) const fn facts(self) -> Facts {
         use Kind::{Counter, CounterOfBytes, Gauge, GaugeOfSeconds, HistogramOfSeconds, Info};
-        use Label::{Backend, Direction, Listener, Outcome, Readiness, Rule, Scope, Source, Version};
+        use Label::{Answer, Backend, Direction, Listener, Outcome, Readiness, Rule, Scope, Source, Version};
         const NONE: &[Label] = &[];
         const BY_VERSION: &[Label] = &[Version];
         const EACH: &[Label] = &[Listener];
         const BY_SOURCE: &[Label] = &[Listener, Source, Scope];
+        const BY_ANSWER: &[Label] = &[Listener, Answer];
         const BY_RULE: &[Label] = &[Listener, Rule];
         const BY_OUTCOME: &[Label] = &[Listener, Outcome];
         const BY_DIRECTION: &[Label] = &[Listener, Direction];
@@ -198,6 +201,12 @@ impl Family {
                 Counter,
                 EACH,
                 "Connections that a proxy made for itself, such as health checks.",
+            ),
+            Self::HealthChecks => (
+                "truepeer_health_checks",
+                Counter,
+                BY_ANSWER,
+                "Connections to health ports, by what they were answered; those that left at once are among them.",
             ),
             Self::RefusedConnections => (
                 "truepeer_refused_connections",

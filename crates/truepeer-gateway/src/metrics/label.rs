@@ -20,6 +20,7 @@ pub(super) enum Label {
     Outcome,
     Direction,
     Readiness,
+    Answer,
 }
 
 impl Label {
@@ -35,6 +36,7 @@ impl Label {
             Self::Outcome => "outcome",
             Self::Direction => "direction",
             Self::Readiness => "readiness",
+            Self::Answer => "answer",
         }
     }
 }
@@ -164,6 +166,29 @@ impl Direction {
         match self {
             Self::In => "in",
             Self::Out => "out",
+        }
+    }
+}
+
+/// What a health port said; the label `answer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthAnswer {
+    /// The greeting.
+    Ready,
+    /// The temporary refusal.
+    Unready,
+}
+
+impl HealthAnswer {
+    /// Every answer.
+    pub const ALL: [Self; 2] = [Self::Ready, Self::Unready];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Unready => "unready",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::backend::{Pool, Readiness};
 use crate::limits::LimitsStatus;
 use crate::metrics::family::{Facts, Family};
 use crate::metrics::histogram::Sum;
-use crate::metrics::label::{Direction, Refusal, Room, Scope, Source};
+use crate::metrics::label::{Direction, HealthAnswer, Refusal, Room, Scope, Source};
 use crate::metrics::micros;
 use crate::metrics::shard::{Counter, Shard};
 use crate::metrics::text::{Format, Held, Seconds, Text};
@@ -128,6 +128,11 @@ fn samples(family: Family, facts: &Facts, sums: &Sums<'_>, gauges: &Gauges, text
             }
         }
         Family::OwnConnections => sums.each(facts, text, Counter::Own),
+        Family::HealthChecks => {
+            for answer in HealthAnswer::ALL {
+                sums.each_with(facts, text, &[answer.code()], Counter::HealthChecked(answer));
+            }
+        }
         Family::RefusedConnections => sums.by_rule(facts, text, Counter::Refused),
         Family::WouldRefuseConnections => sums.by_rule(facts, text, Counter::WouldRefuse),
         Family::EndedConnections => {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::metrics::histogram::{Histogram, Sum};
-use crate::metrics::label::{Direction, Refusal, Room, Scope, Source};
+use crate::metrics::label::{Direction, HealthAnswer, Refusal, Room, Scope, Source};
 use crate::outcome::Outcome;
 
 /// The counters of one listener in one worker.
@@ -21,6 +21,7 @@ pub struct Shard {
     accept_pauses: AtomicU64,
     identified: [[AtomicU64; Scope::ALL.len()]; Source::ALL.len()],
     own: AtomicU64,
+    health: [AtomicU64; HealthAnswer::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
     would_refuse: [AtomicU64; Refusal::ALL.len()],
     ended: [AtomicU64; Outcome::ALL.len()],
@@ -40,6 +41,7 @@ impl Shard {
             accept_pauses: AtomicU64::default(),
             identified: Default::default(),
             own: AtomicU64::default(),
+            health: Default::default(),
             refused: Default::default(),
             would_refuse: Default::default(),
             ended: std::array::from_fn(|_| AtomicU64::default()),
@@ -78,6 +80,11 @@ impl Shard {
     /// A proxy made this connection for itself.
     pub fn own(&self) {
         self.count(Counter::Own, 1);
+    }
+
+    /// A check of the listener's health port was answered.
+    pub fn health_checked(&self, answer: HealthAnswer) {
+        self.count(Counter::HealthChecked(answer), 1);
     }
 
     /// A client was refused.
@@ -140,6 +147,7 @@ impl Shard {
                 of(&Scope::ALL, of(&Source::ALL, &self.identified, source)?, scope)?
             }
             Counter::Own => &self.own,
+            Counter::HealthChecked(answer) => of(&HealthAnswer::ALL, &self.health, answer)?,
             Counter::Refused(refusal) => of(&Refusal::ALL, &self.refused, refusal)?,
             Counter::WouldRefuse(refusal) => of(&Refusal::ALL, &self.would_refuse, refusal)?,
             Counter::Ended(outcome) => of(&Outcome::ALL, &self.ended, outcome)?,
@@ -157,6 +165,7 @@ pub(super) enum Counter {
     AcceptPauses,
     Identified(Source, Scope),
     Own,
+    HealthChecked(HealthAnswer),
     Refused(Refusal),
     WouldRefuse(Refusal),
     Ended(Outcome),

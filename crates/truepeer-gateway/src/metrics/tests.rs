@@ -61,6 +61,7 @@ fn expected() -> Vec<Row> {
             vec![listener(), ("source", vec!["direct", "v1", "v2"]), ("scope", vec!["public", "private"])],
         ),
         ("counter", "truepeer_own_connections_total", vec![listener()]),
+        ("counter", "truepeer_health_checks_total", vec![listener(), ("answer", vec!["ready", "unready"])]),
         ("counter", "truepeer_refused_connections_total", vec![listener(), ("rule", rules.clone())]),
         ("counter", "truepeer_would_refuse_connections_total", vec![listener(), ("rule", rules)]),
         ("counter", "truepeer_ended_connections_total", vec![listener(), ("outcome", outcomes)]),
@@ -158,6 +159,7 @@ fn count_everything_once(shard: &Shard) {
         Scope::ALL.into_iter().for_each(|scope| shard.identified(source, scope));
     }
     shard.own();
+    HealthAnswer::ALL.into_iter().for_each(|answer| shard.health_checked(answer));
     for refusal in Refusal::ALL {
         shard.refused(refusal);
         shard.would_refuse(refusal);

@@ -11,9 +11,11 @@ use tokio::task::{AbortHandle, JoinSet, LocalSet};
 
 use crate::backend::Pool;
 use crate::engine::{Address, Bell};
+use crate::health;
 use crate::keeper;
 use crate::kind::Kind;
 use crate::whoami::Whoami;
+use crate::worker::Post;
 
 use super::shutters::{self, Shuttered};
 
@@ -33,6 +35,8 @@ enum Order {
     Keep(Vec<Arc<Pool>>, Duration, SyncSender<io::Result<()>>),
     /// Shut and open these addresses, and no others; answer once it is so.
     Shut(Vec<Shuttered>, SyncSender<()>),
+    /// Answer health checks there.
+    Check(Box<Post>, health::Desk),
 }
 
 impl Keepers {
@@ -62,6 +66,14 @@ impl Keepers {
 }
 
 impl Keepers {
+    /// Answers health checks at `post`, until it is told to leave.
+    pub(super) fn check(&self, post: Post, desk: health::Desk) {
+        if let Some(orders) = &self.orders {
+            // A thread that is gone has panicked and said so.
+            let _ = orders.blocking_send(Order::Check(Box::new(post), desk));
+        }
+    }
+
     /// Shuts and opens these addresses from now on, and no others. Once it returns, nobody but the caller tells the
     /// workers of others anything.
     pub(super) fn shut(&self, shuttered: Vec<Shuttered>) {
@@ -93,12 +105,18 @@ struct Kept {
 }
 
 async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
+    let mut checks = JoinSet::new();
     let mut shutters = JoinSet::new();
     let mut keepers = JoinSet::new();
     let mut kept: Vec<Kept> = Vec::new();
     let mut whoami = None;
     while let Some(order) = orders.recv().await {
+        while checks.try_join_next().is_some() {}
         let (pools, patience, report) = match order {
+            Order::Check(post, desk) => {
+                checks.spawn_local(health::attend(*post, desk));
+                continue;
+            }
             Order::Keep(pools, patience, report) => (pools, patience, report),
             Order::Shut(shuttered, report) => {
                 shutters.shutdown().await;

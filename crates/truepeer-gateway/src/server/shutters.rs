@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::shutter::{Shutter, Step};
-use crate::config::{Families, WhenBackendDown};
+use crate::config::Families;
 use crate::door::Door;
 use crate::engine::{Bell, prove_free};
 use crate::worker::Told;
@@ -27,14 +27,6 @@ pub(super) struct Shuttered {
     pub(super) tell: watch::Sender<Told>,
     /// How many of them listen.
     pub(super) open: Arc<AtomicU32>,
-}
-
-/// What the workers of a new address are told at first.
-pub(super) fn at_first(door: &Door) -> Told {
-    match door.listener.when_backend_down {
-        WhenBackendDown::CloseListener if !door.is_reachable() => Told::Shut,
-        WhenBackendDown::CloseListener | WhenBackendDown::Answer => Told::Listen,
-    }
 }
 
 /// The addresses as they are now; says which of them are shut.

@@ -47,6 +47,8 @@ pub struct Layout {
     pub pools: Vec<Arc<Pool>>,
     /// The listeners, with what is behind each.
     pub listening: Vec<Listening>,
+    /// The health ports.
+    pub health: Vec<Listening>,
     /// What is valid in it but surprising.
     pub advice: Vec<Advice>,
 }

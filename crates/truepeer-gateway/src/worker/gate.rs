@@ -14,7 +14,7 @@ const MOST_WAITING: usize = 4096;
 
 /// The socket.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: State,
     /// How many workers listen at this post.
     open: Arc<AtomicU32>,
@@ -30,7 +30,7 @@ enum State {
 
 impl Gate {
     /// A gate that takes nothing yet; the socket may listen already.
-    pub(super) fn new(socket: RawListener, open: Arc<AtomicU32>) -> Self {
+    pub(crate) fn new(socket: RawListener, open: Arc<AtomicU32>) -> Self {
         Self { state: State::Shut(socket), open }
     }
 
@@ -39,7 +39,7 @@ impl Gate {
     /// # Errors
     /// The address was taken by another program meanwhile: it is still shut. Or the runtime cannot watch the socket:
     /// it is lost.
-    pub(super) fn open(&mut self) -> io::Result<()> {
+    pub(crate) fn open(&mut self) -> io::Result<()> {
         let State::Shut(socket) = &mut self.state else { return Ok(()) };
         socket.listen()?;
         if let State::Shut(socket) = mem::replace(&mut self.state, State::Lost) {
@@ -56,7 +56,7 @@ impl Gate {
     ///
     /// # Errors
     /// The system's; the socket is lost then.
-    pub(super) fn shut(&mut self, serve: impl FnMut(Arrival)) -> io::Result<()> {
+    pub(crate) fn shut(&mut self, serve: impl FnMut(Arrival)) -> io::Result<()> {
         if let Some(mut socket) = self.take()? {
             serve_waiting(&socket, serve);
             socket.shut()?;
@@ -66,7 +66,7 @@ impl Gate {
     }
 
     /// Gives the address up; `serve` gets what was queued.
-    pub(super) fn leave(mut self, serve: impl FnMut(Arrival)) {
+    pub(crate) fn leave(mut self, serve: impl FnMut(Arrival)) {
         // If the runtime does not let go of it, it is closed all the same.
         if let Ok(Some(socket)) = self.take() {
             serve_waiting(&socket, serve);
@@ -74,7 +74,7 @@ impl Gate {
     }
 
     /// What to accept from, while it is open.
-    pub(super) fn acceptor(&self) -> Option<&Acceptor> {
+    pub(crate) fn acceptor(&self) -> Option<&Acceptor> {
         match &self.state {
             State::Open(acceptor) => Some(acceptor),
             State::Shut(_) | State::Lost => None,

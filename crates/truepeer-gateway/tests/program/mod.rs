@@ -161,13 +161,15 @@ impl Program {
     }
 
     fn note_address(&mut self, line: &str) {
+        let listener = || field(line, "listener").map(str::to_owned);
         let name = match field(line, "event") {
-            Some("status_served") => Some("status"),
-            Some("listening" | "listener_closed" | "listener_opened") => field(line, "listener"),
+            Some("status_served") => Some("status".to_owned()),
+            Some("listening" | "listener_closed" | "listener_opened") => listener(),
+            Some("health_served") => listener().map(|listener| listener + ".health"),
             _ => None,
         };
         let address = field(line, "address").and_then(|address| address.parse().ok());
-        if let (Some(name), Some(address)) = (name.map(str::to_owned), address) {
+        if let (Some(name), Some(address)) = (name, address) {
             self.addresses.retain(|(other, _)| *other != name);
             self.addresses.push((name, address));
         }

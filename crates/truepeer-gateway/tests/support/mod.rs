@@ -93,6 +93,7 @@ impl Plan {
         let listener = Listener {
             id: "door".into(),
             binds: self.binds,
+            health_binds: Vec::new(),
             protocol: self.protocol,
             backend: Arc::clone(&backend),
             backend_when_secure: None,

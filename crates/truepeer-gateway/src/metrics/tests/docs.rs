@@ -7,7 +7,7 @@ use truepeer::Fault;
 
 use crate::config::ConnectionLines;
 use crate::metrics::family::Family;
-use crate::metrics::label::{Direction, Label, Refusal, Scope, Source};
+use crate::metrics::label::{Direction, HealthAnswer, Label, Refusal, Scope, Source};
 use crate::outcome::Outcome;
 
 #[test]
@@ -90,6 +90,7 @@ fn labels() -> String {
         Label::Rule,
         Label::Direction,
         Label::Readiness,
+        Label::Answer,
         Label::Outcome,
     ] {
         let values = match label {
@@ -104,6 +105,7 @@ fn labels() -> String {
                 let gauge = super::backend("any");
                 codes(&mut gauge.by_readiness().iter().map(|(readiness, _)| *readiness))
             }
+            Label::Answer => codes(&mut HealthAnswer::ALL.iter().map(|answer| answer.code())),
             Label::Outcome => "the codes in the table of outcomes".to_owned(),
         };
         let _ = writeln!(table, "| `{}` | {values} |", label.name());

@@ -1,0 +1,100 @@
+//! The addresses that a server holds: for clients, and for health checks.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::Bound;
+use super::shutters::Shuttered;
+use super::view;
+use crate::config::{Bind, Listener, WhenBackendDown};
+use crate::door::Door;
+use crate::engine::Listening;
+use crate::protocol::Protocol;
+use crate::worker::Told;
+
+/// Who connects to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Clients,
+    HealthChecks,
+}
+
+impl For {
+    /// The addresses of `listener` for them.
+    pub(super) fn binds(self, listener: &Listener) -> &[Bind] {
+        match self {
+            Self::Clients => &listener.binds,
+            Self::HealthChecks => &listener.health_binds,
+        }
+    }
+
+    /// Whether such an address is shut while no backend can be reached.
+    pub(super) fn is_shut_without_backend(self, listener: &Listener) -> bool {
+        // A check in a language without refusals can be told only so.
+        listener.when_backend_down == WhenBackendDown::CloseListener
+            || (self == Self::HealthChecks && listener.protocol == Protocol::Tcp)
+    }
+}
+
+/// One bound address and what is behind it.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Who connects to it.
+    pub(super) whom: For,
+    pub(super) bind: Bind,
+    pub(super) bound: Bound,
+    pub(super) door: Arc<ArcSwap<Door>>,
+    pub(super) tell: watch::Sender<Told>,
+    /// How many workers listen there now.
+    pub(super) open: Arc<AtomicU32>,
+    /// Removes a UNIX path when it is dropped.
+    pub(super) listening: Option<Listening>,
+}
+
+impl Held {
+    /// Whether this is what `listener` binds as `address`. Where the system chose the port, only the same listener
+    /// means the same address.
+    pub(super) fn is(&self, address: &Bind, listener: &Arc<str>) -> bool {
+        // Compared as configured: the bound address has the port that the system chose.
+        let any_port = matches!(address, Bind::Tcp { addr, .. } if addr.port() == 0);
+        self.bind == *address && (self.bound.listener == *listener || !any_port)
+    }
+
+    /// Whether this has the place of `address`, though as a socket of another kind.
+    pub(super) fn is_at(&self, address: &Bind) -> bool {
+        match (&self.bind, address) {
+            (Bind::Tcp { addr: has, .. }, Bind::Tcp { addr: wants, .. }) => has == wants && has.port() != 0,
+            (Bind::Unix { path: has, .. }, Bind::Unix { path: wants, .. }) => has == wants,
+            _ => false,
+        }
+    }
+
+    /// Whether it is shut while no backend can be reached: if its listener wants that, and it is ours alone.
+    pub(super) fn is_shut_without_backend(&self) -> bool {
+        let is_ours = self.listening.as_ref().is_some_and(|listening| !listening.given);
+        is_ours && self.whom.is_shut_without_backend(&self.door.load().listener)
+    }
+
+    pub(super) fn view(&self) -> view::Listening {
+        view::Listening {
+            bound: self.bound.clone(),
+            door: self.door.load_full(),
+            told: self.tell.subscribe(),
+        }
+    }
+
+    /// What shuts and opens it, if that is to be done.
+    pub(super) fn shuttered(&self) -> Option<Shuttered> {
+        let (Bind::Tcp { families, .. }, Some(addr)) = (&self.bind, self.bound.tcp) else { return None };
+        self.is_shut_without_backend().then(|| Shuttered {
+            door: self.door.load_full(),
+            addr,
+            families: *families,
+            tell: self.tell.clone(),
+            open: Arc::clone(&self.open),
+        })
+    }
+}
