@@ -140,7 +140,7 @@ impl Answer {
             BackendState::Draining => Reason::Draining,
             BackendState::Reachable | BackendState::Unreachable => Reason::BackendUnavailable,
         };
-        let refusal = Refusal { why, hostname: self.dialogue.host(), client: None };
+        let refusal = Refusal { why, hostname: self.dialogue.host(), client: None, text: None };
         refuse(self.protocol, &refusal)
     }
 }

@@ -37,6 +37,7 @@ use crate::access::AccessRules;
 use crate::kind::Kind;
 use crate::limits::Policy;
 use crate::protocol::Protocol;
+use crate::refuse::RefusalText;
 
 pub use admin::{Admin, Status};
 pub use docs::{explain, reference, sample};
@@ -99,6 +100,8 @@ pub struct Listener {
     pub when_backend_down: WhenBackendDown,
     /// Whether clients may enter for whom no TLS was conveyed.
     pub insecure: InsecureClients,
+    /// What the operator adds to every refusal.
+    pub refusal_text: Option<RefusalText>,
     /// Whether the client's bytes are TLS that passes through.
     pub tls: ClientTls,
     /// Who may speak for others here, and what of the rest.

@@ -13,11 +13,14 @@ mod managesieve;
 mod pop3;
 mod smtp;
 mod tcp;
+mod text;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::protocol::Protocol;
+
+pub use text::{BadText, RefusalText};
 
 /// What a client is turned away with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Refusal<'a> {
     pub hostname: &'a str,
     /// The client, where there is one; `None` for the proxy's own connections.
     pub client: Option<IpAddr>,
+    /// What the operator adds.
+    pub text: Option<&'a RefusalText>,
 }
 
 /// Why a client is turned away. Closed: each protocol file answers each of these.
@@ -84,9 +89,19 @@ impl Reason {
 }
 
 impl Refusal<'_> {
-    /// The reason in one sentence: ASCII without quotes, brackets, backslashes or line breaks, so that it fits every
+    /// The reason in one sentence, and what the operator adds: ASCII without quotes, backslashes or line breaks, so that it fits every
     /// protocol's notion of text as it is.
     fn sentence(&self) -> String {
+        let reason = self.reason();
+        match self.text {
+            Some(text) => {
+                format!("{reason}; {}", text.spoken_to(self.client.map(|client| client.to_canonical())))
+            }
+            None => reason,
+        }
+    }
+
+    fn reason(&self) -> String {
         // A v4-mapped address is spoken as the IPv4 address that access lists and logs name.
         match (self.why, self.client.map(|client| client.to_canonical())) {
             (Reason::BackendUnavailable, _) => "no server is ready for you now, try again later".to_owned(),

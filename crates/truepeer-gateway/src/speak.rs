@@ -23,8 +23,12 @@ pub async fn turn_away(client: Socket, door: &Door, identity: &ClientIdentity, w
     if listener.tls == ClientTls::Implicit {
         return;
     }
-    let refusal =
-        Refusal { why, hostname: &door.hostname, client: identity.client().map(|client| client.ip) };
+    let refusal = Refusal {
+        why,
+        hostname: &door.hostname,
+        client: identity.client().map(|client| client.ip),
+        text: listener.refusal_text.as_ref(),
+    };
     if let Some(words) = refuse(listener.protocol, &refusal) {
         engine::say_and_close(client, &words).await;
     }

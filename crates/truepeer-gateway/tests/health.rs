@@ -6,12 +6,12 @@
 mod program;
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use program::Program;
 use rustix::process::Signal;
-use support::fake::{Fake, Nobody, echo_behind_v1};
+use support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::config::{self, Surroundings};
 use truepeer_gateway::metrics::Format;
@@ -19,25 +19,6 @@ use truepeer_gateway::protocol::Protocol;
 
 const HEALTH: &str = "health-bind = \"127.0.0.1:0\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
-
-/// A backend that reads a v1 line, greets, and answers one line.
-fn greets(greeting: &'static str, bye: &'static str) -> Fake {
-    Fake::start(move |mut stream: TcpStream| {
-        let mut heard = Vec::new();
-        for say in [greeting, bye] {
-            let before = heard.len();
-            let mut byte = [0];
-            while !heard[before..].ends_with(b"\n") {
-                match stream.read(&mut byte) {
-                    Ok(1..) => heard.extend_from_slice(&byte),
-                    _ => return heard,
-                }
-            }
-            let _ = stream.write_all(say.as_bytes());
-        }
-        heard
-    })
-}
 
 fn health(house: &House) -> SocketAddr {
     house.server.health()[0].tcp.unwrap()
@@ -119,7 +100,7 @@ fn each_protocol_greets_and_says_goodbye_while_a_backend_can_be_reached() {
              Cache-Control: no-store\r\nConnection: close\r\n\r\nmx.example ready\n",
         ),
     ] {
-        let backend = greets(backend.0, backend.1);
+        let backend = Fake::start(greets_behind_v1(backend.0, backend.1));
         let house = House::written(protocol, backend.address, HEALTH);
         assert_eq!(says(health(&house), asks.as_bytes()), answers, "{protocol}");
         assert_eq!((counted(&house, READY), counted(&house, UNREADY)), (1, 0), "{protocol}");

@@ -32,13 +32,18 @@ const SAMPLE_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the documentation: which settings, under which heading, with which first sentence.
-const SECTIONS: [(Scope, &str, &str); 10] = [
+const SECTIONS: [(Scope, &str, &str); 11] = [
     (Scope::Server, "`[server]`", "What holds for the whole process."),
     (
         Scope::Proxy,
         "`proxy.` in `[server]` or in one listener",
         "Who may speak for others, and how their headers are read.\n\
          Each of these may stand under `[server]` for all listeners, and under a `[server.listener.<id>]`, where it wins.",
+    ),
+    (
+        Scope::Refuse,
+        "`refuse.` in `[server]` or in one listener",
+        "What clients hear that are turned away; `docs/refusals.md` has the exact lines.",
     ),
     (Scope::Listener, "`[server.listener.<id>]`", "Where clients and proxies connect."),
     (Scope::Backend, "`[backend.<id>]`", "Where clients are handed to."),
@@ -97,7 +102,7 @@ pub fn sample() -> String {
     let proxy = |setting: &&&'static Setting| setting.name.starts_with("proxy.");
     let server = |wanted: bool| {
         ALL.iter()
-            .filter(|setting| matches!(setting.scope, Scope::Server | Scope::Proxy))
+            .filter(|setting| matches!(setting.scope, Scope::Server | Scope::Proxy | Scope::Refuse))
             .filter(move |setting| proxy(setting) == wanted)
     };
     sample_section(&mut file, "server", "", server(false));

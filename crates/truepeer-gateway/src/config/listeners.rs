@@ -20,14 +20,15 @@ use super::read::Reader;
 use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{
-    BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, IDLE_TIMEOUT, PROTOCOL, REQUIRE_SECURE, SOCKET_MODE,
-    SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
+    BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, IDLE_TIMEOUT, PROTOCOL, REFUSE_TEXT, REQUIRE_SECURE,
+    SOCKET_MODE, SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
 };
 use super::tree::{Found, Owner, Section};
 use super::{
     ClientTls, ConnectionLines, InsecureClients, OwnConnections, WhenBackendDown, backends, settings,
 };
 use crate::protocol::Protocol;
+use crate::refuse::RefusalText;
 
 /// Ports where the client's bytes begin with TLS by convention.
 const IMPLICIT_TLS_PORTS: [u16; 3] = [465, 993, 995];
@@ -53,6 +54,8 @@ pub(super) struct Draft<'t> {
     pub(super) when_backend_down: WhenBackendDown,
     /// Whether clients may enter for whom no TLS was conveyed.
     pub(super) insecure: InsecureClients,
+    /// What its refusals say behind their reason.
+    pub(super) refusal_text: Option<RefusalText>,
     /// What the client's bytes are.
     pub(super) tls: ClientTls,
     /// What holds for its headers.
@@ -84,6 +87,8 @@ impl Draft<'_> {
 pub(super) struct Inherited {
     /// `server.proxy`
     pub(super) proxy: Proxy,
+    /// `server.refuse.text`
+    pub(super) refusal_text: Option<RefusalText>,
     /// `[access]`
     pub(super) access: AccessWords,
     /// `[limits]`
@@ -125,6 +130,10 @@ pub(super) fn draft<'t>(
         backend_when_secure,
         when_backend_down: down.unwrap_or_default(),
         insecure: if required == Some(true) { InsecureClients::Refuse } else { InsecureClients::Admit },
+        refusal_text: match reader.get(&REFUSE_TEXT, owner) {
+            Some(_) => refusal_text(reader, owner),
+            None => inherited.refusal_text.clone(),
+        },
         tls: if implicit == Some(true) { ClientTls::Implicit } else { ClientTls::None },
         proxy,
         own,
@@ -136,6 +145,20 @@ pub(super) fn draft<'t>(
     check_sockets(reader, &draft);
     check_secure(reader, &draft);
     draft
+}
+
+/// What the refusals of `owner` say behind their reason; an empty text is none.
+pub(super) fn refusal_text(reader: &mut Reader<'_>, owner: Owner<'_>) -> Option<RefusalText> {
+    let found = reader.get(&REFUSE_TEXT, owner)?;
+    let text = reader.text(found)?;
+    match RefusalText::parse(text.text) {
+        Ok(parsed) => (!text.text.is_empty()).then_some(parsed),
+        Err(error) => {
+            let problem = reader.wrong_problem(found, found.value).note(error.to_string());
+            reader.problem(problem);
+            None
+        }
+    }
 }
 
 fn read_places(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<(Place, Range<usize>)> {

@@ -79,6 +79,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     let server = server(reader, surroundings);
     let inherited = Inherited {
         proxy: Proxy::default().overridden(reader, Owner::Global, gateways),
+        refusal_text: listeners::refusal_text(reader, Owner::Global),
         access: AccessWords::of(reader, Owner::Global, surroundings),
         limits: LimitWords::of_all(reader),
         lines: reader.word(reader.get(&LOG_CONNECTIONS, Owner::Global), &settings::CONNECTION_LINES),
@@ -245,6 +246,7 @@ fn build(
         backend_when_secure,
         when_backend_down: draft.when_backend_down,
         insecure: draft.insecure,
+        refusal_text: draft.refusal_text.clone(),
         tls: draft.tls,
         trust: TrustPolicy::new(trusted.networks, trusted.unix, draft.proxy.unlisted),
         trusted_lines: trusted.lines,

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::protocol::Protocol;
+use crate::refuse::RefusalText;
 
 /// One setting, written down once.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) enum Scope {
     Server,
     /// `[server]` for all listeners, or one `[server.listener.<id>]`, which wins.
     Proxy,
+    /// `[server]` for all listeners, or one `[server.listener.<id>]`, which wins: what refusals say.
+    Refuse,
     /// `[server.listener.<id>]`
     Listener,
     /// `[backend.<id>]`
@@ -55,7 +58,7 @@ impl Scope {
     pub(super) const fn tables(self) -> &'static [&'static str] {
         match self {
             Self::Server => &["server"],
-            Self::Proxy => &["server", "server.listener.<id>"],
+            Self::Proxy | Self::Refuse => &["server", "server.listener.<id>"],
             Self::Listener => &["server.listener.<id>"],
             Self::Backend => &["backend.<id>"],
             Self::Access => &["access", "server.listener.<id>.access"],
@@ -110,6 +113,8 @@ pub(super) enum Shape {
     LogTarget,
     /// Permission bits.
     Mode,
+    /// Words for a refusal.
+    RefusalText,
     /// The name of a `[backend.<id>]`.
     BackendName,
 }
@@ -150,6 +155,10 @@ impl Shape {
                 "`\"stderr\"`, or an absolute path in quotes, such as `\"/var/log/truepeer/truepeer.log\"`".to_owned()
             }
             Self::Mode => "permission bits as octal digits in quotes, such as `\"0660\"`".to_owned(),
+            Self::RefusalText => format!(
+                "at most {} characters of printable ASCII in quotes, without `\"` and `\\`, in which `{{client}}` stands for the client's address",
+                RefusalText::MAX
+            ),
             Self::BackendName => "the name of a `[backend.<name>]` in quotes".to_owned(),
         }
     }

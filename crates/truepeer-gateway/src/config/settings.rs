@@ -64,6 +64,7 @@ pub(super) static ALL: &[&Setting] = &[
     &OWN_CONNECTIONS,
     &UNSAFE_IMPLAUSIBLE,
     &MAX_PENDING,
+    &REFUSE_TEXT,
     &BIND,
     &HEALTH_BIND,
     &PROTOCOL,
@@ -295,6 +296,18 @@ pub(super) static MAX_PENDING: Setting = Setting {
     docs: "Headers that may be unfinished at once, over all listeners.\n\
            When they are reached, the oldest of them is closed to make room.",
     sample: Sample::CommentDefault,
+};
+
+pub(super) static REFUSE_TEXT: Setting = Setting {
+    scope: Scope::Refuse,
+    name: "refuse.text",
+    shape: Shape::RefusalText,
+    default: Default::Derived("nothing"),
+    docs: "What every refusal says behind its reason, such as where to read more or whom to ask.\n\
+           `{client}` in it becomes the client's address.\n\
+           Codes and reasons stay as they are; nothing is said to health checks, for `tcp`, and where `tls.implicit = true`.\n\
+           A listener's own text replaces that of `[server]`; an empty one removes it.",
+    sample: Sample::Comment("\"see https://mx1.example.org/refused?ip={client}\""),
 };
 
 pub(super) static BIND: Setting = Setting {

@@ -1,6 +1,9 @@
 //! Exact bytes for each reason in each protocol, and what holds for all of them.
 
-use super::{Permanence, Reason, Refusal, refuse};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{Permanence, Reason, Refusal, RefusalText, refuse};
 use crate::protocol::Protocol;
 
 const CLIENT: &str = "203.0.113.7";
@@ -11,8 +14,98 @@ fn spoken(protocol: Protocol, why: Reason) -> String {
 
 fn spoken_by(protocol: Protocol, why: Reason, hostname: &str, client: Option<&str>) -> String {
     let client = client.map(|client| client.parse().unwrap());
-    let bytes = refuse(protocol, &Refusal { why, hostname, client }).unwrap_or_default();
+    let bytes = refuse(protocol, &Refusal { why, hostname, client, text: None }).unwrap_or_default();
     String::from_utf8(bytes).unwrap()
+}
+
+fn with_text(protocol: Protocol, why: Reason, hostname: &str, client: Option<&str>, text: &str) -> String {
+    let (client, text) = (client.map(|client| client.parse().unwrap()), RefusalText::parse(text).unwrap());
+    let refusal = Refusal { why, hostname, client, text: Some(&text) };
+    String::from_utf8(refuse(protocol, &refusal).unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn what_the_operator_adds_stands_behind_the_reason_in_each_protocol() {
+    let said = "connections from 203.0.113.7 are not accepted here; see https://mx.example/?ip=203.0.113.7";
+    for (protocol, line) in [
+        (Protocol::Smtp, format!("554 5.7.1 h {said}\r\n")),
+        (Protocol::Submission, format!("554 5.7.1 h {said}\r\n")),
+        (Protocol::Lmtp, format!("554 5.7.1 h {said}\r\n")),
+        (Protocol::Imap, format!("* BYE [ALERT] {said}\r\n")),
+        (Protocol::Pop3, format!("-ERR [SYS/PERM] {said}\r\n")),
+        (Protocol::ManageSieve, format!("BYE \"{said}\"\r\n")),
+    ] {
+        let text = "see https://mx.example/?ip={client}";
+        assert_eq!(
+            with_text(protocol, Reason::Denied, "h", Some("::ffff:203.0.113.7"), text),
+            line,
+            "{protocol}"
+        );
+    }
+    let http =
+        with_text(Protocol::Http, Reason::Denied, "h", Some(CLIENT), "see https://mx.example/?ip={client}");
+    assert!(
+        http.ends_with(&format!(
+            "Content-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{said}\n",
+            said.len() + 1
+        )),
+        "{http}"
+    );
+    let own = with_text(Protocol::Smtp, Reason::BackendUnavailable, "h", None, "{client} may call us");
+    assert_eq!(
+        own,
+        "421 4.3.2 h no server is ready for you now, try again later; your address may call us\r\n"
+    );
+    assert_eq!(with_text(Protocol::Tcp, Reason::Denied, "h", Some(CLIENT), "x"), "");
+}
+
+#[test]
+fn the_longest_text_fits_a_line_of_smtp() {
+    let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe";
+    let (host, text) = ("a".repeat(300), format!("{{client}}{{client}}{{client}}{}", "x".repeat(33)));
+    for why in Reason::ALL {
+        for protocol in Protocol::ALL.into_iter().filter(|protocol| protocol.is_mail()) {
+            let line = with_text(protocol, why, &host, Some(longest), &text);
+            assert!(line.len() <= 512, "{} bytes: {line}", line.len());
+        }
+    }
+}
+
+#[test]
+fn documented_lines_are_those_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/refusals.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- generated: refusals -->\n", "<!-- end: refusals -->");
+    let (before, rest) = written.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let mut table = "| protocol | why | what the client hears |\n|---|---|---|\n".to_owned();
+    for protocol in Protocol::ALL {
+        for (why, words) in [
+            (Reason::BackendUnavailable, "no backend can be reached"),
+            (Reason::LimitReached, "a limit"),
+            (Reason::Denied, "an access rule or a ban"),
+            (Reason::SecureRequired, "`require-secure`"),
+        ] {
+            let said = spoken(protocol, why);
+            let said = match protocol {
+                Protocol::Tcp => "nothing: a close".to_owned(),
+                // The status line and the body.
+                Protocol::Http => {
+                    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+                    let retry = if head.contains("Retry-After: 30") { "`, `Retry-After: 30" } else { "" };
+                    format!("`{}{retry}`, then `{}`", head.lines().next().unwrap(), body.trim_end())
+                }
+                _ => format!("`{}`", said.trim_end()),
+            };
+            let _ = writeln!(table, "| {protocol} | {words} | {said} |");
+        }
+    }
+    let current = format!("{before}{begin}{table}{end}{after}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    } else {
+        assert!(written == current, "docs/refusals.md is stale: run the tests with UPDATE=1");
+    }
 }
 
 #[test]
@@ -123,7 +216,10 @@ fn http_answers_with_one_whole_response() {
 #[test]
 fn an_unknown_protocol_is_closed_without_a_byte() {
     for why in Reason::ALL {
-        assert_eq!(refuse(Protocol::Tcp, &Refusal { why, hostname: "mx1.example.org", client: None }), None);
+        assert_eq!(
+            refuse(Protocol::Tcp, &Refusal { why, hostname: "mx1.example.org", client: None, text: None }),
+            None
+        );
     }
 }
 

@@ -193,3 +193,26 @@ pub fn smtp_behind_v1(greeting: &'static str) -> impl Fn(TcpStream) -> Vec<u8> +
         heard
     }
 }
+
+/// Reads a v1 line, greets with `greeting`, and answers one line with `bye`.
+pub fn greets_behind_v1(
+    greeting: &'static str,
+    bye: &'static str,
+) -> impl Fn(TcpStream) -> Vec<u8> + Clone + Send + 'static {
+    move |mut stream| {
+        let mut heard = Vec::new();
+        for say in [greeting, bye] {
+            let before = heard.len();
+            // Byte by byte, so that nothing behind the line is taken from the next.
+            let mut byte = [0];
+            while !heard[before..].ends_with(b"\n") {
+                match stream.read(&mut byte) {
+                    Ok(1..) => heard.extend_from_slice(&byte),
+                    _ => return heard,
+                }
+            }
+            let _ = stream.write_all(say.as_bytes());
+        }
+        heard
+    }
+}

@@ -99,6 +99,7 @@ impl Plan {
             backend_when_secure: None,
             when_backend_down: WhenBackendDown::Answer,
             insecure: InsecureClients::Admit,
+            refusal_text: None,
             tls: self.tls,
             trust: TrustPolicy::new(trusted, self.unix, self.unlisted),
             header: self.header,
