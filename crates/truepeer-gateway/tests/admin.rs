@@ -64,6 +64,12 @@ fn connections_are_listed_with_peer_client_and_backend_and_can_be_chosen() {
     assert!(listed[0]["since"].as_str().unwrap().ends_with('Z'));
 
     let text = program.command(&["connections"]).ok().out();
+    let since = listed[0]["since"].as_str().unwrap().split('.').next().unwrap();
+    let row = text.lines().find(|line| line.contains("203.0.113.7:4711")).unwrap();
+    let backend_at = format!("mail {}", backend.address);
+    for said in [&format!("{since}Z "), " door ", &peer, &backend_at, " 6 ", " 27 "] {
+        assert!(row.contains(said), "{said} in {row}");
+    }
     assert!(text.contains("203.0.113.7:4711") && text.contains("203.0.113.130:4712"), "{text}");
     for (filter, clients) in [
         (["--client", "203.0.113.0/25"], vec!["203.0.113.7:4711"]),
@@ -112,9 +118,13 @@ fn status_says_what_runs_what_is_unproven_and_who_is_pending() {
     assert!(advice.iter().any(|advice| advice["key"] == "backend.idle"), "{advice:?}");
 
     let text = program.command(&["status"]).ok().out();
-    for said in
-        [": ready", "proved", "unproven: it accepts", "127.0.0.1 at door: 1", "backend.idle: no listener"]
-    {
+    for said in [
+        ": ready",
+        "proved",
+        "unproven: it accepts",
+        "127.0.0.1 at door: 1",
+        "backend.idle (line 18): no listener",
+    ] {
         assert!(text.contains(said), "{said} in {text}");
     }
     drop(pending);
@@ -134,6 +144,47 @@ fn a_server_without_a_ready_backend_says_so_and_the_command_fails() {
         "{}",
         status.out()
     );
+}
+
+#[test]
+fn status_says_what_is_closed_who_else_is_served_and_where_health_is_asked_for() {
+    let backend = HeaderMailServer::start();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let more = format!(
+        "[server.listener.shut]\nbind = \"127.0.0.1:0\"\nhealth-bind = \"127.0.0.1:0\"\nprotocol = \"smtp\"\n\
+         backend = \"gone\"\nwhen-backend-down = \"close-listener\"\n\
+         [server.listener.two]\nbind = \"127.0.0.1:0\"\nprotocol = \"smtp\"\nbackend = \"mail\"\n\
+         backend-when-secure = \"gone\"\nproxy.trusted-networks = [\"127.0.0.1\"]\n\
+         [backend.gone]\nhandoff = \"proxy-v1\"\naddress = \"{gone}\"\n"
+    );
+    let program = Program::start(&config(&backend, &more));
+    let asked = program.command(&["status", "--json"]);
+    assert_eq!(asked.code(), Some(1));
+    let status = asked.json().remove(0);
+    let listener = |name: &str| {
+        let all = status["listeners"].as_array().unwrap();
+        all.iter().find(|listener| listener["listener"] == name).unwrap().clone()
+    };
+    for (name, ready, closed, secure) in
+        [("door", true, false, None), ("shut", false, true, None), ("two", false, false, Some("gone"))]
+    {
+        let found = listener(name);
+        assert_eq!((&found["ready"], &found["closed"]), (&ready.into(), &closed.into()), "{name}");
+        assert_eq!(found["backend_when_secure"].as_str(), secure, "{name}");
+    }
+    assert_eq!(
+        (&status["health"][0]["listener"], &status["health"][0]["closed"]),
+        (&"shut".into(), &true.into())
+    );
+    let text = program.command(&["status"]).out();
+    for said in [
+        ", to mail: ready",
+        ", to gone: CLOSED until a backend can be reached",
+        ", to mail, over TLS to gone: NOT READY",
+        "health checks of shut on 127.0.0.1:",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
 }
 
 #[test]

@@ -37,7 +37,10 @@ pub(super) fn connections(reach: &Reach, filter: Arguments) -> ExitCode {
                 Line::Item(connection) if reach.form() == Form::Json => writeln!(out, "{connection}")?,
                 Line::Item(connection) => {
                     if std::mem::take(&mut heading) {
-                        row(out, ["OPEN", "LISTENER", "CLIENT", "PEER", "BACKEND", "IN", "OUT", "ID"])?;
+                        row(
+                            out,
+                            ["SINCE", "OPEN", "LISTENER", "CLIENT", "PEER", "BACKEND", "IN", "OUT", "ID"],
+                        )?;
                     }
                     show(out, &connection)?;
                 }
@@ -62,9 +65,12 @@ fn show(out: &mut dyn Write, connection: &Value) -> Result<(), Failure> {
         "-" => "-".to_owned(),
         address => format!("{} {address}", text(connection, "backend")),
     };
+    // Milliseconds tell nothing here.
+    let since = text(connection, "since").split('.').next().unwrap_or_default();
     row(
         out,
         [
+            &format!("{since}Z"),
             &age(number(connection, "duration_ms")),
             text(connection, "listener"),
             client,
@@ -78,11 +84,11 @@ fn show(out: &mut dyn Write, connection: &Value) -> Result<(), Failure> {
 }
 
 /// Columns of a fixed width, since the list is not held to measure it; a long value moves its line only.
-fn row(out: &mut dyn Write, columns: [&str; 8]) -> Result<(), Failure> {
-    let [open, listener, client, peer, backend, bytes_in, bytes_out, id] = columns;
+fn row(out: &mut dyn Write, columns: [&str; 9]) -> Result<(), Failure> {
+    let [since, open, listener, client, peer, backend, bytes_in, bytes_out, id] = columns;
     writeln!(
         out,
-        "{open:<7} {listener:<10} {client:<21} {peer:<21} {backend:<26} {bytes_in:>9} {bytes_out:>9} {id}"
+        "{since:<20} {open:<7} {listener:<10} {client:<21} {peer:<21} {backend:<26} {bytes_in:>9} {bytes_out:>9} {id}"
     )?;
     Ok(())
 }

@@ -106,7 +106,11 @@ pub(super) fn show_advice(out: &mut dyn Write, report: &Value) -> Result<(), Fai
         writeln!(out, "\nadvice")?;
     }
     for advice in list(report, "advice") {
-        writeln!(out, "  {}: {}", text(advice, "key"), text(advice, "text"))?;
+        let line = match advice.get("line").and_then(Value::as_u64) {
+            Some(line) => format!(" (line {line})"),
+            None => String::new(),
+        };
+        writeln!(out, "  {}{line}: {}", text(advice, "key"), text(advice, "text"))?;
     }
     Ok(())
 }
