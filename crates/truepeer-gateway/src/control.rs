@@ -1,6 +1,7 @@
 //! Control: the thread that answers the operator (`admin`) and, apart from that, monitoring (`status`).
 //!
-//! Started by `run` if the configuration asks for either. It has a runtime of its own, so that no worker ever waits
+//! Started by `run`; a reload may give it other addresses, of which the new ones are bound before the old ones end. It
+//! has a runtime of its own, so that no worker ever waits
 //! for it, and sees the server through its [`View`]. It goes on while the server drains, and ends with the process.
 
 use std::fmt;
@@ -47,20 +48,58 @@ impl fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
-/// Sockets that are bound and not served yet: every mistake shows before the server starts.
+/// Where control is, as a configuration says it, with what had to be bound for that and is not served yet. Every
+/// mistake shows before anything changes; dropping it gives up what was bound.
 #[derive(Debug)]
 pub struct Sockets {
-    admin: Option<Listening>,
-    status: Vec<Listening>,
+    wanted: Vec<(Purpose, Bind)>,
+    fresh: Vec<(Purpose, Bind, Listening)>,
 }
 
 /// The running thread; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Control {
-    stop: Option<oneshot::Sender<()>>,
+    served: Vec<Served>,
+    /// Dropping it ends the thread.
+    ports: Option<mpsc::Sender<Port>>,
     thread: Option<JoinHandle<()>>,
-    /// Where status is served, with the ports that the system chose.
-    pub status: Vec<String>,
+}
+
+/// Who is served at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Admin,
+    Status,
+}
+
+/// One address that is served.
+#[derive(Debug)]
+struct Served {
+    purpose: Purpose,
+    bind: Bind,
+    address: String,
+    /// Dropping it ends the serving, once those who have asked are answered.
+    _until: oneshot::Sender<()>,
+}
+
+/// What the thread is given for each of them.
+#[derive(Debug)]
+struct Port {
+    purpose: Purpose,
+    listening: Listening,
+    until: oneshot::Receiver<()>,
+}
+
+/// Addresses that the thread may be told of before it takes them.
+const PORTS_QUEUED: usize = 64;
+
+impl Purpose {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Admin => "admin.socket",
+            Self::Status => "status.bind",
+        }
+    }
 }
 
 impl Sockets {
@@ -69,67 +108,115 @@ impl Sockets {
     /// # Errors
     /// [`ControlError::Listen`].
     pub fn bind(config: &Config, given: &Given) -> Result<Self, ControlError> {
-        let listen = |key, address: &Bind| {
-            let bound = bind(address, 1, Binding::Listens, given);
-            bound.map_err(|error| ControlError::Listen { key, error })
-        };
-        let admin = config.admin.bind().map(|address| listen("admin.socket", &address)).transpose()?;
-        let status = config.status.binds.iter().map(|address| listen("status.bind", address));
-        Ok(Self { admin, status: status.collect::<Result<_, _>>()? })
+        Self::beside(config, &[], given)
     }
 
-    /// Serves them; without any, no thread is started. Orders for the main thread come out of the second value.
+    /// Binds what `config` asks for and `served` does not have.
+    fn beside(config: &Config, served: &[Served], given: &Given) -> Result<Self, ControlError> {
+        let admin = config.admin.bind().into_iter().map(|bind| (Purpose::Admin, bind));
+        let status = config.status.binds.iter().cloned().map(|bind| (Purpose::Status, bind));
+        let wanted: Vec<_> = admin.chain(status).collect();
+        let mut fresh = Vec::new();
+        for (purpose, address) in &wanted {
+            if !served.iter().any(|served| served.is(*purpose, address)) {
+                let listening = bind(address, 1, Binding::Listens, given)
+                    .map_err(|error| ControlError::Listen { key: purpose.key(), error })?;
+                fresh.push((*purpose, address.clone(), listening));
+            }
+        }
+        Ok(Self { wanted, fresh })
+    }
+
+    /// Serves them. Orders for the main thread come out of the second value.
     ///
     /// # Errors
     /// [`ControlError::System`].
-    pub fn serve(self, view: View) -> Result<(Option<Control>, mpsc::Receiver<Order>), ControlError> {
+    pub fn serve(self, view: View) -> Result<(Control, mpsc::Receiver<Order>), ControlError> {
         let (orders, ordered) = mpsc::channel(admin::ORDERS_QUEUED);
-        if self.admin.is_none() && self.status.is_empty() {
-            return Ok((None, ordered));
-        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ControlError::System)?;
-        let status = self.status.iter().map(|listening| listening.address.clone()).collect();
-        let (stop, stopped) = oneshot::channel();
-        let body = move || {
-            let desk = admin::Desk { view, orders };
-            runtime.block_on(async {
-                tokio::select! {
-                    () = self.attend(desk) => {}
-                    // A sender that is gone means the same.
-                    _ = stopped => {}
-                }
-            });
-        };
+        let (ports, received) = mpsc::channel(PORTS_QUEUED);
+        let desk = admin::Desk { view, orders };
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(body)
+            .spawn(move || runtime.block_on(attend(received, desk)))
             .map_err(ControlError::System)?;
-        Ok((Some(Control { stop: Some(stop), thread: Some(thread), status }), ordered))
+        let mut control = Control { served: Vec::new(), ports: Some(ports), thread: Some(thread) };
+        control.take(self);
+        Ok((control, ordered))
+    }
+}
+
+impl Control {
+    /// Binds what a new `config` asks for and is not served yet; [`Control::take`] serves it.
+    ///
+    /// # Errors
+    /// [`ControlError::Listen`]; everything goes on as it was.
+    pub fn prepare(&self, config: &Config, given: &Given) -> Result<Sockets, ControlError> {
+        Sockets::beside(config, &self.served, given)
     }
 
-    async fn attend(mut self, desk: admin::Desk) {
-        let mut served = JoinSet::new();
-        let room = status::Room::default();
-        for listening in &mut self.status {
-            match listening.take_acceptor() {
-                Ok(Some(acceptor)) => {
-                    drop(served.spawn(status::serve(acceptor, desk.view.clone(), room.clone())));
-                }
-                Ok(None) => {}
-                Err(error) => failed(&listening.address, &error),
+    /// Serves what was prepared, then ends what is not wanted any more; whoever has asked there is still answered.
+    pub fn take(&mut self, sockets: Sockets) {
+        let Sockets { wanted, fresh } = sockets;
+        for (purpose, bind, listening) in fresh {
+            let (until, told) = oneshot::channel();
+            let address = listening.address.clone();
+            if let Some(ports) = &self.ports {
+                // A thread that is gone has panicked and said so.
+                let _ = ports.blocking_send(Port { purpose, listening, until: told });
             }
+            self.served.push(Served { purpose, bind, address, _until: until });
         }
-        if let Some(listening) = &mut self.admin {
-            match listening.take_acceptor() {
-                Ok(Some(acceptor)) => drop(served.spawn(admin::serve(acceptor, desk))),
-                Ok(None) => {}
-                Err(error) => failed(&listening.address, &error),
-            }
+        self.served.retain(|served| wanted.iter().any(|(purpose, bind)| served.is(*purpose, bind)));
+    }
+
+    /// Where status is served, with the ports that the system chose.
+    pub fn status(&self) -> impl Iterator<Item = &str> {
+        let status = self.served.iter().filter(|served| served.purpose == Purpose::Status);
+        status.map(|served| served.address.as_str())
+    }
+}
+
+impl Served {
+    fn is(&self, purpose: Purpose, bind: &Bind) -> bool {
+        self.purpose == purpose && self.bind == *bind
+    }
+}
+
+/// Serves each port that comes, until nobody can send one any more.
+async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk) {
+    let mut served = JoinSet::new();
+    let room = status::Room::default();
+    loop {
+        tokio::select! {
+            port = ports.recv() => match port {
+                Some(port) => drop(served.spawn(serve(port, desk.clone(), room.clone()))),
+                None => return,
+            },
+            Some(_) = served.join_next(), if !served.is_empty() => {}
         }
-        while served.join_next().await.is_some() {}
+    }
+}
+
+async fn serve(port: Port, desk: admin::Desk, room: status::Room) {
+    let Port { purpose, mut listening, until } = port;
+    let acceptor = match listening.take_acceptor() {
+        Ok(Some(acceptor)) => acceptor,
+        Ok(None) => return,
+        Err(error) => return failed(&listening.address, &error),
+    };
+    let until = async move {
+        // A sender that is gone is how it is told.
+        let _ = until.await;
+        // A UNIX path goes before its socket does: what a successor makes there must not be removed.
+        drop(listening);
+    };
+    match purpose {
+        Purpose::Admin => admin::serve(acceptor, desk, until).await,
+        Purpose::Status => status::serve(acceptor, desk.view, room, until).await,
     }
 }
 
@@ -140,7 +227,7 @@ fn failed(address: &str, error: &io::Error) {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.ports.take());
         if let Some(thread) = self.thread.take() {
             // If it panicked it has said so.
             let _ = thread.join();

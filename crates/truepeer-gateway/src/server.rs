@@ -308,6 +308,12 @@ impl Server {
         Ok(())
     }
 
+    /// The sockets that the service manager gave.
+    #[must_use]
+    pub fn given(&self) -> &Given {
+        &self.given
+    }
+
     /// Addresses of given sockets that `config` does not bind.
     #[must_use]
     pub fn unused(&self, config: &Config) -> Vec<String> {

@@ -39,12 +39,20 @@ impl Default for Room {
     }
 }
 
-/// Answers whoever connects, until it is dropped.
+/// Answers whoever connects, until `until` is over and those who have asked by then are answered.
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
-pub(crate) async fn serve(acceptor: Acceptor, view: View, room: Room) {
+pub(crate) async fn serve(acceptor: Acceptor, view: View, room: Room, until: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(acceptor, view, room, &mut connections) => {}
+        () = until => {}
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn accept(acceptor: Acceptor, view: View, room: Room, connections: &mut JoinSet<()>) {
     let mut pause = AcceptPause::default();
     loop {
         let accepted = acceptor.accept().await;

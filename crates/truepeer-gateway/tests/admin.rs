@@ -218,17 +218,59 @@ fn reload_takes_what_is_right_and_says_what_is_wrong() {
     assert_eq!(refused.code(), Some(1));
     assert!(refused.error().contains("server.listener.more.bind") && refused.error().contains("in use"));
 
-    program.write_config(&config(&backend, &more(0)).replace("ADMIN", "ADMIN.other"));
+    let state = "state = \"FOLDERdenied\"\n";
+    program.write_config(&config(&backend, &format!("{state}{}", more(0))));
     let socket = program.folder.path("admin.sock");
     let reloaded = command(&["reload"], &socket).ok();
     assert!(reloaded.out().contains("more on 127.0.0.1:"), "{}", reloaded.out());
-    assert!(reloaded.out().contains("`[admin]` has changed"), "{}", reloaded.out());
+    assert!(reloaded.out().contains("`admin.state` has changed"), "{}", reloaded.out());
     program.wait_for("event=reloaded");
     let listed = command(&["status", "--json"], &socket).ok().json();
     assert_eq!(listed[0]["listeners"].as_array().unwrap().len(), 2);
 
     open.write_all(b"NOOP\r\n").unwrap();
     expect(&open, b"250 ok\r\n");
+}
+
+#[test]
+fn a_reload_moves_the_admin_socket_and_the_status_page_and_whoever_asked_is_answered() {
+    let backend = HeaderMailServer::start();
+    let mut program = Program::start(&config(&backend, ""));
+    let (old, new) = (program.folder.path("admin.sock"), program.folder.path("admin.sock.other"));
+    let other = config(&backend, "[status]\nbind = \"127.0.0.1:0\"\n").replace("ADMIN", "ADMIN.other");
+    program.write_config(&other);
+    // Asked at the old place, which ends with this answer.
+    assert!(command(&["reload"], &old).ok().out().contains("The new configuration holds"));
+    program.wait_for("event=reloaded");
+    let mut page = program.connect("status");
+    page.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_to_end(&page).starts_with(b"HTTP/1.1 200 "));
+    command(&["status"], &new).ok();
+    assert!(support::eventually(|| !old.exists()));
+
+    // One that cannot be had changes nothing at all.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bad = other.replace(
+        "[status]\nbind = \"127.0.0.1:0\"",
+        &format!("[status]\nbind = \"{}\"", taken.local_addr().unwrap()),
+    );
+    program.write_config(&bad.replace("ADMIN.other", "ADMIN"));
+    let refused = command(&["reload"], &new);
+    assert_eq!(refused.code(), Some(1));
+    assert!(refused.error().contains("status.bind: 127.0.0.1:") && refused.error().contains("in use"));
+    program.wait_for("event=reload_failed");
+    assert!(!old.exists(), "what was bound for it is given up");
+    command(&["status"], &new).ok();
+    let mut page = program.connect("status");
+    page.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_to_end(&page).starts_with(b"HTTP/1.1 200 "));
+
+    // And they may end.
+    program.write_config(&config(&backend, "").replace("[admin]\nsocket = \"ADMIN\"\n", ""));
+    let status = program.address("status");
+    command(&["reload"], &new).ok();
+    assert!(support::eventually(|| !new.exists()));
+    assert!(support::eventually(|| std::net::TcpStream::connect(status).is_err()));
 }
 
 #[test]

@@ -20,13 +20,21 @@ use super::{
 };
 use crate::engine::{AcceptPause, Acceptor, Socket};
 
-/// Answers whoever connects, until it is dropped.
+/// Answers whoever connects, until `until` is over and those who have asked by then are answered.
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
-pub(crate) async fn serve(acceptor: Acceptor, desk: Desk) {
-    let (room, feeds) = (Arc::new(Semaphore::new(MAX_CLIENTS)), Arc::new(Semaphore::new(MAX_FEEDS)));
+pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, until: impl Future<Output = ()>) {
     let mut clients = JoinSet::new();
+    tokio::select! {
+        () = accept(acceptor, desk, &mut clients) => {}
+        () = until => {}
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+async fn accept(acceptor: Acceptor, desk: Desk, clients: &mut JoinSet<()>) {
+    let (room, feeds) = (Arc::new(Semaphore::new(MAX_CLIENTS)), Arc::new(Semaphore::new(MAX_FEEDS)));
     let mut pause = AcceptPause::default();
     loop {
         // The permit first: a client that waits costs no descriptor.

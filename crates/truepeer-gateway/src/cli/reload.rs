@@ -20,8 +20,6 @@ pub(super) fn reload(reach: &Reach) -> ExitCode {
             writeln!(out, "  {} on {}", text(bound, "listener"), text(bound, "address"))?;
         }
         for key in list(&report, "restart_for").iter().filter_map(serde_json::Value::as_str) {
-            // A whole section, or one key.
-            let key = if key.contains('.') { key.to_owned() } else { format!("[{key}]") };
             writeln!(out, "`{key}` has changed, but is read at start only: restart truepeer to apply that")?;
         }
         show_advice(out, &report)?;

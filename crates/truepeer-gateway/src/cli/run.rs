@@ -1,6 +1,8 @@
 //! `truepeer run`: serve until told to stop.
 
 mod orphans;
+mod reload;
+mod said;
 
 use std::io;
 use std::path::Path;
@@ -13,13 +15,15 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::admin::{Order, Reloaded};
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Admin, Advice, Colour, Config, Loaded, Origin, Status};
+use crate::config::{self, Colour, Config, Loaded, Origin};
 use crate::control::{Control, Sockets};
 use crate::engine::Given;
 use crate::log::{Configured, Events, Refusals, Writer};
 use crate::manager::{Manager, Watchdog};
-use crate::server::{Bound, Server};
+use crate::server::Server;
 use orphans::Orphans;
+use reload::AtStart;
+use said::Said;
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
@@ -45,9 +49,10 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 struct Running {
     server: Server,
     /// Answers while the server drains, too.
-    control: Option<Control>,
+    control: Control,
     calls: Calls,
     at_start: AtStart,
+    said: Said,
     log: Configured,
     manager: Manager,
     /// Ends with the process: a drain is to be seen alive, too.
@@ -67,7 +72,8 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     if matches!(origin, Origin::Demonstration) {
         tracing::info!(event = "demonstration", "demonstration on loopback: no mail is served");
     }
-    say_advice(&config.advice);
+    let mut said = Said::default();
+    said.advice(&config.advice);
     // Watched before anything listens, so that no signal finds the default action.
     let signals = {
         let _context = runtime.enter();
@@ -77,11 +83,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     let sockets = Sockets::bind(config, &given)?;
     let mut server = Server::start_given(config, log.log(), given)?;
     let (control, orders) = sockets.serve(server.view())?;
-    say_listening(&server.listening());
-    say_health(&server.health());
-    for address in control.iter().flat_map(|control| &control.status) {
-        tracing::info!(event = "status_served", address = address.as_str());
-    }
+    said.addresses(&server, &control);
     tracing::info!(event = "ready");
     manager.ready(&status(&server));
     let watchdog = match (server.take_pulse(), Manager::patience()) {
@@ -90,7 +92,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     };
     let at_start = AtStart::of(config);
     let calls = Calls { signals, orders };
-    Ok(Running { server, control, calls, at_start, log, manager, watchdog, runtime, _writer: writer })
+    Ok(Running { server, control, calls, at_start, said, log, manager, watchdog, runtime, _writer: writer })
 }
 
 impl Running {
@@ -98,7 +100,7 @@ impl Running {
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
         while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
             self.manager.reloading();
-            let reloaded = reload(&mut self.server, &mut self.log, path, &self.at_start);
+            let reloaded = self.reload(path);
             self.manager.ready(&match &reloaded {
                 Ok(_) => status(&self.server),
                 Err(cause) => format!("the old configuration goes on, the new one is wrong: {cause}"),
@@ -113,6 +115,7 @@ impl Running {
             control: _control,
             calls,
             at_start: _,
+            said: _,
             log: _,
             manager,
             watchdog: _watchdog,
@@ -153,96 +156,9 @@ impl Running {
     }
 }
 
-/// Settings that a reload cannot change.
-struct AtStart {
-    admin: Admin,
-    status: Status,
-    server: config::Server,
-}
-
-impl AtStart {
-    fn of(config: &Config) -> Self {
-        Self { admin: config.admin.clone(), status: config.status.clone(), server: config.server.clone() }
-    }
-
-    /// The keys that `config` has otherwise.
-    fn changed(&self, config: &Config) -> Vec<String> {
-        let (had, has) = (&self.server, &config.server);
-        let changes = [
-            ("admin", self.admin != config.admin),
-            ("status", self.status != config.status),
-            ("server.max-connections", had.max_connections != has.max_connections),
-            ("server.proxy.max-pending", had.max_pending != has.max_pending),
-            ("limits.max-clients", had.max_clients != has.max_clients),
-        ];
-        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
-    }
-}
-
-/// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
-fn reload(
-    server: &mut Server,
-    log: &mut Configured,
-    path: Option<&Path>,
-    at_start: &AtStart,
-) -> Result<Reloaded, String> {
-    // First, and whatever becomes of the configuration: who rotates the log waits for it.
-    let mut not_logged = log.reopen().err();
-    let failed = |cause: String| {
-        let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
-        tracing::error!(event = "reload_failed", cause, remedy);
-        cause
-    };
-    let Loaded { config, .. } = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
-    let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
-    let (known, known_health) = (server.view().layout(), server.health());
-    server.take(&config).map_err(|error| failed(error.to_string()))?;
-    not_logged = log.take(change).err().or(not_logged);
-    // What was said before and still holds is not said again; whoever orders a reload is told everything.
-    let is_new = |advice: &&Advice| !known.advice.iter().any(|before| before.text == advice.text);
-    say_advice(config.advice.iter().filter(is_new));
-    let is_new = |bound: &&Bound| !known.listening.iter().any(|at| at.bound == **bound);
-    say_listening(server.listening().iter().filter(is_new));
-    say_health(server.health().iter().filter(|bound| !known_health.contains(bound)));
-    for address in server.unused(&config) {
-        let remedy = "clients wait there unanswered: remove it from the socket unit, and restart";
-        tracing::warn!(event = "given_socket_unused", address, remedy);
-    }
-    let restart_for = at_start.changed(&config);
-    for key in &restart_for {
-        let advice = "it is read at start only: restart to apply the change";
-        tracing::warn!(event = "advice", key, advice);
-    }
-    tracing::info!(event = "reloaded");
-    let about_log = not_logged.map(|text| Advice { key: "log.file".to_owned(), line: None, text });
-    let advice = config.advice.into_iter().chain(about_log).collect();
-    Ok(Reloaded { listening: server.listening(), advice, restart_for })
-}
-
 /// What the service manager shows as our state.
 fn status(server: &Server) -> String {
     format!("listening on {} addresses", server.listening().len())
-}
-
-fn say_advice<'a>(advice: impl IntoIterator<Item = &'a Advice>) {
-    for advice in advice {
-        let (key, advice) = (advice.key.as_str(), advice.text.as_str());
-        tracing::warn!(event = "advice", key, advice);
-    }
-}
-
-fn say_listening<'a>(listening: impl IntoIterator<Item = &'a Bound>) {
-    for bound in listening {
-        let (listener, address) = (&*bound.listener, bound.address.as_str());
-        tracing::info!(event = "listening", listener, address);
-    }
-}
-
-fn say_health<'a>(health: impl IntoIterator<Item = &'a Bound>) {
-    for bound in health {
-        let (listener, address) = (&*bound.listener, bound.address.as_str());
-        tracing::info!(event = "health_served", listener, address);
-    }
 }
 
 /// What the main thread is to do next.

@@ -516,7 +516,7 @@ pub(super) static ADMIN_SOCKET: Setting = Setting {
     default: Default::Derived("none: `truepeer reload` and the like cannot reach this server"),
     docs: "The UNIX socket on which `truepeer connections`, `status`, `reload`, `deny` and `undeny` reach this server.\n\
            Its mode is 0600: root and the user that truepeer runs as may use it, nobody else.\n\
-           Read at start only.",
+           A reload may move it: the new one answers before the old one ends.",
     sample: Sample::Comment("\"/run/truepeer/admin.sock\""),
 };
 
@@ -540,6 +540,6 @@ pub(super) static STATUS_BIND: Setting = Setting {
            Read-only: nothing can be changed there, and no answer holds an address.\n\
            Ready means that clients would be served now: not draining, and behind every listener (or the one named) a backend that may be handed clients.\n\
            A listener with `backend-when-secure` needs both of its backends for that, so that a balancer sends clients to where all of them are served.\n\
-           Read at start only.",
+           A reload may move it; an address that overlaps the old one (`[::]:9470` after `127.0.0.1:9470`) is still in use then, and needs a restart.",
     sample: Sample::Comment("\"127.0.0.1:9470\""),
 };

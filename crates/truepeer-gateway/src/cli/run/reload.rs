@@ -1,0 +1,69 @@
+//! A reload: the whole configuration again, all of it or nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::Running;
+use crate::admin::Reloaded;
+use crate::config::{self, Advice, Colour, Config, Loaded};
+
+/// Settings that a reload cannot change.
+pub(super) struct AtStart {
+    server: config::Server,
+    /// `admin.state`: what is denied was read from there.
+    state: Option<PathBuf>,
+}
+
+impl AtStart {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { server: config.server.clone(), state: config.admin.state.clone() }
+    }
+
+    /// The keys that `config` has otherwise.
+    fn changed(&self, config: &Config) -> Vec<String> {
+        let (had, has) = (&self.server, &config.server);
+        let changes = [
+            ("admin.state", self.state != config.admin.state),
+            ("server.max-connections", had.max_connections != has.max_connections),
+            ("server.proxy.max-pending", had.max_pending != has.max_pending),
+            ("limits.max-clients", had.max_clients != has.max_clients),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+impl Running {
+    /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
+    pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, String> {
+        let Self { server, control, log, said, at_start, .. } = self;
+        // First, and whatever becomes of the configuration: who rotates the log waits for it.
+        let mut not_logged = log.reopen().err();
+        let failed = |cause: String| {
+            let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
+            tracing::error!(event = "reload_failed", cause, remedy);
+            cause
+        };
+        let loaded = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
+        let Loaded { config, .. } = loaded;
+        let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
+        let sockets = control.prepare(&config, server.given()).map_err(|error| failed(error.to_string()))?;
+        server.take(&config).map_err(|error| failed(error.to_string()))?;
+        control.take(sockets);
+        not_logged = log.take(change).err().or(not_logged);
+
+        said.advice(&config.advice);
+        said.addresses(server, control);
+        for address in server.unused(&config) {
+            let remedy = "clients wait there unanswered: remove it from the socket unit, and restart";
+            tracing::warn!(event = "given_socket_unused", address, remedy);
+        }
+        let restart_for = at_start.changed(&config);
+        for key in &restart_for {
+            let advice = "it is read at start only: restart to apply the change";
+            tracing::warn!(event = "advice", key, advice);
+        }
+        tracing::info!(event = "reloaded");
+        let about_log = not_logged.map(|text| Advice { key: "log.file".to_owned(), line: None, text });
+        let advice = config.advice.into_iter().chain(about_log).collect();
+        Ok(Reloaded { listening: server.listening(), advice, restart_for })
+    }
+}
