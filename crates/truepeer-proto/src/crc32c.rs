@@ -73,23 +73,14 @@ const fn tables() -> [[u32; 256]; 8] {
     let mut byte = 0;
     while byte < 256 {
         let mut state = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
+        let mut bits = 0;
+        while bits < 64 {
             state = state >> 1 ^ if state & 1 == 1 { POLYNOMIAL } else { 0 };
-            bit += 1;
+            // Overwritten until the last of eight bits.
+            tables[bits / 8][byte] = state;
+            bits += 1;
         }
-        tables[0][byte] = state;
         byte += 1;
-    }
-    let mut table = 1;
-    while table < 8 {
-        byte = 0;
-        while byte < 256 {
-            let state: u32 = tables[table - 1][byte];
-            tables[table][byte] = state >> 8 ^ tables[0][(state & 255) as usize];
-            byte += 1;
-        }
-        table += 1;
     }
     tables
 }

@@ -136,11 +136,7 @@ impl<'a> Encoder<'a> {
 
     /// The octet for family and transport, and the length of the address block.
     fn block(&self) -> (u8, u16) {
-        let transport = match self.transport {
-            Transport::Unspecified => 0,
-            Transport::Stream => 1,
-            Transport::Datagram => 2,
-        };
+        let transport = self.transport as u8;
         match self.addresses {
             Addresses::Unspecified => (0, 0),
             Addresses::Inet { .. } => (0x10 | transport, 12),
@@ -189,10 +185,8 @@ impl<'a> Encoder<'a> {
 
 /// Length of an item on the wire.
 fn item_len(tlv: &Tlv<'_>) -> Result<u32, EncodeError> {
-    match u16::try_from(tlv.value.len()) {
-        Ok(len) => Ok(ITEM_LEN.wrapping_add(u32::from(len))),
-        Err(_) => Err(EncodeError::ValueTooLong),
-    }
+    let len = u16::try_from(tlv.value.len()).map_err(|_| EncodeError::ValueTooLong)?;
+    Ok(ITEM_LEN.wrapping_add(u32::from(len)))
 }
 
 /// Length of an SSL TLV's value. Source: PROXY protocol 2.2.6.

@@ -22,15 +22,15 @@ pub enum Command {
     Proxy,
 }
 
-/// Kind of socket. Source: PROXY protocol 2.2, byte 13, low four bits.
+/// Kind of socket, by its number on the wire. Source: PROXY protocol 2.2, byte 13, low four bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Not told: LOCAL, UNKNOWN, UNSPEC.
-    Unspecified,
+    Unspecified = 0,
     /// TCP or a UNIX stream.
-    Stream,
+    Stream = 1,
     /// UDP or UNIX datagrams.
-    Datagram,
+    Datagram = 2,
 }
 
 /// One checked header.

@@ -102,9 +102,8 @@ impl<'a> Ssl<'a> {
 
     /// Offset of the first byte that is wrong, from the TLV's type on.
     pub(crate) fn check(value: &[u8]) -> Result<(), usize> {
-        let Some((_, subs)) = value.split_first_chunk::<5>() else {
-            return Err(1); // the length
-        };
+        let length_at = 1usize;
+        let (_, subs) = value.split_first_chunk::<5>().ok_or(length_at)?;
         let wrong = behind_items(subs);
         if wrong.is_empty() { Ok(()) } else { Err(value.len().wrapping_sub(wrong.len()).wrapping_add(3)) }
     }
