@@ -87,6 +87,20 @@ fn every_octet_and_every_port_is_written_in_plain_decimal() {
 }
 
 #[test]
+fn every_pattern_of_zero_groups_is_written_as_the_standard_library_does() {
+    let groups = [0x1u16, 0xa2, 0xb03, 0xcd04, 0x90ef, 0x600, 0x70, 0x8];
+    for pattern in 0..=u8::MAX {
+        let groups = std::array::from_fn(|at| if pattern >> at & 1 == 1 { 0 } else { groups[at] });
+        let address = std::net::Ipv6Addr::from(groups);
+        let reversed = std::net::Ipv6Addr::from_bits(address.to_bits().reverse_bits());
+        let [source, destination] = [address, reversed].map(|ip| std::net::SocketAddrV6::new(ip, 1, 0, 0));
+        let expected = format!("PROXY TCP6 {address} {reversed} 1 1\r\n");
+        let line = encoded(Encoder::v1(Addresses::Inet6 { source, destination }));
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+    }
+}
+
+#[test]
 fn v2_headers_are_the_bytes_of_the_specification() {
     let plain = "0d0a0d0a000d0a515549540a2111000cc0000201c6336402dc040019";
     assert_eq!(encoded(Encoder::v2(inet())), hex(plain));
