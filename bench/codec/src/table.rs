@@ -104,7 +104,7 @@ fn page(rows: &[Row], facts: &Facts) -> Result<String, Box<dyn Error>> {
          The record is `bench/record/codec-{}.tsv`.\n\
          Nothing here is written by hand but the sentences.\n\n\
          Instructions are counted by callgrind: the difference between 1000 iterations and none, divided by 1000.\n\
-         They repeat to the instruction on one machine and compiler, and they are not nanoseconds.\n\
+         They repeat to the instruction for one build on one machine, and they are not nanoseconds.\n\
          A dash means that the crate does not offer it.\n\
          The versions are pinned in `bench/codec/Cargo.toml`.\n\n",
         facts.date, facts.processor, facts.system, facts.compiler, facts.valgrind, facts.date
