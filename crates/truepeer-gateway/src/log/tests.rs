@@ -124,10 +124,11 @@ fn a_line_that_was_written_in_part_is_finished_and_nothing_is_lost() {
     paper.set(Mood::Takes);
     paper.wait_for("third\n");
     drop(writer);
-    let lines = paper.lines();
-    assert_eq!(lines[..3], ["first", "second", "third"]);
-    assert!(lines[3].contains(" level=warn event=log_recovered cause="), "{lines:?}");
-    assert_eq!((lines.len(), log.lost()), (4, 0));
+    // That it recovered stands behind what was taken with the first line: whether that was more is a matter of luck.
+    let (told, lines): (Vec<_>, Vec<_>) =
+        paper.lines().into_iter().partition(|line| line.contains(" level=warn event=log_recovered cause="));
+    assert_eq!(lines, ["first", "second", "third"]);
+    assert_eq!((told.len(), log.lost()), (1, 0));
 }
 
 #[test]
