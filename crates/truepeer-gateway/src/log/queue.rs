@@ -117,10 +117,11 @@ impl Queue {
     }
 
     /// Queues a switch behind every line that waits, whether there is room or not. It replaces one that waits, too, so
-    /// that there is never more than one.
-    pub(super) fn push_switch(&self, switch: Switch) {
+    /// that there is never more than one; a destination that waits is not taken back by a change of the format.
+    pub(super) fn push_switch(&self, mut switch: Switch) {
         let mut state = self.state();
-        drop(state.take_switch());
+        let waiting = state.take_switch().and_then(|waiting| waiting.destination);
+        switch.destination = switch.destination.or(waiting);
         state.format = switch.format;
         state.messages.push_back(Message::Switch(switch));
         self.tell(state);

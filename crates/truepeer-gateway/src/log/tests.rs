@@ -263,3 +263,20 @@ fn a_stuck_destination_is_left_as_soon_as_it_takes_a_line_and_only_the_latest_sw
     drop(writer);
     assert_eq!(papers.map(|paper| paper.text()), ["first\nnext\n", "", "next\n"]);
 }
+
+#[test]
+fn a_change_of_the_format_does_not_take_back_a_destination_that_waits() {
+    let (stuck, next) = (Paper::default(), Paper::default());
+    let (log, writer) = start(&stuck);
+    stuck.set(Mood::Stuck);
+    say(&log, "first");
+    stuck.wait_until(|sheet| sheet.troubles > 0);
+    // As a reload does it: the file is opened anew, then the new format holds.
+    assert_eq!(log.switch(Some(Box::new(Pen(next.clone()))), LogFormat::Text), Err(NotYet));
+    assert_eq!(log.switch(None, LogFormat::Json), Err(NotYet));
+    log.line(|format| format!("{format:?}"));
+    stuck.set(Mood::Takes);
+    next.wait_for("Json\n");
+    drop(writer);
+    assert_eq!((stuck.text(), next.text()), ("first\n".to_owned(), "Json\n".to_owned()));
+}
