@@ -137,7 +137,8 @@ impl Queue {
     /// Takes the next messages, waiting up to `patience` for the first; without one, nothing came in time or the
     /// queue is closing.
     pub(super) fn take(&self, patience: Duration) -> (Vec<Message>, Phase) {
-        let mut state = self.wait(patience, |state| !state.messages.is_empty());
+        let mut state =
+            self.wait(patience, |state| state.phase == Phase::Closing || !state.messages.is_empty());
         let count = state.messages.len().min(AT_ONCE);
         let taken: Vec<_> = state.messages.drain(..count).collect();
         // The gap is behind everything that waited, and there is room only now.
@@ -148,9 +149,15 @@ impl Queue {
         (taken, state.phase)
     }
 
-    /// Waits until it is closing, a switch waits, or `pause` is over.
-    pub(super) fn pause(&self, pause: Duration) -> Phase {
-        self.wait(pause, |state| state.switch_at().is_some()).phase
+    /// Waits until a switch waits, it begins to close, or `pause` is over.
+    pub(super) fn pause(&self, pause: Duration) {
+        let before = self.phase();
+        drop(self.wait(pause, |state| state.phase != before || state.switch_at().is_some()));
+    }
+
+    /// Whether more is to come.
+    pub(super) fn phase(&self) -> Phase {
+        self.state().phase
     }
 
     /// The switch that waits, out of its turn.
@@ -158,12 +165,11 @@ impl Queue {
         self.state().take_switch()
     }
 
-    /// Waits until `enough`, closing, or the end of `patience`.
+    /// Waits until `enough`, or the end of `patience`.
     fn wait(&self, patience: Duration, enough: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.writer_waits = true;
-        let goes_on = |state: &mut State| state.phase == Phase::Open && !enough(state);
-        let waited = self.news.wait_timeout_while(state, patience, goes_on);
+        let waited = self.news.wait_timeout_while(state, patience, |state| !enough(state));
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.writer_waits = false;
         state

@@ -29,6 +29,8 @@ enum Mood {
     Takes,
     /// Takes so many bytes more, then fails.
     Full { room: usize },
+    /// Asks to be tried again.
+    Busy,
     /// A write does not return.
     Stuck,
 }
@@ -78,6 +80,11 @@ impl Write for Pen {
                 sheet.troubles += 1;
                 changed.notify_all();
                 return Err(ErrorKind::StorageFull.into());
+            }
+            Mood::Busy => {
+                sheet.troubles += 1;
+                changed.notify_all();
+                return Err(ErrorKind::WouldBlock.into());
             }
             Mood::Full { room } => {
                 let len = room.min(bytes.len());
@@ -184,6 +191,23 @@ fn the_end_does_not_wait_for_a_destination_that_fails() {
     drop(writer);
     assert!(paper.0.0.lock().unwrap().is_gone, "the writer has ended");
     assert_eq!(paper.text(), "");
+}
+
+#[test]
+fn the_end_asks_a_busy_destination_again_and_again_but_not_without_a_pause() {
+    let paper = Paper::default();
+    let (log, writer) = start(&paper);
+    paper.set(Mood::Busy);
+    say(&log, "never");
+    paper.wait_until(|sheet| sheet.troubles > 0);
+    drop(writer);
+    // A pause that ends late makes fewer; half as long would make twice as many.
+    let most = LAST_LINES.as_millis() / 10;
+    let troubles = u128::from(paper.0.0.lock().unwrap().troubles);
+    assert!((2..most).contains(&troubles), "{troubles} writes");
+    paper.set(Mood::Takes);
+    paper.wait_until(|sheet| sheet.is_gone);
+    assert!(paper.text().starts_with("never\n"));
 }
 
 #[test]

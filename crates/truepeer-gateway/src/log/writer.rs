@@ -73,8 +73,10 @@ impl Writer {
             failed.get_or_insert_with(|| (Instant::now(), error.to_string()));
             if let Some(switch) = self.queue.take_switch() {
                 self.switch(switch);
-            } else if self.queue.pause(if soon { RETRY_SOON } else { RETRY }) == Phase::Closing && !soon {
+            } else if self.queue.phase() == Phase::Closing && !soon {
                 return self.batch.clear();
+            } else {
+                self.queue.pause(if soon { RETRY_SOON } else { RETRY });
             }
         }
         if let Some((since, cause)) = failed
