@@ -127,7 +127,7 @@ impl Reason {
         let mut kept = String::new();
         for c in text.trim().chars() {
             let before = kept.len();
-            if c.is_control() || INVISIBLE.contains(&c) {
+            if c.is_control() || is_invisible(c) {
                 kept.extend(c.escape_default());
             } else {
                 kept.push(c);
@@ -167,11 +167,14 @@ impl std::error::Error for BanDurationError {}
 /// Units and their lengths in seconds, in the order in which they are written.
 const UNITS: [(char, u64); 5] = [('w', 7 * 24 * 3600), ('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
 
-/// Not control characters, yet they break lines or turn the direction of text on a terminal.
-const INVISIBLE: [char; 11] = [
-    '\u{2028}', '\u{2029}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
-    '\u{202e}', '\u{2066}', '\u{feff}',
-];
+/// Whether a character that is no control character breaks lines, turns the direction of text on a terminal, or cannot
+/// be seen there.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
+}
 
 #[cfg(test)]
 mod tests {
@@ -247,6 +250,8 @@ mod tests {
             ("  fail2ban sshd \n", "fail2ban sshd"),
             ("a\tb\nc\u{1b}[31m", "a\\tb\\nc\\u{1b}[31m"),
             ("x\u{202e}y\u{2028}z", "x\\u{202e}y\\u{2028}z"),
+            ("\u{2067}a\u{2068}b\u{2069}c\u{61c}", "\\u{2067}a\\u{2068}b\\u{2069}c\\u{61c}"),
+            ("192.0.2\u{200b}.7\u{2060}", "192.0.2\\u{200b}.7\\u{2060}"),
             ("M\u{fc}ller", "M\u{fc}ller"),
             (long.as_str(), &long[..Reason::MAX_LEN]),
             (wide.as_str(), &wide[..Reason::MAX_LEN]),
