@@ -205,6 +205,12 @@ impl Bans {
             .collect()
     }
 
+    /// How many have not ended.
+    #[must_use]
+    pub fn count(&self, now: SystemTime) -> usize {
+        self.v4.count(secs(now)).saturating_add(self.v6.count(secs(now)))
+    }
+
     /// How many are kept, those included that ended and were not purged yet.
     #[must_use]
     pub fn len(&self) -> usize {

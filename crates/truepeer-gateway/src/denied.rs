@@ -114,11 +114,7 @@ impl Denied {
     /// How many are in force.
     #[must_use]
     pub fn count(&self) -> usize {
-        let now = self.0.clock.now(now());
-        self.change(|table| {
-            table.bans.purge(now);
-            table.bans.len()
-        })
+        self.count_at(now())
     }
 
     /// Makes these changes one after the other, and writes the state file once behind them. Blocks on the file.
@@ -160,6 +156,19 @@ impl Denied {
         let bans = table.bans.list(clock.now(moment));
         drop(table);
         bans.into_iter().map(|ban| clock.for_people(ban, moment)).collect()
+    }
+
+    /// Counted beside connections that look. Those that ended go only once they are most of the table, since all
+    /// connections wait for that.
+    fn count_at(&self, moment: Moment) -> usize {
+        let now = self.0.clock.now(moment);
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let (kept, in_force) = (table.bans.len(), table.bans.count(now));
+        drop(table);
+        if kept > in_force.saturating_mul(2) {
+            let _ = self.change(|table| table.bans.purge(now));
+        }
+        in_force
     }
 
     fn make_at(&self, change: &BanChange, moment: Moment) -> Result<Changed, BanError> {
@@ -285,6 +294,29 @@ mod tests {
             assert_eq!(denied.find_at(client, over), None);
             assert_eq!(denied.list_at(over), []);
         }
+    }
+
+    #[test]
+    fn counting_bans_keeps_no_connection_waiting_and_forgets_those_that_ended() {
+        let denied = Denied::default();
+        let (start, client) = (now(), IpAddr::from([203, 0, 113, 7]));
+        for (client, lasts) in [(client, "1h"), (IpAddr::from([203, 0, 113, 8]), "2h")] {
+            let (network, reason) = (IpNet::from(client), crate::bans::Reason::new("test"));
+            let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason };
+            denied.make_at(&BanChange::Add(order), start).unwrap();
+        }
+        // A connection that looks just now; whoever wants the table alone would wait for it, and all others with them.
+        let looking = denied.0.table.read().unwrap();
+        let (tell, counted) = std::sync::mpsc::sync_channel(1);
+        let other = denied.clone();
+        std::thread::spawn(move || tell.send(other.count()));
+        assert_eq!(counted.recv_timeout(Duration::from_secs(20)), Ok(2));
+        drop(looking);
+
+        let kept = || denied.0.count.load(Ordering::Acquire);
+        let late = |passed| after(start, passed, &Jump::Forward);
+        assert_eq!((denied.count_at(late(HOUR + HOUR / 2)), kept()), (1, 2));
+        assert_eq!((denied.count_at(late(3 * HOUR)), kept()), (0, 0));
     }
 
     #[test]

@@ -91,6 +91,14 @@ impl<T: Bits> Table<T> {
         before.saturating_sub(self.bans.len())
     }
 
+    /// How many end after `now`.
+    pub(super) fn count(&self, now: u64) -> usize {
+        if self.earliest > now {
+            return self.bans.len();
+        }
+        self.bans.values().filter(|held| held.until > now).count()
+    }
+
     /// Keeps what `keep` says, and counts anew.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(T, u8, &Held) -> bool) {
         self.bans.retain(|(first, len), held| keep(*first, *len, held));
