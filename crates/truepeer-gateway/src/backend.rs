@@ -217,7 +217,7 @@ impl Pool {
         self.targets.load().iter().any(|target| target.readiness().may_serve())
     }
 
-    /// Notes what was found out about one of its addresses; returns what was known before.
+    /// Notes what was found out about one of its addresses.
     pub fn note(&self, target: &Target, readiness: Readiness) {
         target.set_readiness(readiness);
         self.changed.ring();
