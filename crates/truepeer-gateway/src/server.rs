@@ -3,13 +3,13 @@
 //! It knows the rooms only by their doors. Signals are the command's; files are the configuration's.
 
 mod doors;
+mod error;
 mod held;
 mod keepers;
 mod shutter;
 mod shutters;
 mod view;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
-use crate::bans::state::StateError;
 use crate::config::{self, Bind, Config, Listener};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
-use crate::engine::{Admission, Bell, Binding, Given, ListenError, Listening, PendingHeaders, bind, later};
+use crate::engine::{Admission, Bell, Binding, Given, Listening, PendingHeaders, bind, later};
 use crate::health;
 use crate::limits::Limits;
 use crate::log::Log;
-use crate::machine::{self, TooFewDescriptors};
+use crate::machine;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::worker::{self, POSTS_QUEUED, Post, Stop, Told, Tools};
 
 use doors::Common;
+pub use error::StartError;
 use held::{For, Held};
 use keepers::Keepers;
 pub use view::{Layout, Listening as ListeningAt, View};
@@ -43,69 +43,6 @@ pub use view::{Layout, Listening as ListeningAt, View};
 /// How long backends may take to prove themselves before clients are accepted without them; a client whose backend is
 /// not proved by then hears a temporary refusal.
 const PROOF_TIME: Duration = Duration::from_secs(2);
-
-/// Why a server could not be started.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address could not be listened on.
-    Listen {
-        /// The listener.
-        listener: Arc<str>,
-        /// Its setting that names the address.
-        setting: &'static str,
-        /// Why.
-        error: ListenError,
-    },
-    /// A reload wants another kind of socket where one is served.
-    Kept {
-        /// The listener.
-        listener: Arc<str>,
-        /// The setting that names the address.
-        setting: &'static str,
-        /// The address, as configured.
-        address: Bind,
-    },
-    /// The configured numbers do not fit the descriptor limit.
-    Descriptors(TooFewDescriptors),
-    /// The state file cannot be used.
-    State(StateError),
-    /// The system refused a thread, a runtime or a socket.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen { listener, setting, error } => {
-                write!(f, "server.listener.{listener}.{setting}: {error}")
-            }
-            Self::Kept { listener, setting, address } => {
-                let what = match address {
-                    Bind::Tcp { .. } => "whether it serves IPv4, too,",
-                    Bind::Unix { .. } => "`socket-mode`",
-                };
-                write!(
-                    f,
-                    "server.listener.{listener}.{setting}: {address} is served already, and {what} is decided when its socket is made: restart to apply the change"
-                )
-            }
-            Self::Descriptors(error) => error.fmt(f),
-            Self::State(error) => match error {
-                StateError::Unreadable { cause, .. } => write!(f, "admin.state: {error}: {cause}"),
-                _ => write!(f, "admin.state: {error}"),
-            },
-            Self::System(error) => write!(f, "the system refused a thread or a socket: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
 
 /// A running server.
 #[derive(Debug)]

@@ -1,0 +1,114 @@
+//! Who may speak for others, and how their headers are read.
+
+use std::time::Duration;
+
+use truepeer::Unlisted;
+use truepeer::proto::{MixedFamilies, Versions};
+
+use crate::config::OwnConnections;
+use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
+
+pub(in crate::config) const MAX_PENDING_DEFAULT: u32 = 16_384;
+pub(in crate::config) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+pub(in crate::config) static UNLISTED: [(&str, Unlisted); 2] =
+    [("direct", Unlisted::Direct), ("refuse", Unlisted::Refuse)];
+pub(in crate::config) static VERSIONS: [(&str, Versions); 2] =
+    [("v1", Versions::V1Only), ("v2", Versions::V2Only)];
+pub(in crate::config) static MIXED_FAMILIES: [(&str, MixedFamilies); 2] =
+    [("refuse", MixedFamilies::Refuse), ("accept", MixedFamilies::Accept)];
+pub(in crate::config) static OWN: [(&str, OwnConnections); 3] = [
+    ("answer", OwnConnections::Answer),
+    ("forward", OwnConnections::Forward),
+    ("refuse", OwnConnections::Refuse),
+];
+
+pub(in crate::config) static TRUSTED_NETWORKS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.trusted-networks",
+    shape: Shape::Networks,
+    default: Default::Derived("nobody is trusted"),
+    docs: "The networks whose peers may speak for others: each of their connections must begin with a header.\n\
+           List single proxies; everybody in these networks can claim to be any client.\n\
+           On a listener it replaces the server-wide list, and `\"off\"` there means that no header is read from anybody.\n\
+           The word `\"unix\"` in a listener's own list trusts the peers of its UNIX sockets; it is never inherited.\n\
+           One network, a list, and the set notation of Stalwart's documentation, `{\"192.0.2.10\", \"2001:db8::10\"}`, are read.",
+    sample: Sample::Live("[\"192.0.2.10\"]"),
+};
+
+pub(in crate::config) static UNLISTED_PEERS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.unlisted",
+    shape: Shape::Word(|| names(&UNLISTED)),
+    default: Default::Word("direct"),
+    docs: "What happens to a peer outside the trusted networks.\n\
+           `\"direct\"`: it is the client itself, and no header is read from it.\n\
+           `\"refuse\"`: its connection ends, for ports that only proxies should reach.",
+    sample: Sample::CommentDefault,
+};
+
+pub(in crate::config) static HEADER_TIMEOUT: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.header-timeout",
+    shape: Shape::Duration {
+        floor: Duration::from_secs(3),
+        why: "one retransmission of a lost segment must fit, and TCP may wait that long before it",
+    },
+    default: Default::Duration(HEADER_TIMEOUT_DEFAULT),
+    docs: "One deadline for the whole header, counted from accept on.",
+    sample: Sample::CommentDefault,
+};
+
+pub(in crate::config) static HEADER_VERSIONS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.versions",
+    shape: Shape::Words(|| names(&VERSIONS)),
+    default: Default::AllWords,
+    docs: "The header versions that are accepted.",
+    sample: Sample::CommentDefault,
+};
+
+pub(in crate::config) static HEADER_MIXED_FAMILIES: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.mixed-families",
+    shape: Shape::Word(|| names(&MIXED_FAMILIES)),
+    default: Default::Word("refuse"),
+    docs: "What happens to a version 1 line with one IPv4 and one IPv6 address, which the specification does not know.\n\
+           nginx writes such lines after `set_real_ip_from` changed the family; `\"accept\"` reads them, and the backend gets a header of one family.",
+    sample: Sample::Comment("\"accept\""),
+};
+
+pub(in crate::config) static OWN_CONNECTIONS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.own",
+    shape: Shape::Word(|| names(&OWN)),
+    default: Default::ByProtocol(|protocol| {
+        let own = OWN.iter().find(|(_, own)| *own == protocol.own_connections());
+        own.map(|(name, _)| format!("`\"{name}\"`")).unwrap_or_default()
+    }),
+    docs: "What happens to the connections that a proxy makes for itself, such as health checks: their header carries no client.\n\
+           `\"answer\"`: truepeer greets in the listener's protocol and no byte reaches a backend; mail protocols only.\n\
+           `\"forward\"`: the backend gets them under the proxy's own address.\n\
+           `\"refuse\"`: they are closed.",
+    sample: Sample::Comment("\"refuse\""),
+};
+
+pub(in crate::config) static UNSAFE_IMPLAUSIBLE: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.unsafe-accept-implausible-clients",
+    shape: Shape::Flag,
+    default: Default::False,
+    docs: "Whether a header is believed that names a client which cannot be true: loopback, this machine or a backend while the peer is elsewhere, or no single host at all.\n\
+           A backend may grant rights to such addresses, so a mistake in the proxy becomes an open relay.",
+    sample: Sample::CommentDefault,
+};
+
+pub(in crate::config) static MAX_PENDING: Setting = Setting {
+    scope: Scope::Server,
+    name: "proxy.max-pending",
+    shape: Shape::Count,
+    default: Default::Count(MAX_PENDING_DEFAULT),
+    docs: "Headers that may be unfinished at once, over all listeners.\n\
+           When they are reached, the oldest of them is closed to make room.",
+    sample: Sample::CommentDefault,
+};
