@@ -107,8 +107,8 @@ pub(super) enum Shape {
     Binds,
     /// Addresses to connect to.
     Addresses,
-    /// The path of a file.
-    Path,
+    /// The path of a file, such as this one.
+    Path(&'static str),
     /// The path of a file, or standard error.
     LogTarget,
     /// Permission bits.
@@ -150,7 +150,7 @@ impl Shape {
             Self::Addresses => {
                 "`\"address:port\"`, `\"host:port\"` or `\"unix:/path\"`, or a list of them".to_owned()
             }
-            Self::Path => "an absolute path in quotes, such as `\"/run/truepeer/admin.sock\"`".to_owned(),
+            Self::Path(example) => format!("an absolute path in quotes, such as `\"{example}\"`"),
             Self::LogTarget => {
                 "`\"stderr\"`, or an absolute path in quotes, such as `\"/var/log/truepeer/truepeer.log\"`".to_owned()
             }

@@ -186,7 +186,8 @@ pub(super) static MAX_CONNECTIONS: Setting = Setting {
     shape: Shape::Count,
     default: Default::Derived("follows from the limit on open files"),
     docs: "Connections at once, over all listeners.\n\
-           When they are reached, accepting pauses until one ends; nobody is refused.",
+           When they are reached, accepting pauses until one ends; nobody is refused.\n\
+           Read at start only.",
     sample: Sample::Comment("8000"),
 };
 
@@ -206,7 +207,7 @@ pub(super) static REFUSE_TEXT: Setting = Setting {
     default: Default::Derived("nothing"),
     docs: "What every refusal says behind its reason, such as where to read more or whom to ask.\n\
            `{client}` in it becomes the client's address.\n\
-           Codes and reasons stay as they are; nothing is said to health checks, for `tcp`, and where `tls.implicit = true`.\n\
+           Codes and reasons stay as they are; health checks do not hear it, and clients of `tcp` or where `tls.implicit = true` hear nothing at all.\n\
            A listener's own text replaces that of `[server]`; an empty one removes it.",
     sample: Sample::Comment("\"see https://mx1.example.org/refused?ip={client}\""),
 };
@@ -384,7 +385,7 @@ pub(super) static LOG_FORMAT_SETTING: Setting = Setting {
 pub(super) static ADMIN_SOCKET: Setting = Setting {
     scope: Scope::Admin,
     name: "socket",
-    shape: Shape::Path,
+    shape: Shape::Path("/run/truepeer/admin.sock"),
     default: Default::Derived("none: `truepeer reload` and the like cannot reach this server"),
     docs: "The UNIX socket on which `truepeer connections`, `status`, `reload`, `deny` and `undeny` reach this server.\n\
            Its mode is 0600: root and the user that truepeer runs as may use it, nobody else.\n\
@@ -395,7 +396,7 @@ pub(super) static ADMIN_SOCKET: Setting = Setting {
 pub(super) static ADMIN_STATE: Setting = Setting {
     scope: Scope::Admin,
     name: "state",
-    shape: Shape::Path,
+    shape: Shape::Path("/var/lib/truepeer/denied"),
     default: Default::Derived("none: denials end with the process"),
     docs: "The file in which what `truepeer deny` has ordered survives a restart.\n\
            It is replaced as a whole on each change, so truepeer must be allowed to write its folder (`StateDirectory=truepeer` in a service unit makes /var/lib/truepeer).\n\

@@ -89,7 +89,7 @@ pub(in crate::config) static MAX_CLIENTS: Setting = Setting {
     default: Default::Count(MAX_CLIENTS_DEFAULT),
     docs: "Clients that are counted at once, over all listeners, at most 240 bytes each.\n\
            When the table is full, clients without a connection and with their whole rate make room; if there is none, new clients share one count.\n\
-           Taken at start; a reload does not change it.",
+           Read at start only.",
     sample: Sample::CommentDefault,
 };
 

@@ -109,6 +109,7 @@ pub(in crate::config) static MAX_PENDING: Setting = Setting {
     shape: Shape::Count,
     default: Default::Count(MAX_PENDING_DEFAULT),
     docs: "Headers that may be unfinished at once, over all listeners.\n\
-           When they are reached, the oldest of them is closed to make room.",
+           When they are reached, the oldest of them is closed to make room.\n\
+           Read at start only.",
     sample: Sample::CommentDefault,
 };
