@@ -13,7 +13,7 @@ mod program;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -27,10 +27,13 @@ const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const GREETING: &[u8] = b"220 backend ready\r\n";
 
 fn config(backend: &HeaderMailServer, listeners: &str) -> String {
+    config_for(backend.address, listeners)
+}
+
+fn config_for(backend: SocketAddr, listeners: &str) -> String {
     format!(
         "[server]\nproxy.trusted-networks = [\"127.0.0.1\"]\n\
-         [backend.mail]\nhandoff = \"proxy-v1\"\naddress = \"{}\"\n{listeners}",
-        backend.address
+         [backend.mail]\nhandoff = \"proxy-v1\"\naddress = \"{backend}\"\n{listeners}"
     )
 }
 
@@ -120,6 +123,31 @@ fn given_sockets_serve_the_addresses_that_they_are_bound_to_and_outlive_the_prog
     let waiting = TcpStream::connect(address).unwrap();
     let _next = Program::start_by(both(), folder, &config);
     greeted(&waiting);
+}
+
+#[test]
+fn a_given_socket_is_never_shut() {
+    // Nobody answers there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (tcp, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let [address, other_address] = [&tcp, &other].map(|socket| socket.local_addr().unwrap());
+    let closing = |name, address: SocketAddr| {
+        format!("{}when-backend-down = \"close-listener\"\n", listener(name, &address.to_string()))
+    };
+    let config = config_for(gone, &format!("{}{}", closing("a", address), closing("b", other_address)));
+    let command = given(tcp, other, "LISTEN_PID=$$ LISTEN_FDS=2");
+    let mut program = Program::start_by(command, Folder::new(), &config);
+    for address in [address, other_address] {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(HEADER).unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).unwrap();
+        assert!(heard.starts_with("421 4.3.2 "), "{heard}");
+    }
+    program.signal(Signal::TERM);
+    program.wait_for("event=stopped");
+    assert_eq!(program.count("event=listener_closed"), 0);
 }
 
 #[test]
