@@ -29,7 +29,7 @@ const FLOOD: u32 = 100_000;
 const THREADS: u32 = 4;
 /// Groups of clients that the table of limits holds.
 const TABLE: u32 = 4096;
-/// Lines besides the records of connections that reached a backend.
+/// Lines besides those about connections that reached a backend. There are ten less than that, or so.
 const MOST_LINES: usize = 50;
 /// What the program may have resident in the evening more than in the morning, in KiB: 100,000 more denied addresses
 /// at 16 bytes, twice during a reload, 4,096 clients at 240 bytes, and what the allocator does not give back.
@@ -120,6 +120,25 @@ fn refused(to: SocketAddr, client: Ipv4Addr) -> String {
     String::from_utf8(read_to_end(&connect(to, client))).unwrap()
 }
 
+/// Whether a client is greeted; if not, it must hear `refusal`.
+fn is_greeted(client: &TcpStream, refusal: &str) -> bool {
+    let mut line = String::new();
+    BufReader::new(client).read_line(&mut line).unwrap();
+    assert!(line == SMTP || line == refusal, "{line}");
+    line == SMTP
+}
+
+/// Comes once, and says goodbye if it is let in.
+fn is_let_in(to: SocketAddr, client: Ipv4Addr, refusal: &str) -> bool {
+    let mut stream = connect(to, client);
+    let is_let_in = is_greeted(&stream, refusal);
+    if is_let_in {
+        stream.write_all(b"QUIT\r\n").unwrap();
+        assert_eq!(read_to_end(&stream), b"221 bye\r\n");
+    }
+    is_let_in
+}
+
 #[test]
 fn a_bad_day_ends_with_every_good_client_served_and_a_log_that_can_be_read() {
     let [a, b] = [0, 1].map(|_| Fake::start(smtp_behind_v1(SMTP)));
@@ -184,22 +203,25 @@ fn a_bad_day_ends_with_every_good_client_served_and_a_log_that_can_be_read() {
         format!("* BYE [ALERT] connections from {newly} are not accepted here\r\n")
     );
 
-    // A flood from one client: it hears so, and nobody else does.
+    // One client takes all that one may have and wants more; another comes a thousand times. Both hear so, and nobody
+    // else does.
+    let too_many =
+        |client| format!("421 4.7.0 mx.example too many connections from {client}, try again later\r\n");
     let one = Ipv4Addr::new(192, 0, 2, 66);
     let held: Vec<_> = (0..20).map(|_| connect(smtp_at, one)).collect();
     for client in &held {
         expect(client, SMTP.as_bytes());
     }
-    for _ in 0..1_000 {
-        let said = refused(smtp_at, one);
-        assert_eq!(
-            said,
-            format!("421 4.7.0 mx.example too many connections from {one}, try again later\r\n")
-        );
+    for _ in 0..3 {
+        assert_eq!(refused(smtp_at, one), too_many(one));
     }
+    let another = Ipv4Addr::new(192, 0, 2, 67);
+    let let_in = (0..1_000).filter(|_| is_let_in(smtp_at, another, &too_many(another))).count();
+    // Its rate, and what became free of it meanwhile on a slow machine.
+    assert!((200..400).contains(&let_in), "{let_in}");
     serve_regulars(&day);
 
-    // A ban cuts it, and keeps it out.
+    // A ban cuts the one, and keeps it out.
     day.program.command(&["deny", "192.0.2.66", "--for", "1h", "--reason", "flood"]).ok();
     for client in &held {
         assert_eq!(read_to_end(client), b"");
@@ -226,16 +248,9 @@ fn a_bad_day_ends_with_every_good_client_served_and_a_log_that_can_be_read() {
                     for number in 0..FLOOD / THREADS {
                         let number = thread * (FLOOD / THREADS) + number;
                         let client = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
-                        let stream = connect(smtp_at, client);
-                        let mut line = String::new();
-                        BufReader::new(&stream).read_line(&mut line).unwrap();
-                        if line == SMTP {
+                        if is_greeted(&connect(smtp_at, client), &too_many(client)) {
                             served.fetch_add(1, Ordering::SeqCst);
                         } else {
-                            let refusal = format!(
-                                "421 4.7.0 mx.example too many connections from {client}, try again later\r\n"
-                            );
-                            assert_eq!(line, refusal);
                             turned_away.fetch_add(1, Ordering::SeqCst);
                         }
                     }
@@ -276,7 +291,9 @@ fn a_bad_day_ends_with_every_good_client_served_and_a_log_that_can_be_read() {
     // Who has just left may be counted as open still; nobody was cut.
     assert!(stopped.ends_with(" cut=0"), "{stopped}");
 
-    let reached = |line: &&String| line.contains("event=connection ") && line.contains(" backend=");
+    let about_one = ["event=connection ", "event=connected "];
+    let reached =
+        |line: &&String| about_one.iter().any(|event| line.contains(event)) && line.contains(" backend=");
     let lines: Vec<_> = day.program.seen.iter().filter(|line| !reached(line)).collect();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for line in &lines {
@@ -292,7 +309,8 @@ fn a_bad_day_ends_with_every_good_client_served_and_a_log_that_can_be_read() {
         lines.len(),
         day.program.seen.len() - lines.len()
     );
-    // A flood shows as many again in each further minute: on a slow machine this day has some.
+    // A cause shows as many again, and how many more there were, in each further minute: on a slow machine this day has
+    // some. No two causes last for minutes.
     let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap();
     assert!(lines.len() < MOST_LINES + 11 * minutes, "{} lines: {lines:#?}", lines.len());
     for (event, times) in [("event=backend_unreachable", 2), ("event=backend_proved", 5)] {
