@@ -64,6 +64,13 @@ impl Lab {
         })
     }
 
+    /// Another Postfix, for cases that stop it.
+    pub(crate) fn start_postfix(&self, name: &str) -> Result<Postfix> {
+        let postfix = Postfix::start(&self.fresh_dir(name)?, &sasl_socket(&self.dir.0.join("dovecot")))?;
+        self.watch(name, postfix.log());
+        Ok(postfix)
+    }
+
     /// The Dovecot of this run.
     pub(crate) fn dovecot(&self) -> Result<&Dovecot> {
         self.dovecot.get(|| {

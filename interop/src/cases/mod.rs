@@ -9,6 +9,7 @@ mod crowdsec;
 mod direct;
 mod examples;
 mod fail2ban;
+mod health;
 mod logs;
 mod metrics;
 mod proof;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = chains::cases();
     cases.extend(relay::cases());
     cases.extend(checks::cases());
+    cases.extend(health::cases());
     cases.extend(direct::cases());
     cases.extend(proof::cases());
     cases.extend(bytes::cases());

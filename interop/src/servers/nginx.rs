@@ -41,11 +41,16 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts NGINX with all `servers`; everything it writes lies in `dir`.
     pub(crate) fn start(dir: &Path, servers: &[StreamServer]) -> Result<Self> {
+        Self::start_as_written(dir, &stream(servers)?)
+    }
+
+    /// Starts NGINX with this `stream` section.
+    pub(crate) fn start_as_written(dir: &Path, stream: &str) -> Result<Self> {
         let nginx = find("nginx")?;
         module()?;
         make_dir(dir)?;
         let config = dir.join("nginx.conf");
-        write(&config, &configuration(dir, servers)?)?;
+        write(&config, &format!("{}{stream}", head(dir)))?;
         let mut command = Command::new(nginx);
         command.arg("-p").arg(dir).arg("-c").arg(&config).arg("-e").arg("stderr");
         let started = Self { program: Program::start("nginx", &mut command)? };
@@ -68,8 +73,9 @@ pub(crate) fn module() -> Result<&'static str> {
     Err(Verdict::Skipped("NGINX's stream module is not installed".to_owned()))
 }
 
-fn configuration(dir: &Path, servers: &[StreamServer]) -> Result<String> {
-    let mut text = format!(
+/// What stands before the `stream` section.
+fn head(dir: &Path) -> String {
+    format!(
         "\
 load_module {MODULE};
 daemon off;
@@ -78,10 +84,13 @@ user nobody nogroup;
 error_log stderr info;
 pid {}/nginx.pid;
 events {{ worker_connections 256; }}
-stream {{
 ",
         dir.display()
-    );
+    )
+}
+
+fn stream(servers: &[StreamServer]) -> Result<String> {
+    let mut text = "stream {\n".to_owned();
     for StreamServer { front, chained } in servers {
         let (listen, believe) = match chained {
             Chained::First => ("", ""),

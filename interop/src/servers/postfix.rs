@@ -22,7 +22,7 @@ const HEADER_PORT: &str = "header/smtpd[";
 #[derive(Debug)]
 pub(crate) struct Postfix {
     program: Program,
-    pid_file: PathBuf,
+    dir: PathBuf,
     header: Port,
     plain: Port,
     slow: Port,
@@ -34,7 +34,6 @@ impl Postfix {
     /// Starts Postfix with its own configuration, queue and data below `dir`; `sasl` is the socket of a Dovecot that
     /// knows passwords, which need not be there yet.
     pub(crate) fn start(dir: &Path, sasl: &Path) -> Result<Self> {
-        let postfix = find("postfix")?;
         need_root("Postfix")?;
         let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
         let (config, queue, data) = (dir.join("etc"), dir.join("spool"), dir.join("data"));
@@ -50,15 +49,25 @@ impl Postfix {
             &config.join("master.cf"),
             &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()]),
         )?;
-        let mut command = Command::new(postfix);
-        command.arg("-c").arg(&config).arg("start-fg").env("LC_ALL", "C");
-        let pid_file = queue.join("pid/master.pid");
-        let mut program = Program::start("postfix", &mut command)?;
-        // The child is the start script, and the master leads a session of its own.
-        program.guard_by(&pid_file)?;
-        let started = Self { program, pid_file, header, plain, slow, readme, auth };
-        started.program.wait_started(|line| line.contains("daemon started"))?;
-        Ok(started)
+        let program = launch(dir)?;
+        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth })
+    }
+
+    /// Ends it; its ports stay its own, and nobody listens there.
+    pub(crate) fn stop(&mut self) {
+        // The child is the start script; the master ends the daemons, so it is the one to be told.
+        let master = fs::read_to_string(pid_file(&self.dir))
+            .during("read master.pid")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .and_then(Pid::from_raw);
+        self.program.end_by(master);
+    }
+
+    /// Starts it again after [`Postfix::stop`], as it was; its log begins anew.
+    pub(crate) fn start_again(&mut self) -> Result {
+        self.program = launch(&self.dir)?;
+        Ok(())
     }
 
     /// What Postfix logs.
@@ -108,14 +117,23 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // The child is the start script; the master ends the daemons, so it is the one to be told.
-        let master = fs::read_to_string(&self.pid_file)
-            .during("read master.pid")
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .and_then(Pid::from_raw);
-        self.program.end_by(master);
+        self.stop();
     }
+}
+
+/// Starts the instance below `dir`, and waits until it listens.
+fn launch(dir: &Path) -> Result<Program> {
+    let mut command = Command::new(find("postfix")?);
+    command.arg("-c").arg(dir.join("etc")).arg("start-fg").env("LC_ALL", "C");
+    let mut program = Program::start("postfix", &mut command)?;
+    // The child is the start script, and the master leads a session of its own.
+    program.guard_by(&pid_file(dir))?;
+    program.wait_started(|line| line.contains("daemon started"))?;
+    Ok(program)
+}
+
+fn pid_file(dir: &Path) -> PathBuf {
+    dir.join("spool/pid/master.pid")
 }
 
 /// `mynetworks` holds loopback and the proxy's own address: what a proxy's connection may do, a client outside

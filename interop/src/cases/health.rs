@@ -1,0 +1,208 @@
+//! Balancers find out whether a listener's clients would be served, by the lines of `docs/health-checks.md`.
+//!
+//! Called by `cases`. Each case has a Postfix of its own, which it stops and starts again.
+
+use std::net::SocketAddr;
+
+use super::{Case, PROXY, case, hello, told_client, told_destination};
+use crate::client::{Client, Place};
+use crate::feed::{Feed, Mark};
+use crate::header;
+use crate::lab::Lab;
+use crate::port::Port;
+use crate::servers::haproxy::Haproxy;
+use crate::servers::nginx::Nginx;
+use crate::servers::postfix::Postfix;
+use crate::servers::truepeer::Truepeer;
+use crate::verdict::{Result, ensure, failed};
+
+/// One case per question of the page that a real balancer can be asked.
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("haproxy_smtpchk_without_a_header_sees_the_backend_go_and_come", smtpchk),
+        case("haproxy_connect_check_sees_a_closed_listener_and_comes_back", connect_check),
+        case("nginx_passes_over_a_closed_listener_and_serves_every_client", passive),
+    ]
+}
+
+/// A listener that shows balancers whether its backend can be reached, and that backend.
+struct House {
+    /// Ends before the backend does.
+    truepeer: Truepeer,
+    postfix: Postfix,
+    door: SocketAddr,
+    health: SocketAddr,
+}
+
+impl House {
+    /// Starts both, truepeer with the configuration that stands under `heading`.
+    fn start(lab: &Lab, heading: &str) -> Result<Self> {
+        let postfix = lab.start_postfix("postfix-that-goes")?;
+        let (door, health) = (Port::free(PROXY.ip())?, Port::free(PROXY.ip())?);
+        let (door_addr, health_addr) = (door.addr(), health.addr());
+        let text = block(heading, "toml")?
+            .replace("192.0.2.10", &PROXY.ip().to_string())
+            .replace("127.0.0.1:10025", &postfix.header_port().to_string());
+        let text = format!("{}[log]\nformat = \"json\"\n", on_ports(&text, door_addr, health_addr));
+        // Given up only now, since truepeer asks for its ports exclusively.
+        drop((door, health));
+        let dir = lab.fresh_dir("truepeer-checked")?;
+        let truepeer = Truepeer::start_as_written(lab.program()?, &dir, &text, ("smtp", door_addr))?;
+        lab.watch("truepeer-checked", truepeer.log());
+        Ok(Self { truepeer, postfix, door: door_addr, health: health_addr })
+    }
+
+    /// A client that comes through `front` is served, and is the one that Postfix logs.
+    fn serves(&self, lab: &Lab, front: SocketAddr) -> Result {
+        let mark = self.postfix.log().mark();
+        let mut client = Client::dial(Place::Here(lab.fresh_source()), front)?;
+        hello(&mut client)?;
+        self.postfix.wait_connect(mark, client.addr())
+    }
+
+    /// A client finds out that the backend is gone, before anybody asks.
+    fn turns_a_client_away(&self) -> Result {
+        let mut client = Client::dial(PROXY, self.door)?;
+        client.send(&header::v2(told_client(4711), told_destination(), &[]))?;
+        client.expect_reply("421").map(|_| ())
+    }
+}
+
+/// A HAProxy that checks with the lines that stand under a heading.
+struct Checking {
+    haproxy: Haproxy,
+    front: SocketAddr,
+}
+
+impl Checking {
+    fn start(lab: &Lab, heading: &str, house: &House) -> Result<Self> {
+        // What the page leaves to its reader; checks come faster than anybody would have them.
+        const HEAD: &str = "\
+global
+  log stdout format raw local0 info
+defaults
+  mode tcp
+  log global
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+  timeout check 10s
+  default-server inter 100ms
+";
+        let front = Port::free(PROXY.ip())?;
+        let lines = on_ports(&block(heading, "haproxy")?, house.door, house.health);
+        let text = format!("{HEAD}{}", lines.replace("bind :25", &format!("bind {}", front.addr())));
+        let haproxy = Haproxy::start_as_written(&lab.fresh_dir("haproxy-checks")?, &text)?;
+        lab.watch("haproxy-checks", haproxy.log());
+        Ok(Self { haproxy, front: front.addr() })
+    }
+
+    /// Waits for a line of its log with these words.
+    fn says(&self, mark: Mark, words: &str) -> Result {
+        let is_it = |line: &str| line.contains(words);
+        self.log().wait_line(mark, &format!("HAProxy says `{words}`"), is_it).map(|_| ())
+    }
+
+    /// A client that comes while no server is up hears nothing.
+    fn turns_a_client_away(&self, lab: &Lab) -> Result {
+        let mut client = Client::dial(Place::Here(lab.fresh_source()), self.front)?;
+        let heard = client.rest("what HAProxy says without a server")?;
+        ensure(heard.is_empty(), || format!("a client without a server heard `{heard}`"))
+    }
+
+    fn log(&self) -> &Feed {
+        self.haproxy.log()
+    }
+}
+
+fn smtpchk(lab: &Lab) -> Result {
+    let heading = "My balancer cannot send a header in its checks";
+    let mut house = House::start(lab, heading)?;
+    let checking = Checking::start(lab, heading, &house)?;
+    house.serves(lab, checking.front)?;
+
+    let mark = checking.log().mark();
+    house.postfix.stop();
+    house.turns_a_client_away()?;
+    checking.says(mark, "Server smtp/mx1 is DOWN, reason: Layer7 wrong status, code: 421")?;
+    checking.turns_a_client_away(lab)?;
+
+    let mark = checking.log().mark();
+    house.postfix.start_again()?;
+    lab.watch("postfix-started-again", house.postfix.log());
+    checking.says(mark, "Server smtp/mx1 is UP, reason: Layer7 check passed, code: 221")?;
+    house.serves(lab, checking.front)
+}
+
+/// Nobody but truepeer itself finds out here.
+fn connect_check(lab: &Lab) -> Result {
+    let heading = "My balancer's check only connects";
+    let mut house = House::start(lab, heading)?;
+    let checking = Checking::start(lab, heading, &house)?;
+    house.serves(lab, checking.front)?;
+
+    let mark = checking.log().mark();
+    house.postfix.stop();
+    checking.says(mark, "Server smtp/mx1 is DOWN, reason: Layer4 connection problem")?;
+    checking.turns_a_client_away(lab)?;
+
+    let mark = checking.log().mark();
+    house.postfix.start_again()?;
+    lab.watch("postfix-started-again", house.postfix.log());
+    checking.says(mark, "Server smtp/mx1 is UP, reason: Layer4 check passed")?;
+    house.serves(lab, checking.front)
+}
+
+fn passive(lab: &Lab) -> Result {
+    // More than the two servers between which NGINX alternates.
+    const CLIENTS: usize = 5;
+    let heading = "My balancer does not check at all";
+    let (other, stays) = (lab.truepeer()?.port("smtp4")?, lab.postfix()?);
+    let mut house = House::start(lab, heading)?;
+    let front = Port::free(PROXY.ip())?;
+    let text = on_ports(&block(heading, "nginx")?, house.door, house.health)
+        .replace("192.0.2.21:25", &other.to_string())
+        .replace("listen 25", &format!("listen {}", front.addr()));
+    let nginx = Nginx::start_as_written(&lab.fresh_dir("nginx-passive")?, &text)?;
+    lab.watch("nginx-passive", nginx.log());
+    let visit = || -> Result<SocketAddr> {
+        let mut client = Client::dial(Place::Here(lab.fresh_source()), front.addr())?;
+        hello(&mut client)?;
+        Ok(client.addr())
+    };
+    // The first of the two is the first to be asked.
+    let mark = house.postfix.log().mark();
+    house.postfix.wait_connect(mark, visit()?)?;
+
+    let closed = house.truepeer.log().mark();
+    house.postfix.stop();
+    house.turns_a_client_away()?;
+    house.truepeer.wait_event(closed, "listener_closed", &house.door.to_string())?;
+    let refused = nginx.log().mark();
+    for _ in 0..CLIENTS {
+        let mark = stays.log().mark();
+        stays.wait_connect(mark, visit()?)?;
+    }
+    let words = house.door.to_string();
+    let is_it = |line: &str| line.contains("Connection refused") && line.contains(&words);
+    nginx.log().wait_line(refused, "NGINX tries the closed listener", is_it).map(|_| ())
+}
+
+/// The first block in this `language` under the heading of the page.
+fn block(heading: &str, language: &str) -> Result<String> {
+    const PAGE: &str = include_str!("../../../docs/health-checks.md");
+    let section = PAGE.split("\n## ").find(|section| section.starts_with(heading));
+    let fence = format!("```{language}\n");
+    let found = section.and_then(|text| text.split_once(&fence)).and_then(|(_, rest)| rest.split_once("```"));
+    match found {
+        Some((text, _)) => Ok(text.to_owned()),
+        None => failed(format!("docs/health-checks.md has no {language} under `{heading}`")),
+    }
+}
+
+/// The lines of the page on the ports of a case.
+fn on_ports(text: &str, door: SocketAddr, health: SocketAddr) -> String {
+    text.replace("192.0.2.20:25", &door.to_string())
+        .replace("192.0.2.20:8025", &health.to_string())
+        .replace("port 8025", &format!("port {}", health.port()))
+}
