@@ -1,6 +1,6 @@
 //! The README says what is true: its files are those that the interop cases run, its links lead somewhere.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,35 @@ fn every_file_that_the_documents_name_exists() {
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
         for path in quoted(&read(document)).filter(|name| is_path(name)) {
             assert!(root().join(path).exists(), "{document} names {path}, which does not exist");
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_invariants_name_exists() {
+    let mut sources = String::new();
+    for krate in ["truepeer", "truepeer-proto", "truepeer-gateway"] {
+        read_sources(&root().join("crates").join(krate), &mut sources);
+    }
+    let architecture = read("ARCHITECTURE.md");
+    let (_, invariants) = architecture.split_once("## Invariants").unwrap();
+    let parts: Vec<&str> = invariants.split('`').collect();
+    let named = parts.windows(2).skip(1).filter(|pair| pair[1].matches('_').count() > 2);
+    // Those of the interop harness are held by a test over there.
+    let ours: Vec<&str> = named.filter(|pair| !pair[0].ends_with("interop ")).map(|pair| pair[1]).collect();
+    assert!(ours.len() > 10, "{ours:?}");
+    for name in ours {
+        assert!(sources.contains(&format!("fn {name}(")), "ARCHITECTURE.md names {name}, which is no test");
+    }
+}
+
+fn read_sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
         }
     }
 }
