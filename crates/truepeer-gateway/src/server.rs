@@ -219,7 +219,7 @@ impl Server {
                         let mut kept = held.swap_remove(at);
                         kept.door.store(Arc::clone(&door));
                         kept.bound.listener = listener.id.clone();
-                        if !whom.is_shut_without_backend(listener) {
+                        if !whom.is_shut_without_backend(listener, address) {
                             kept.tell.send_replace(Told::Listen);
                         }
                         self.hold(kept);
@@ -394,8 +394,11 @@ impl Server {
             For::Clients => ("bind", self.posts.len()),
             For::HealthChecks => ("health-bind", 1),
         };
-        let binding =
-            if whom.is_shut_without_backend(listener) { Binding::Reserves } else { Binding::Listens };
+        let binding = if whom.is_shut_without_backend(listener, address) {
+            Binding::Reserves
+        } else {
+            Binding::Listens
+        };
         let listener = listener.id.clone();
         if self.held(whom).iter().any(|held| held.is_at(address)) {
             return Err(StartError::Kept { listener, setting, address: address.clone() });
@@ -410,7 +413,7 @@ impl Server {
     /// Gives each worker its share of a bound address, or the keepers' thread a health port.
     fn post(&mut self, whom: For, bind: Bind, mut listening: Listening, door: &Arc<Door>) {
         // What the service manager gives is not ours to shut: clients would wait there unanswered.
-        let may_shut = whom.is_shut_without_backend(&door.listener) && !listening.given;
+        let may_shut = whom.is_shut_without_backend(&door.listener, &bind) && !listening.given;
         let shut = may_shut && !door.is_reachable();
         // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
         // then it waits like one that has to be opened.

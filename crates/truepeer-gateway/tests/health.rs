@@ -6,8 +6,9 @@
 mod program;
 mod support;
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 
 use program::Program;
 use rustix::process::Signal;
@@ -156,6 +157,40 @@ fn where_no_language_has_a_refusal_or_the_listener_closes_so_does_the_health_por
         let _nobody = Nobody::instead_of(backend);
         // Nobody but the front door itself finds it out.
         assert!(eventually(|| is_refused(port)), "{protocol}");
+    }
+}
+
+#[test]
+fn a_unix_health_port_which_cannot_be_shut_answers_at_once_in_every_case() {
+    for (protocol, more, no) in
+        [(Protocol::Tcp, "", ""), (Protocol::Smtp, "when-backend-down = \"close-listener\"\n", "421 4.3.2 ")]
+    {
+        let folder = program::Folder::new();
+        let path = folder.path("health.sock");
+        let more = format!("health-bind = \"unix:{}\"\n{more}", path.display());
+        let nobody = Nobody::new();
+        let house = House::written(protocol, nobody.address(), &more);
+        let ask = || {
+            let mut check = UnixStream::connect(&path).unwrap();
+            check.set_read_timeout(Some(PATIENCE)).unwrap();
+            check.write_all(b"QUIT\r\n").unwrap();
+            check.shutdown(Shutdown::Write).unwrap();
+            let mut said = String::new();
+            check.read_to_string(&mut said).unwrap();
+            said
+        };
+        let said = ask();
+        assert!(said.starts_with(no) && said.is_empty() == no.is_empty(), "{said}");
+        assert_eq!(counted(&house, UNREADY), 1);
+        let _backend = match protocol {
+            Protocol::Tcp => Fake::on(nobody.come_back(), echo_behind_v1),
+            _ => Fake::on(nobody.come_back(), support::fake::smtp_behind_v1("220 x\r\n")),
+        };
+        let ready = || {
+            ask();
+            counted(&house, READY) > 0
+        };
+        assert!(eventually(ready), "{protocol}");
     }
 }
 

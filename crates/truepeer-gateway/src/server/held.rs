@@ -31,11 +31,13 @@ impl For {
         }
     }
 
-    /// Whether such an address is shut while no backend can be reached.
-    pub(super) fn is_shut_without_backend(self, listener: &Listener) -> bool {
+    /// Whether `address` is shut while no backend can be reached.
+    pub(super) fn is_shut_without_backend(self, listener: &Listener, address: &Bind) -> bool {
         // A check in a language without refusals can be told only so.
-        listener.when_backend_down == WhenBackendDown::CloseListener
-            || (self == Self::HealthChecks && listener.protocol == Protocol::Tcp)
+        let wanted = listener.when_backend_down == WhenBackendDown::CloseListener
+            || (self == Self::HealthChecks && listener.protocol == Protocol::Tcp);
+        // A UNIX socket could not come back; it answers, or closes at once.
+        wanted && matches!(address, Bind::Tcp { .. })
     }
 }
 
@@ -75,7 +77,7 @@ impl Held {
     /// Whether it is shut while no backend can be reached: if its listener wants that, and it is ours alone.
     pub(super) fn is_shut_without_backend(&self) -> bool {
         let is_ours = self.listening.as_ref().is_some_and(|listening| !listening.given);
-        is_ours && self.whom.is_shut_without_backend(&self.door.load().listener)
+        is_ours && self.whom.is_shut_without_backend(&self.door.load().listener, &self.bind)
     }
 
     pub(super) fn view(&self) -> view::Listening {
