@@ -8,6 +8,7 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use program::Program;
@@ -192,6 +193,16 @@ fn a_unix_health_port_which_cannot_be_shut_answers_at_once_in_every_case() {
         };
         assert!(eventually(ready), "{protocol}");
     }
+}
+
+#[test]
+fn a_unix_health_port_has_the_mode_of_its_listener() {
+    let folder = program::Folder::new();
+    let path = folder.path("health.sock");
+    let backend = HeaderMailServer::start();
+    let more = format!("health-bind = \"unix:{}\"\nsocket-mode = \"0666\"\n", path.display());
+    let _house = House::written(Protocol::Smtp, backend.address, &more);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
 }
 
 #[test]

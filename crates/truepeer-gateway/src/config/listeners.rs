@@ -274,7 +274,7 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
     let owner = Owner::Listener(draft.section.id);
     let unix = draft.places.iter().find(|(place, _)| matches!(place, Place::Unix(_)));
     if let Some(found) = reader.get(&SOCKET_MODE, owner)
-        && unix.is_none()
+        && !draft.all_places().any(|(place, _)| matches!(place, Place::Unix(_)))
         && !draft.places.is_empty()
     {
         reader.problem(

@@ -21,7 +21,6 @@ use super::sets::bracket_sets;
 use super::settings::{
     self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
     LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
-    SOCKET_MODE_DEFAULT,
 };
 use super::tree::{Owner, Section, Tree};
 use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
@@ -236,11 +235,7 @@ fn build(
     Some(Listener {
         id: Arc::from(draft.section.id),
         binds: draft.places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
-        health_binds: draft
-            .health_places
-            .iter()
-            .map(|(place, _)| bind(place, SOCKET_MODE_DEFAULT, drafts))
-            .collect(),
+        health_binds: draft.health_places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
         protocol,
         backend: backend(*index)?,
         backend_when_secure,

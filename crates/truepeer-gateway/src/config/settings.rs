@@ -280,7 +280,7 @@ pub(super) static SOCKET_MODE: Setting = Setting {
     shape: Shape::Mode,
     default: Default::Mode(SOCKET_MODE_DEFAULT),
     docs: "Permission bits of this listener's UNIX sockets: whoever may write to one can connect.\n\
-           Only beside a `unix:` bind.",
+           Only beside a `unix:` address in `bind` or `health-bind`.",
     sample: Sample::CommentDefault,
 };
 
