@@ -1,8 +1,9 @@
 //! The operator's way in: commands over a UNIX socket that only root and this user may open.
 //!
-//! One request a connection: a line of JSON, answered by lines of JSON; a feed goes on with one order a line. Served on the control thread; asked by the
-//! commands of the same name through [`client`]. It sees the server through its [`View`] and gives the main thread
-//! [`Order`]s; it touches no connection's bytes, and nothing here is reachable from the status page.
+//! One request a connection: a line of JSON, answered by lines of JSON; a feed goes on with one order a line. Served on
+//! the control thread; asked by the commands of the same name through [`client`]. It sees the server through its
+//! [`View`] and gives the main thread [`Order`]s; it touches no connection's bytes, and nothing here is reachable from
+//! the status page.
 
 pub mod client;
 mod deny;

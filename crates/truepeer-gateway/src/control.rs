@@ -1,8 +1,8 @@
 //! Control: the thread that answers the operator (`admin`) and, apart from that, monitoring (`status`).
 //!
 //! Started by `run`; a reload may give it other addresses, of which the new ones are bound before the old ones end. It
-//! has a runtime of its own, so that no worker ever waits
-//! for it, and sees the server through its [`View`]. It goes on while the server drains, and ends with the process.
+//! has a runtime of its own, so that no worker ever waits for it, and sees the server through its [`View`]. It goes on
+//! while the server drains, and ends with the process.
 
 use std::fmt;
 use std::io;

@@ -100,8 +100,8 @@ pub struct Summary {
 
 /// Which records are shown.
 ///
-/// Memory: at most 21 KiB for each cause that occurred, half of it for proxies and half for strangers; causes are bounded
-/// by listeners times outcomes times rules, since no text from the wire is in them.
+/// Memory: at most 21 KiB for each cause that occurred, half of it for proxies and half for strangers; causes are
+/// bounded by listeners times outcomes times rules, since no text from the wire is in them.
 #[derive(Debug, Default)]
 pub struct Folding {
     causes: HashMap<Cause, State>,

@@ -16,7 +16,8 @@ use crate::metrics::{Direction, Refusal, Room, Scope, Shard, Source};
 use crate::outcome::{Level, Outcome};
 use crate::registry::Listed;
 
-/// Every field of a record, in the order of the line, with the lines it is in and what it says. `docs/metrics-and-logs.md` is made from it.
+/// Every field of a record, in the order of the line, with the lines it is in and what it says.
+/// `docs/metrics-and-logs.md` is made from it.
 pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     ("time", Both, "when the line was written, RFC 3339 in UTC"),
     ("level", Both, "`info` or louder; probes and answered checks are only counted"),

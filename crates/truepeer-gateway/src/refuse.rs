@@ -89,8 +89,8 @@ impl Reason {
 }
 
 impl Refusal<'_> {
-    /// The reason in one sentence, and what the operator adds: ASCII without quotes, backslashes or line breaks, so that it fits every
-    /// protocol's notion of text as it is.
+    /// The reason in one sentence, and what the operator adds: ASCII without quotes, backslashes or line breaks, so
+    /// that it fits every protocol's notion of text as it is.
     fn sentence(&self) -> String {
         let reason = self.reason();
         match self.text {

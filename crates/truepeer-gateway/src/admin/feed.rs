@@ -4,7 +4,8 @@
 //! its own, in the order of the requests. What is there already when the work begins is made together: the state file
 //! is written once for a list of thousands, and still before its first answer. An order that comes alone acts at once.
 //!
-//! Bounds: [`MAX_BATCH`] orders together, [`ANSWER_TIME`] for their answers. The next order may take as long as it likes.
+//! Bounds: [`MAX_BATCH`] orders together, [`ANSWER_TIME`] for their answers. The next order may take as long as it
+//! likes.
 
 use std::io;
 
