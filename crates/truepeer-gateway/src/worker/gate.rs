@@ -22,10 +22,28 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 enum State {
-    Open(Acceptor),
+    /// Counted until the socket is shut or closed, which comes after the acceptor's end.
+    Open(Acceptor, Counted),
     Shut(RawListener),
     /// The system took it from us.
     Lost,
+}
+
+/// One worker that listens at a post.
+#[derive(Debug)]
+struct Counted(Arc<AtomicU32>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicU32>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Gate {
@@ -41,10 +59,10 @@ impl Gate {
     /// it is lost.
     pub(crate) fn open(&mut self) -> io::Result<()> {
         let State::Shut(socket) = &mut self.state else { return Ok(()) };
+        let counted = Counted::new(&self.open);
         socket.listen()?;
         if let State::Shut(socket) = mem::replace(&mut self.state, State::Lost) {
-            self.state = State::Open(socket.watch()?);
-            self.open.fetch_add(1, Ordering::Relaxed);
+            self.state = State::Open(socket.watch()?, counted);
         }
         Ok(())
     }
@@ -57,9 +75,10 @@ impl Gate {
     /// # Errors
     /// The system's; the socket is lost then.
     pub(crate) fn shut(&mut self, serve: impl FnMut(Arrival)) -> io::Result<()> {
-        if let Some(mut socket) = self.take()? {
+        if let Some((mut socket, counted)) = self.take()? {
             serve_waiting(&socket, serve);
             socket.shut()?;
+            drop(counted);
             self.state = State::Shut(socket);
         }
         Ok(())
@@ -68,7 +87,7 @@ impl Gate {
     /// Gives the address up; `serve` gets what was queued.
     pub(crate) fn leave(mut self, serve: impl FnMut(Arrival)) {
         // If the runtime does not let go of it, it is closed all the same.
-        if let Ok(Some(socket)) = self.take() {
+        if let Ok(Some((socket, _))) = self.take() {
             serve_waiting(&socket, serve);
         }
     }
@@ -76,31 +95,52 @@ impl Gate {
     /// What to accept from, while it is open.
     pub(crate) fn acceptor(&self) -> Option<&Acceptor> {
         match &self.state {
-            State::Open(acceptor) => Some(acceptor),
+            State::Open(acceptor, _) => Some(acceptor),
             State::Shut(_) | State::Lost => None,
         }
     }
 
-    fn take(&mut self) -> io::Result<Option<RawListener>> {
-        match mem::replace(&mut self.state, State::Lost) {
-            State::Open(acceptor) => {
-                self.open.fetch_sub(1, Ordering::Relaxed);
-                acceptor.into_raw().map(Some)
-            }
-            State::Shut(socket) => Ok(Some(socket)),
-            State::Lost => Ok(None),
-        }
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        if matches!(self.state, State::Open(_)) {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-        }
+    fn take(&mut self) -> io::Result<Option<(RawListener, Option<Counted>)>> {
+        Ok(match mem::replace(&mut self.state, State::Lost) {
+            State::Open(acceptor, counted) => Some((acceptor.into_raw()?, Some(counted))),
+            State::Shut(socket) => Some((socket, None)),
+            State::Lost => None,
+        })
     }
 }
 
 fn serve_waiting(socket: &RawListener, serve: impl FnMut(Arrival)) {
     std::iter::from_fn(|| socket.accept_waiting()).take(MOST_WAITING).for_each(serve);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config::{Bind, Families};
+    use crate::engine::{Binding, Given, bind};
+
+    #[test]
+    fn it_counts_as_open_until_nobody_can_find_it_listening() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _context = runtime.enter();
+        let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
+        let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
+        let address = listening.tcp.unwrap();
+        let open = Arc::new(AtomicU32::new(0));
+        let mut gate = Gate::new(listening.take_raw().unwrap(), Arc::clone(&open));
+        gate.open().unwrap();
+        let _queued = TcpStream::connect(address).unwrap();
+        let mut served = Vec::new();
+        // Here it still listens: who takes it for shut and looks finds the address taken.
+        gate.shut(|_| served.push(open.load(Ordering::Relaxed))).unwrap();
+        assert_eq!(served, [1]);
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+        gate.open().unwrap();
+        gate.open().unwrap();
+        assert_eq!(open.load(Ordering::Relaxed), 1);
+        drop(gate);
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+    }
 }
