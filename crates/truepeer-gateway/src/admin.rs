@@ -20,7 +20,7 @@ use crate::config::Advice;
 use crate::server::{Bound, View};
 
 pub use request::{Filter, OpenConnections, Request, network};
-pub(crate) use serve::serve;
+pub(crate) use serve::{Room, serve};
 
 /// The longest request line.
 const MAX_REQUEST: usize = 64 * 1024;

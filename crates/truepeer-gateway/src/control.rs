@@ -189,11 +189,11 @@ impl Served {
 /// Serves each port that comes, until nobody can send one any more.
 async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk) {
     let mut served = JoinSet::new();
-    let room = status::Room::default();
+    let rooms = (admin::Room::default(), status::Room::default());
     loop {
         tokio::select! {
             port = ports.recv() => match port {
-                Some(port) => drop(served.spawn(serve(port, desk.clone(), room.clone()))),
+                Some(port) => drop(served.spawn(serve(port, desk.clone(), rooms.clone()))),
                 None => return,
             },
             Some(_) = served.join_next(), if !served.is_empty() => {}
@@ -201,7 +201,7 @@ async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk) {
     }
 }
 
-async fn serve(port: Port, desk: admin::Desk, room: status::Room) {
+async fn serve(port: Port, desk: admin::Desk, (operators, monitors): (admin::Room, status::Room)) {
     let Port { purpose, mut listening, until } = port;
     let acceptor = match listening.take_acceptor() {
         Ok(Some(acceptor)) => acceptor,
@@ -215,8 +215,8 @@ async fn serve(port: Port, desk: admin::Desk, room: status::Room) {
         drop(listening);
     };
     match purpose {
-        Purpose::Admin => admin::serve(acceptor, desk, until).await,
-        Purpose::Status => status::serve(acceptor, desk.view, room, until).await,
+        Purpose::Admin => admin::serve(acceptor, desk, operators, until).await,
+        Purpose::Status => status::serve(acceptor, desk.view, monitors, until).await,
     }
 }
 

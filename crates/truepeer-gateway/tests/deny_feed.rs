@@ -255,6 +255,27 @@ fn feeds_leave_room_for_operators_and_spare_whom_they_are_told_to() {
 }
 
 #[test]
+fn a_feed_goes_on_where_the_socket_has_moved_away_and_counts_among_those_at_the_new_place() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend));
+    let mut feeds: Vec<_> = (0..4).map(|_| Feed::start(&program.folder, &[])).collect();
+    for feed in &mut feeds {
+        assert_eq!(feed.order("+203.0.113.7 1h")["ok"], true);
+    }
+    program.write_config(&config(&backend).replace("ADMIN", "ADMIN.other"));
+    command(&["reload"], &program.folder.path("admin.sock")).ok();
+    assert_eq!(feeds[0].order("+203.0.113.8 1h")["ok"], true);
+    assert_refused(&program, "203.0.113.8");
+    let new = program.folder.path("admin.sock.other");
+    let more = command(&["deny", "--feed"], &new);
+    assert_eq!(more.code(), Some(1));
+    assert!(more.error().contains("4 feeds are open already"), "{}", more.error());
+    command(&["status"], &new).ok();
+    assert_eq!(feeds.remove(0).close().0, Some(0));
+    assert!(support::eventually(|| command(&["deny", "--feed"], &new).code() == Some(0)));
+}
+
+#[test]
 fn a_feed_takes_denials_only() {
     let folder = Folder::new();
     for arguments in [

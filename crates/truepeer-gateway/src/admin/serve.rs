@@ -20,30 +20,43 @@ use super::{
 };
 use crate::engine::{AcceptPause, Acceptor, Socket};
 
+/// Room for clients and feeds, shared by all places where the socket is or was: a feed outlives a move.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    clients: Arc<Semaphore>,
+    feeds: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let room = |most| Arc::new(Semaphore::new(most));
+        Self { clients: room(MAX_CLIENTS), feeds: room(MAX_FEEDS) }
+    }
+}
+
 /// Answers whoever connects, until `until` is over and those who have asked by then are answered.
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
-pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, until: impl Future<Output = ()>) {
+pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, room: Room, until: impl Future<Output = ()>) {
     let mut clients = JoinSet::new();
     tokio::select! {
-        () = accept(acceptor, desk, &mut clients) => {}
+        () = accept(acceptor, desk, room, &mut clients) => {}
         () = until => {}
     }
     while clients.join_next().await.is_some() {}
 }
 
-async fn accept(acceptor: Acceptor, desk: Desk, clients: &mut JoinSet<()>) {
-    let (room, feeds) = (Arc::new(Semaphore::new(MAX_CLIENTS)), Arc::new(Semaphore::new(MAX_FEEDS)));
+async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSet<()>) {
     let mut pause = AcceptPause::default();
     loop {
         // The permit first: a client that waits costs no descriptor.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&room.clients).acquire_owned().await else { return };
         while clients.try_join_next().is_some() {}
         match acceptor.accept().await {
             Ok(arrival) => {
                 pause.succeeded();
-                let (desk, feeds) = (desk.clone(), Arc::clone(&feeds));
+                let (desk, feeds) = (desk.clone(), Arc::clone(&room.feeds));
                 clients.spawn(async move {
                     if let Socket::Unix(stream) = arrival.socket {
                         // Whoever asked and does not listen any more misses the answer; nothing else is lost.
