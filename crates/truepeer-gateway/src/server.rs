@@ -415,6 +415,10 @@ impl Server {
         // What the service manager gives is not ours to shut: clients would wait there unanswered.
         let may_shut = whom.is_shut_without_backend(&door.listener, &bind) && !listening.given;
         let shut = may_shut && !door.is_reachable();
+        if shut {
+            // Here, since it happens once: whoever shuts and opens it begins anew with each reload.
+            shutters::say_shut(&door.listener.id, &listening.address);
+        }
         // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
         // then it waits like one that has to be opened.
         let first = if shut || listening.listen().is_err() { Told::Shut } else { Told::Listen };

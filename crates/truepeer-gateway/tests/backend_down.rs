@@ -204,6 +204,32 @@ fn a_reload_may_open_what_is_shut_and_shut_what_is_open() {
 }
 
 #[test]
+fn a_reload_does_not_say_again_that_an_address_is_closed() {
+    let nobody = Nobody::new();
+    let backend_at = nobody.address();
+    let config = format!(
+        "[server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"smtp\"\nbackend = \"mail\"\n{CLOSES}\
+         proxy.trusted-networks = [\"127.0.0.1\"]\n\
+         [backend.mail]\nhandoff = \"proxy-v1\"\naddress = \"{backend_at}\"\n\
+         [admin]\nsocket = \"ADMIN\"\n"
+    );
+    let mut program = Program::start(&config);
+    let reload = |program: &mut Program, config: &str| {
+        program.write_config(config);
+        program.command(&["reload"]).ok();
+        program.wait_for("event=reloaded");
+        program.count("event=listener_closed")
+    };
+    assert_eq!(reload(&mut program, &config), 1);
+    assert_eq!(reload(&mut program, &config.replace(CLOSES, "")), 1);
+    // One that a reload shuts says so, maybe a moment later.
+    if reload(&mut program, &config) == 1 {
+        program.wait_for("event=listener_closed");
+    }
+    assert_eq!(reload(&mut program, &config), 2);
+}
+
+#[test]
 fn a_listener_that_a_reload_removes_while_it_is_shut_is_free_for_others() {
     let nobody = Nobody::new();
     let mut house = house(Protocol::Smtp, nobody.address(), "");

@@ -29,14 +29,11 @@ pub(super) struct Shuttered {
     pub(super) open: Arc<AtomicU32>,
 }
 
-/// The addresses as they are now; says which of them are shut.
+/// The addresses as they are now, of which it was said already.
 pub(super) fn begin(shuttered: Vec<Shuttered>) -> Vec<Attended> {
     let now = Instant::now();
     let attended = |at: Shuttered| {
         let shut = *at.tell.borrow() == Told::Shut;
-        if shut {
-            at.say_shut();
-        }
         let shutter = if shut { Shutter::shut_at(now) } else { Shutter::open() };
         Attended { at, shutter, is_blocked: false }
     };
@@ -83,7 +80,7 @@ impl Attended {
                 Step::Shut => {
                     self.at.tell.send_replace(Told::Shut);
                     self.shutter.shut(now);
-                    self.at.say_shut();
+                    say_shut(&self.at.door.listener.id, &self.at.addr.to_string());
                 }
                 Step::Open => self.open(now),
             }
@@ -117,11 +114,9 @@ impl Attended {
     }
 }
 
-impl Shuttered {
-    fn say_shut(&self) {
-        let (listener, address) = (&*self.door.listener.id, self.addr.to_string());
-        let cause = "none of its backends can be reached";
-        let remedy = "start the backend, or correct its `address`; then this address listens again by itself";
-        tracing::warn!(event = "listener_closed", listener, address, cause, remedy);
-    }
+/// Nobody listens at `address` for now.
+pub(super) fn say_shut(listener: &Arc<str>, address: &str) {
+    let (listener, cause) = (&**listener, "none of its backends can be reached");
+    let remedy = "start the backend, or correct its `address`; then this address listens again by itself";
+    tracing::warn!(event = "listener_closed", listener, address, cause, remedy);
 }
