@@ -63,9 +63,7 @@ impl Keepers {
         orders.blocking_send(Order::Keep(pools, patience, report)).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
-}
 
-impl Keepers {
     /// Answers health checks at `post`, until it is told to leave.
     pub(super) fn check(&self, post: Post, desk: health::Desk) {
         if let Some(orders) = &self.orders {
@@ -111,7 +109,8 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
     let mut kept: Vec<Kept> = Vec::new();
     let mut whoami = None;
     while let Some(order) = orders.recv().await {
-        while checks.try_join_next().is_some() {}
+        // Those that a reload has ended.
+        while checks.try_join_next().is_some() || keepers.try_join_next().is_some() {}
         let (pools, patience, report) = match order {
             Order::Check(post, desk) => {
                 checks.spawn_local(health::attend(*post, desk));
@@ -126,6 +125,12 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
                 continue;
             }
         };
+        // First, since nothing else can fail: what is kept stays kept then.
+        let mut built_in = pools.iter().filter(|pool| pool.backend.kind == Kind::Whoami);
+        if let Err(error) = built_in.try_for_each(|pool| introduce(&mut whoami, pool)) {
+            let _ = report.send(Err(error));
+            continue;
+        }
         let still = |pool: &Arc<Pool>| pools.iter().any(|wanted| Arc::ptr_eq(wanted, pool));
         kept.retain(|keeper| {
             let stays = still(&keeper.pool);
@@ -137,16 +142,9 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
             }
             stays
         });
-        let mut failed = None;
         for pool in pools {
             if kept.iter().any(|keeper| Arc::ptr_eq(&keeper.pool, &pool)) {
                 continue;
-            }
-            if pool.backend.kind == Kind::Whoami
-                && let Err(error) = introduce(&mut whoami, &pool)
-            {
-                failed = Some(error);
-                break;
             }
             let (tell, asked) = watch::channel(false);
             let end = keepers.spawn_local(keeper::keep(Arc::clone(&pool), tell));
@@ -160,7 +158,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
         };
         let _ = tokio::time::timeout(patience, all_asked).await;
         // Whoever asked may have stopped waiting.
-        let _ = report.send(failed.map_or(Ok(()), Err));
+        let _ = report.send(Ok(()));
     }
 }
 
