@@ -21,6 +21,7 @@ use std::process::{Command, Output};
 
 use program::{Answer, BINARY, Folder, Program, write_config};
 use rustix::process::Signal;
+use support::fake::{Fake, Nobody, smtp_behind_v1};
 use support::{HeaderMailServer, PATIENCE, expect};
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
@@ -175,6 +176,56 @@ fn a_reload_keeps_given_sockets_and_can_take_one_back() {
     program.wait_for("event=reloaded");
     greeted(&waiting);
     greeted(&TcpStream::connect(addresses[0]).unwrap());
+}
+
+#[test]
+fn given_sockets_are_never_shut_neither_by_a_dead_backend_nor_by_a_reload_nor_by_a_drain() {
+    let nobody = Nobody::new();
+    let (door, health) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let [to_door, to_health] = [&door, &health].map(|socket| socket.local_addr().unwrap());
+    let config = format!(
+        "[server]\nhostname = \"mx.example\"\nproxy.trusted-networks = [\"127.0.0.1\"]\n\
+         [backend.mail]\nhandoff = \"proxy-v1\"\naddress = \"{}\"\n{}health-bind = \"{to_health}\"\n",
+        nobody.address(),
+        listener("door", &to_door.to_string())
+    );
+    let closes = format!("{config}when-backend-down = \"close-listener\"\n");
+    let start = |folder| {
+        let both =
+            given(door.try_clone().unwrap(), health.try_clone().unwrap(), "LISTEN_PID=$$ LISTEN_FDS=2");
+        Program::start_by(both, folder, &closes)
+    };
+    let connect = |to| {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let all_hear_the_refusal = || {
+        let mut client = connect(to_door);
+        client.write_all(HEADER).unwrap();
+        for refused in [client, connect(to_health)] {
+            expect(&refused, b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n");
+        }
+    };
+    let mut program = start(Folder::new());
+    all_hear_the_refusal();
+    for config in [&config, &closes, &closes] {
+        program.write_config(config);
+        program.signal(Signal::HUP);
+        program.wait_for("event=reloaded");
+        all_hear_the_refusal();
+    }
+    assert_eq!(program.count("event=listener_closed"), 0);
+    program.signal(Signal::TERM);
+    program.wait_for("event=stopped");
+    let folder = program.end();
+    // Who comes now waits for the next run, as balancers' checks do.
+    let (client, check) = (connect(to_door), connect(to_health));
+    let _backend = Fake::on(nobody.come_back(), smtp_behind_v1("220 backend ready\r\n"));
+    let _next = start(folder);
+    greeted(&client);
+    expect(&check, b"220 mx.example ");
 }
 
 #[test]

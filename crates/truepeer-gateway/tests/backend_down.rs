@@ -17,6 +17,7 @@ use truepeer_gateway::backend::{Readiness, Unready};
 use truepeer_gateway::machine;
 use truepeer_gateway::outcome::Outcome;
 use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::server::Drained;
 
 const CLOSES: &str = "when-backend-down = \"close-listener\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
@@ -245,6 +246,21 @@ fn a_listener_that_a_reload_removes_while_it_is_shut_is_free_for_others() {
     let plain = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     // Without the option that overlooks sockets which do not listen: nothing of ours is left there.
     assert!(eventually(|| plain().bind(&address.into()).is_ok()));
+}
+
+#[test]
+fn a_drain_while_everything_is_shut_ends_at_once_and_leaves_nothing() {
+    let nobody = Nobody::new();
+    let house = house(Protocol::Smtp, nobody.address(), "health-bind = \"127.0.0.1:0\"\n");
+    let addresses = [house.address(), house.server.health()[0].tcp.unwrap()];
+    assert!(addresses.iter().all(|address| is_refused(*address)));
+    let (drained, records) = house.drain();
+    assert_eq!((drained, records.len()), (Drained { open: 0, cut: 0 }, 0));
+    for address in addresses {
+        // Without the option that overlooks sockets which do not listen.
+        let plain = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        plain.bind(&address.into()).unwrap();
+    }
 }
 
 #[test]

@@ -287,6 +287,18 @@ fn a_reload_brings_keeps_and_ends_health_ports() {
 }
 
 #[test]
+fn a_health_port_that_a_reload_removes_while_it_is_shut_is_free_for_others() {
+    let nobody = Nobody::new();
+    let mut house = House::written(Protocol::Tcp, nobody.address(), HEALTH);
+    let port = health(&house);
+    assert!(is_refused(port));
+    house.server.take(&written(Protocol::Tcp, nobody.address(), "")).unwrap();
+    assert!(house.server.health().is_empty());
+    let plain = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    assert!(eventually(|| plain().bind(&port.into()).is_ok()));
+}
+
+#[test]
 fn one_address_is_not_both_a_listener_and_a_health_port() {
     let text = "[backend.b]\nhandoff = \"proxy-v1\"\naddress = \"127.0.0.1:10025\"\n\
                 [server.listener.door]\nbind = \"127.0.0.1:2525\"\nhealth-bind = \"127.0.0.1:2525\"\n\

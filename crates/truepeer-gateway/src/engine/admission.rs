@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 /// Counts open connections; when there are too many, accepting pauses.
 ///
-/// The bound may be passed by one connection for each accepting socket, since each asks before it accepts.
+/// The bound may be passed by one connection for each accepting socket, since each asks before it accepts, and by what
+/// was queued at an address that is given up or shut: whoever has got that far is served.
 #[derive(Debug, Clone)]
 pub struct Admission(Arc<Inner>);
 

@@ -104,7 +104,7 @@ pub fn bind(bind: &Bind, workers: usize, binding: Binding, given: &Given) -> Res
 }
 
 impl Listening {
-    /// A socket, one for each worker; called inside a worker's runtime for its own.
+    /// A socket, watched from now on; called inside the runtime that accepts there.
     ///
     /// # Errors
     /// If the runtime cannot watch the socket.
