@@ -222,7 +222,7 @@ impl Outcome {
                 "access_denied",
                 Client,
                 Info,
-                "the client is in a list of those who may not enter, or in no list of those who may",
+                "a list or a ban keeps the client out, or it is in no list of those who may enter",
             ),
             Self::SecureRequired => {
                 ("secure_required", Client, Info, "TLS is required, and none was conveyed for the client")

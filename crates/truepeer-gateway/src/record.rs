@@ -58,7 +58,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     (
         "rule",
         End,
-        "the rule that the client was refused by: a line of a list with its file and line, or a word as in the label `rule`",
+        "the rule that the client was refused by: a line of a list with its file and line, a ban with its end and reason, or a word as in the label `rule`",
     ),
     ("would_refuse", End, "the limit that would have refused the client, were it enforced"),
     ("seen", End, "at most 32 escaped bytes that came where a header was due"),
