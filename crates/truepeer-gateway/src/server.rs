@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
-use crate::config::{self, Bind, Config, Listener};
+use crate::config::{self, Advice, Bind, Config, Listener};
 use crate::denied::Denied;
 use crate::door::{Desk, Door, Ids, OwnCount};
 use crate::engine::{Admission, Bell, Binding, Given, Listening, PendingHeaders, bind, later};
@@ -241,7 +241,9 @@ impl Server {
         self.drain_timeout = config.server.drain_timeout;
         let listening = self.listening.iter().map(Held::view).collect();
         let health = self.health.iter().map(Held::view).collect();
-        self.layout.store(Arc::new(Layout { pools, listening, health, advice: config.advice.clone() }));
+        let advice = self.listening.iter().chain(&self.health).filter_map(Held::advice);
+        let advice = config.advice.iter().cloned().chain(advice).collect();
+        self.layout.store(Arc::new(Layout { pools, listening, health, advice }));
         Ok(())
     }
 
@@ -255,6 +257,12 @@ impl Server {
     #[must_use]
     pub fn unused(&self, config: &Config) -> Vec<String> {
         self.given.unused(&config::binds(config))
+    }
+
+    /// What is valid in the latest configuration but surprising, by itself or with the given sockets.
+    #[must_use]
+    pub fn advice(&self) -> Vec<Advice> {
+        self.layout.load().advice.clone()
     }
 
     /// What is listened on; an address that is shut because no backend can be reached is not.

@@ -209,6 +209,12 @@ fn given_sockets_are_never_shut_neither_by_a_dead_backend_nor_by_a_reload_nor_by
         }
     };
     let mut program = start(Folder::new());
+    // Who reads the log knows: this is not what the file says.
+    let stays = |at| format!("the service manager gave the socket of {at}, which is not ours to close");
+    for (key, at) in [("when-backend-down", to_door), ("health-bind", to_health)] {
+        assert_eq!(program.count(&format!("event=advice key=server.listener.door.{key} ")), 1);
+        assert_eq!(program.count(&stays(at)), 1);
+    }
     all_hear_the_refusal();
     for config in [&config, &closes, &closes] {
         program.write_config(config);
@@ -217,6 +223,7 @@ fn given_sockets_are_never_shut_neither_by_a_dead_backend_nor_by_a_reload_nor_by
         all_hear_the_refusal();
     }
     assert_eq!(program.count("event=listener_closed"), 0);
+    assert_eq!(program.count(&stays(to_door)), 2, "anew when it is anew, and not with each reload");
     program.signal(Signal::TERM);
     program.wait_for("event=stopped");
     let folder = program.end();

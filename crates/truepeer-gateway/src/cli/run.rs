@@ -82,6 +82,8 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     given.check(&config::binds(config))?;
     let sockets = Sockets::bind(config, &given)?;
     let mut server = Server::start_given(config, log.log(), given)?;
+    // Once more, with what only the sockets show.
+    said.advice(&server.advice());
     let (control, orders) = sockets.serve(server.view())?;
     said.addresses(&server, &control);
     tracing::info!(event = "ready");

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::Bound;
 use super::shutters::Shuttered;
 use super::view;
-use crate::config::{Bind, Listener, WhenBackendDown};
+use crate::config::{Advice, Bind, Listener, WhenBackendDown};
 use crate::door::Door;
 use crate::engine::Listening;
 use crate::protocol::Protocol;
@@ -78,6 +78,26 @@ impl Held {
     pub(super) fn is_shut_without_backend(&self) -> bool {
         let is_ours = self.listening.as_ref().is_some_and(|listening| !listening.given);
         is_ours && self.whom.is_shut_without_backend(&self.door.load().listener, &self.bind)
+    }
+
+    /// That it stays open, where its listener wants it shut while no backend can be reached.
+    pub(super) fn advice(&self) -> Option<Advice> {
+        let listener = &self.door.load().listener;
+        let stays =
+            self.whom.is_shut_without_backend(listener, &self.bind) && !self.is_shut_without_backend();
+        let setting = match self.whom {
+            For::Clients => "when-backend-down",
+            For::HealthChecks => "health-bind",
+        };
+        stays.then(|| Advice {
+            key: format!("server.listener.{}.{setting}", listener.id),
+            line: None,
+            text: format!(
+                "the service manager gave the socket of {}, which is not ours to close: it stays open while no backend \
+                 can be reached, and checks that only connect succeed; remove it from the socket unit, and restart",
+                self.bound.address
+            ),
+        })
     }
 
     pub(super) fn view(&self) -> view::Listening {

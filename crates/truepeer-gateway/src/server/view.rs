@@ -49,7 +49,7 @@ pub struct Layout {
     pub listening: Vec<Listening>,
     /// The health ports.
     pub health: Vec<Listening>,
-    /// What is valid in it but surprising.
+    /// What is valid in it but surprising, by itself or with the given sockets.
     pub advice: Vec<Advice>,
 }
 

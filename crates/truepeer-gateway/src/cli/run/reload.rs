@@ -50,7 +50,8 @@ impl Running {
         control.take(sockets);
         not_logged = log.take(change).err().or(not_logged);
 
-        said.advice(&config.advice);
+        let advice = server.advice();
+        said.advice(&advice);
         said.addresses(server, control);
         for address in server.unused(&config) {
             let remedy = "clients wait there unanswered: remove it from the socket unit, and restart";
@@ -63,7 +64,7 @@ impl Running {
         }
         tracing::info!(event = "reloaded");
         let about_log = not_logged.map(|text| Advice { key: "log.file".to_owned(), line: None, text });
-        let advice = config.advice.into_iter().chain(about_log).collect();
+        let advice = advice.into_iter().chain(about_log).collect();
         Ok(Reloaded { listening: server.listening(), advice, restart_for })
     }
 }
