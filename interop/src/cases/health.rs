@@ -10,9 +10,11 @@ use crate::feed::{Feed, Mark};
 use crate::header;
 use crate::lab::Lab;
 use crate::port::Port;
+use crate::servers::envoy::Envoy;
 use crate::servers::haproxy::Haproxy;
 use crate::servers::nginx::Nginx;
 use crate::servers::postfix::Postfix;
+use crate::servers::traefik::Traefik;
 use crate::servers::truepeer::Truepeer;
 use crate::verdict::{Result, ensure, failed};
 
@@ -22,6 +24,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("haproxy_smtpchk_without_a_header_sees_the_backend_go_and_come", smtpchk),
         case("haproxy_connect_check_sees_a_closed_listener_and_comes_back", connect_check),
         case("nginx_passes_over_a_closed_listener_and_serves_every_client", passive),
+        case("traefik_checks_the_health_port_and_sees_the_backend_go", traefik),
+        case("envoy_checks_with_a_header_and_sees_the_backend_go", envoy),
     ]
 }
 
@@ -60,11 +64,24 @@ impl House {
         self.postfix.wait_connect(mark, client.addr())
     }
 
-    /// A client finds out that the backend is gone, before anybody asks.
-    fn turns_a_client_away(&self) -> Result {
+    /// Postfix ends, and a client hears so; thereby truepeer knows, too.
+    fn loses_postfix(&mut self) -> Result {
+        self.postfix.stop();
         let mut client = Client::dial(PROXY, self.door)?;
         client.send(&header::v2(told_client(4711), told_destination(), &[]))?;
         client.expect_reply("421").map(|_| ())
+    }
+
+    /// Postfix ends, and the listener closes.
+    fn loses_postfix_and_closes(&mut self) -> Result {
+        // Enough for the workers to obey: each try is a connection.
+        const TRIES: usize = 2000;
+        let mark = self.truepeer.log().mark();
+        // The client finds out, unless truepeer has just asked by itself and is closed already.
+        let _heard = self.loses_postfix();
+        self.truepeer.wait_event(mark, "listener_closed", &self.door.to_string())?;
+        let closed = (0..TRIES).any(|_| Client::dial(PROXY, self.door).is_err());
+        ensure(closed, || "a closed listener takes connections".to_owned())
     }
 }
 
@@ -103,13 +120,6 @@ defaults
         self.log().wait_line(mark, &format!("HAProxy says `{words}`"), is_it).map(|_| ())
     }
 
-    /// A client that comes while no server is up hears nothing.
-    fn turns_a_client_away(&self, lab: &Lab) -> Result {
-        let mut client = Client::dial(Place::Here(lab.fresh_source()), self.front)?;
-        let heard = client.rest("what HAProxy says without a server")?;
-        ensure(heard.is_empty(), || format!("a client without a server heard `{heard}`"))
-    }
-
     fn log(&self) -> &Feed {
         self.haproxy.log()
     }
@@ -122,10 +132,9 @@ fn smtpchk(lab: &Lab) -> Result {
     house.serves(lab, checking.front)?;
 
     let mark = checking.log().mark();
-    house.postfix.stop();
-    house.turns_a_client_away()?;
+    house.loses_postfix()?;
     checking.says(mark, "Server smtp/mx1 is DOWN, reason: Layer7 wrong status, code: 421")?;
-    checking.turns_a_client_away(lab)?;
+    is_closed(lab, checking.front)?;
 
     let mark = checking.log().mark();
     house.postfix.start_again()?;
@@ -144,7 +153,7 @@ fn connect_check(lab: &Lab) -> Result {
     let mark = checking.log().mark();
     house.postfix.stop();
     checking.says(mark, "Server smtp/mx1 is DOWN, reason: Layer4 connection problem")?;
-    checking.turns_a_client_away(lab)?;
+    is_closed(lab, checking.front)?;
 
     let mark = checking.log().mark();
     house.postfix.start_again()?;
@@ -174,10 +183,7 @@ fn passive(lab: &Lab) -> Result {
     let mark = house.postfix.log().mark();
     house.postfix.wait_connect(mark, visit()?)?;
 
-    let closed = house.truepeer.log().mark();
-    house.postfix.stop();
-    house.turns_a_client_away()?;
-    house.truepeer.wait_event(closed, "listener_closed", &house.door.to_string())?;
+    house.loses_postfix_and_closes()?;
     let refused = nginx.log().mark();
     for _ in 0..CLIENTS {
         let mark = stays.log().mark();
@@ -186,6 +192,63 @@ fn passive(lab: &Lab) -> Result {
     let words = house.door.to_string();
     let is_it = |line: &str| line.contains("Connection refused") && line.contains(&words);
     nginx.log().wait_line(refused, "NGINX tries the closed listener", is_it).map(|_| ())
+}
+
+fn traefik(lab: &Lab) -> Result {
+    // Traefik may listen a moment before it knows its routes; each try is a connection that it answers or closes.
+    const TRIES: usize = 400;
+    let mut house = House::start(lab, "My balancer cannot send a header in its checks")?;
+    let front = Port::free(PROXY.ip())?.addr();
+    let text = on_ports(&block("Traefik", "yaml")?, house.door, house.health);
+    let traefik = Traefik::start(&lab.fresh_dir("traefik")?, front, &often(&text))?;
+    lab.watch("traefik", traefik.log());
+    let greets = || {
+        let mut client = Client::dial(PROXY, front)?;
+        client.expect_reply("220")
+    };
+    let greeted = (0..TRIES).any(|_| greets().is_ok());
+    ensure(greeted, || "Traefik serves nobody".to_owned())?;
+    house.serves(lab, front)?;
+
+    let mark = traefik.log().mark();
+    house.loses_postfix()?;
+    let is_it = |line: &str| line.contains("Propagating new DOWN status");
+    traefik.log().wait_line(mark, "Traefik takes the server out", is_it)?;
+    is_closed(lab, front)
+}
+
+fn envoy(lab: &Lab) -> Result {
+    let mut house = House::start(lab, "My balancer does not check at all")?;
+    let front = Port::free(PROXY.ip())?;
+    let text = block("Envoy", "yaml")?
+        .replace("192.0.2.20, port_value: 25}", &yaml(house.door))
+        .replace("0.0.0.0, port_value: 25}", &yaml(front.addr()));
+    let envoy = Envoy::start(&lab.fresh_dir("envoy")?, &often(&text))?;
+    lab.watch("envoy", envoy.log());
+    house.serves(lab, front.addr())?;
+
+    let mark = envoy.log().mark();
+    house.loses_postfix_and_closes()?;
+    let is_it = |line: &str| line.contains("eject_unhealthy_event");
+    envoy.log().wait_line(mark, "Envoy takes the server out", is_it)?;
+    is_closed(lab, front.addr())
+}
+
+/// A client that comes while the balancer has no server is closed without a word.
+fn is_closed(lab: &Lab, front: SocketAddr) -> Result {
+    let mut client = Client::dial(Place::Here(lab.fresh_source()), front)?;
+    let heard = client.rest("what a balancer says without a server")?;
+    ensure(heard.is_empty(), || format!("a client heard `{heard}` from a balancer without a server"))
+}
+
+/// Checks come faster than anybody would have them.
+fn often(text: &str) -> String {
+    text.replace("interval: 5s", "interval: 0.3s")
+}
+
+/// The end of an address as Envoy writes it.
+fn yaml(addr: SocketAddr) -> String {
+    format!("{}, port_value: {}}}", addr.ip(), addr.port())
 }
 
 /// The first block in this `language` under the heading of the page.
@@ -205,4 +268,5 @@ fn on_ports(text: &str, door: SocketAddr, health: SocketAddr) -> String {
     text.replace("192.0.2.20:25", &door.to_string())
         .replace("192.0.2.20:8025", &health.to_string())
         .replace("port 8025", &format!("port {}", health.port()))
+        .replace("port: 8025", &format!("port: {}", health.port()))
 }

@@ -4,11 +4,13 @@
 
 pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
+pub(crate) mod envoy;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
+pub(crate) mod traefik;
 pub(crate) mod truepeer;
 
 use std::fs;
@@ -35,6 +37,15 @@ pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .ok_or_else(|| Verdict::Skipped(format!("{name} is not installed")))
+}
+
+/// Finds a program that `interop/install-wheels` fetches, by its path there.
+fn find_fetched(name: &str) -> Result<PathBuf> {
+    let file = Path::new("/usr/local/lib/truepeer-interop").join(name);
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(Verdict::LeftOut(format!("{} is not there, interop/install-wheels says why", file.display())))
 }
 
 /// Skips what only root can start.

@@ -1,0 +1,51 @@
+//! Traefik in front: one entry point, and routers and services as written.
+//!
+//! Called by `cases`. It must not know what is behind it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::feed::Feed;
+use crate::program::Program;
+use crate::servers::{find_fetched, make_dir, write};
+use crate::verdict::Result;
+
+/// A running Traefik.
+#[derive(Debug)]
+pub(crate) struct Traefik {
+    program: Program,
+}
+
+impl Traefik {
+    /// Starts Traefik with the entry point `smtp` at `listen` and this dynamic configuration, and waits until its first
+    /// health check was answered.
+    pub(crate) fn start(dir: &Path, listen: SocketAddr, dynamic: &str) -> Result<Self> {
+        let traefik = find_fetched("bin/traefik")?;
+        make_dir(dir)?;
+        let (config, routes) = (dir.join("traefik.yml"), dir.join("dynamic.yml"));
+        let text = format!(
+            "\
+global: {{checkNewVersion: false, sendAnonymousUsage: false}}
+log: {{level: DEBUG, format: json}}
+entryPoints: {{smtp: {{address: \"{listen}\"}}}}
+providers: {{file: {{filename: \"{}\", watch: false}}}}
+",
+            routes.display()
+        );
+        write(&config, &text)?;
+        write(&routes, dynamic)?;
+        let mut command = Command::new(traefik);
+        command.arg(format!("--configfile={}", config.display()));
+        let started = Self { program: Program::start("traefik", &mut command)? };
+        started
+            .program
+            .wait_started(|line| line.contains("Setting status of ") && line.contains(" to UP"))?;
+        Ok(started)
+    }
+
+    /// What Traefik logs.
+    pub(crate) fn log(&self) -> &Feed {
+        self.program.log()
+    }
+}
