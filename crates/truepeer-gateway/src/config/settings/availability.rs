@@ -11,7 +11,7 @@ pub(in crate::config) static HEALTH_BIND: Setting = Setting {
     name: "health-bind",
     shape: Shape::Binds,
     default: Default::Derived("none"),
-    docs: "Where health checks of this listener are answered that cannot send a header (Traefik, Envoy, cloud balancers, kubelet): one address or a list.\n\
+    docs: "Where health checks of this listener are answered that cannot send a header (Traefik, HAProxy with `check port`, cloud balancers, kubelet): one address or a list; docs/health-checks.md has the lines for each.\n\
            No header is read there; checks hear the greeting of the listener's protocol exactly while one of its backends can be reached (SMTP: 220, HTTP: 200), and the temporary refusal otherwise and while draining (SMTP: 421, HTTP: 503).\n\
            For checks that only connect, set `when-backend-down = \"close-listener\"`: then nobody listens here either while no backend can be reached, and while draining; with `protocol = \"tcp\"` it is always so, and a UNIX socket, which cannot be shut, closes each check at once.\n\
            It speaks in clear text even if `tls.implicit = true`; nothing of it reaches a backend, is a client, or is logged; metrics count it.\n\
