@@ -3,10 +3,11 @@
 //! Called by `cases`. Each case has a Postfix of its own, which it stops and starts again.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::{Case, PROXY, case, hello, told_client, told_destination};
 use crate::client::{Client, Place};
-use crate::feed::{Feed, Mark};
+use crate::feed::{Feed, Mark, PATIENCE};
 use crate::header;
 use crate::lab::Lab;
 use crate::port::Port;
@@ -53,6 +54,11 @@ impl House {
         let dir = lab.fresh_dir("truepeer-checked")?;
         let truepeer = Truepeer::start_as_written(lab.program()?, &dir, &text, ("smtp", door_addr))?;
         lab.watch("truepeer-checked", truepeer.log());
+        // A start does not wait for a backend that takes its time, and a listener that closes opens only then.
+        truepeer.wait_event(Mark::default(), "backend_proved", "postfix")?;
+        let (words, events) = (door_addr.to_string(), ["\"listening\"", "\"listener_opened\""]);
+        let is_it = |line: &str| line.contains(&words) && events.iter().any(|event| line.contains(event));
+        truepeer.log().wait_line(Mark::default(), "truepeer listens", is_it)?;
         Ok(Self { truepeer, postfix, door: door_addr, health: health_addr })
     }
 
@@ -167,7 +173,7 @@ fn passive(lab: &Lab) -> Result {
     const CLIENTS: usize = 5;
     let heading = "My balancer does not check at all";
     let (other, stays) = (lab.truepeer()?.port("smtp4")?, lab.postfix()?);
-    let mut house = House::start(lab, heading)?;
+    let mut house = House::start(lab, "My balancer's check only connects")?;
     let front = Port::free(PROXY.ip())?;
     let text = on_ports(&block(heading, "nginx")?, house.door, house.health)
         .replace("192.0.2.21:25", &other.to_string())
@@ -195,19 +201,12 @@ fn passive(lab: &Lab) -> Result {
 }
 
 fn traefik(lab: &Lab) -> Result {
-    // Traefik may listen a moment before it knows its routes; each try is a connection that it answers or closes.
-    const TRIES: usize = 400;
     let mut house = House::start(lab, "My balancer cannot send a header in its checks")?;
     let front = Port::free(PROXY.ip())?.addr();
     let text = on_ports(&block("Traefik", "yaml")?, house.door, house.health);
     let traefik = Traefik::start(&lab.fresh_dir("traefik")?, front, &often(&text))?;
     lab.watch("traefik", traefik.log());
-    let greets = || {
-        let mut client = Client::dial(PROXY, front)?;
-        client.expect_reply("220")
-    };
-    let greeted = (0..TRIES).any(|_| greets().is_ok());
-    ensure(greeted, || "Traefik serves nobody".to_owned())?;
+    wait_until_greeted(front)?;
     house.serves(lab, front)?;
 
     let mark = traefik.log().mark();
@@ -218,13 +217,14 @@ fn traefik(lab: &Lab) -> Result {
 }
 
 fn envoy(lab: &Lab) -> Result {
-    let mut house = House::start(lab, "My balancer does not check at all")?;
+    let mut house = House::start(lab, "My balancer's check only connects")?;
     let front = Port::free(PROXY.ip())?;
     let text = block("Envoy", "yaml")?
         .replace("192.0.2.20, port_value: 25}", &yaml(house.door))
         .replace("0.0.0.0, port_value: 25}", &yaml(front.addr()));
     let envoy = Envoy::start(&lab.fresh_dir("envoy")?, &often(&text))?;
     lab.watch("envoy", envoy.log());
+    wait_until_greeted(front.addr())?;
     house.serves(lab, front.addr())?;
 
     let mark = envoy.log().mark();
@@ -232,6 +232,19 @@ fn envoy(lab: &Lab) -> Result {
     let is_it = |line: &str| line.contains("eject_unhealthy_event");
     envoy.log().wait_line(mark, "Envoy takes the server out", is_it)?;
     is_closed(lab, front.addr())
+}
+
+/// Comes back when somebody is greeted at `front`: Envoy says that it serves a moment before it listens, and Traefik
+/// listens a moment before it knows its routes.
+fn wait_until_greeted(front: SocketAddr) -> Result {
+    let begin = Instant::now();
+    loop {
+        let greeted = Client::dial(PROXY, front).and_then(|mut client| client.expect_reply("220"));
+        match greeted {
+            Err(_) if begin.elapsed() < PATIENCE => std::thread::yield_now(),
+            other => return other.map(|_| ()),
+        }
+    }
 }
 
 /// A client that comes while the balancer has no server is closed without a word.

@@ -17,7 +17,7 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with this configuration, and waits until it serves, which is after its first health check.
+    /// Starts Envoy with this configuration, and waits until it is about to listen, which is after its first health check.
     pub(crate) fn start(dir: &Path, text: &str) -> Result<Self> {
         let envoy = find_fetched("envoy/_bin/envoy")?;
         make_dir(dir)?;
