@@ -268,14 +268,13 @@ impl Server {
     /// What is listened on; an address that is shut because no backend can be reached is not.
     #[must_use]
     pub fn listening(&self) -> Vec<Bound> {
-        let open = self.listening.iter().filter(|held| *held.tell.borrow() == Told::Listen);
-        open.map(|held| held.bound.clone()).collect()
+        open(&self.listening)
     }
 
-    /// Where health checks are answered.
+    /// Where health checks are answered; a health port that is shut is not among them.
     #[must_use]
     pub fn health(&self) -> Vec<Bound> {
-        self.health.iter().map(|held| held.bound.clone()).collect()
+        open(&self.health)
     }
 
     /// The first TCP address of a listener.
@@ -479,6 +478,12 @@ impl Server {
             let _ = worker.join();
         }
     }
+}
+
+/// Those of them that are not shut.
+fn open(held: &[Held]) -> Vec<Bound> {
+    let open = held.iter().filter(|held| *held.tell.borrow() == Told::Listen);
+    open.map(|held| held.bound.clone()).collect()
 }
 
 impl Drop for Server {

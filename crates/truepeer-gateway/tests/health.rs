@@ -23,7 +23,7 @@ const HEALTH: &str = "health-bind = \"127.0.0.1:0\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 
 fn health(house: &House) -> SocketAddr {
-    house.server.health()[0].tcp.unwrap()
+    house.server.view().layout().health[0].bound.tcp.unwrap()
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -148,13 +148,14 @@ fn where_no_language_has_a_refusal_or_the_listener_closes_so_does_the_health_por
         let house = House::written(protocol, nobody.address(), &format!("{HEALTH}{more}"));
         let port = health(&house);
         assert!(is_refused(port), "{protocol}");
+        assert_eq!(house.server.health(), [], "nobody says that {protocol} is answered there");
         assert_eq!(is_refused(house.address()), protocol == Protocol::Smtp);
         let backend = match protocol {
             Protocol::Tcp => Fake::on(nobody.come_back(), echo_behind_v1),
             _ => Fake::on(nobody.come_back(), support::fake::smtp_behind_v1("220 x\r\n")),
         };
         assert!(eventually(|| !is_refused(port)), "{protocol}");
-        assert_eq!(health(&house), port);
+        assert_eq!(house.server.health()[0].tcp, Some(port));
         let _nobody = Nobody::instead_of(backend);
         // Nobody but the front door itself finds it out.
         assert!(eventually(|| is_refused(port)), "{protocol}");
