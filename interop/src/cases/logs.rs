@@ -110,6 +110,8 @@ fn rotation(lab: &Lab) -> Result {
     let conf = logging.dir.join("logrotate.conf");
     write(&conf, &snippet)?;
     logging.visit(1)?;
+    // A client has its last answer before the record of it is written.
+    logging.wait_until_written(lab)?;
     rotate(&logrotate, &logging.dir, &conf)?;
     let mut port = 1_u16;
     while fs::metadata(&log).during("see the new file")?.len() == 0 {
