@@ -12,8 +12,6 @@ pub(crate) enum Verdict {
     Failed(String),
     /// The machine lacks something; the words name it.
     Skipped(String),
-    /// It lacks a program that its packages cannot give it, which is no fault of anybody's; the words name it.
-    LeftOut(String),
 }
 
 /// Ends a step as failed.

@@ -252,7 +252,8 @@ fn a_listener_that_a_reload_removes_while_it_is_shut_is_free_for_others() {
 fn a_drain_while_everything_is_shut_ends_at_once_and_leaves_nothing() {
     let nobody = Nobody::new();
     let house = house(Protocol::Smtp, nobody.address(), "health-bind = \"127.0.0.1:0\"\n");
-    let addresses = [house.address(), house.server.health()[0].tcp.unwrap()];
+    assert_eq!(house.server.health(), []);
+    let addresses = [house.address(), house.server.view().layout().health[0].bound.tcp.unwrap()];
     assert!(addresses.iter().all(|address| is_refused(*address)));
     let (drained, records) = house.drain();
     assert_eq!((drained, records.len()), (Drained { open: 0, cut: 0 }, 0));

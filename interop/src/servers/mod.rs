@@ -45,7 +45,7 @@ fn find_fetched(name: &str) -> Result<PathBuf> {
     if file.is_file() {
         return Ok(file);
     }
-    Err(Verdict::LeftOut(format!("{} is not there, interop/install-wheels says why", file.display())))
+    Err(Verdict::Skipped(format!("{} is not there, interop/install-wheels says why", file.display())))
 }
 
 /// Skips what only root can start.
