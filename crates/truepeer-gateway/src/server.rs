@@ -6,6 +6,7 @@ mod doors;
 mod error;
 mod held;
 mod keepers;
+mod posts;
 mod shutter;
 mod shutters;
 mod view;
@@ -21,11 +22,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::Pool;
-use crate::config::{self, Advice, Bind, Config, Listener};
+use crate::config::{self, Advice, Config};
 use crate::denied::Denied;
-use crate::door::{Desk, Door, Ids, OwnCount};
-use crate::engine::{Admission, Bell, Binding, Given, Listening, PendingHeaders, bind, later};
-use crate::health;
+use crate::door::{Desk, Ids, OwnCount};
+use crate::engine::{Admission, Bell, Given, PendingHeaders, later};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::machine;
@@ -380,79 +380,6 @@ impl Server {
             self.posts.push(send);
         }
         Ok(())
-    }
-
-    fn held(&self, whom: For) -> &[Held] {
-        match whom {
-            For::Clients => &self.listening,
-            For::HealthChecks => &self.health,
-        }
-    }
-
-    fn hold(&mut self, held: Held) {
-        match held.whom {
-            For::Clients => self.listening.push(held),
-            For::HealthChecks => self.health.push(held),
-        }
-    }
-
-    fn bind(&self, listener: &Listener, whom: For, address: &Bind) -> Result<Listening, StartError> {
-        let (setting, sockets) = match whom {
-            For::Clients => ("bind", self.posts.len()),
-            For::HealthChecks => ("health-bind", 1),
-        };
-        let binding = if whom.is_shut_without_backend(listener, address) {
-            Binding::Reserves
-        } else {
-            Binding::Listens
-        };
-        let listener = listener.id.clone();
-        if self.held(whom).iter().any(|held| held.is_at(address)) {
-            return Err(StartError::Kept { listener, setting, address: address.clone() });
-        }
-        bind(address, sockets, binding, &self.given).map_err(|error| StartError::Listen {
-            listener,
-            setting,
-            error,
-        })
-    }
-
-    /// Gives each worker its share of a bound address, or the keepers' thread a health port.
-    fn post(&mut self, whom: For, bind: Bind, mut listening: Listening, door: &Arc<Door>) {
-        // What the service manager gives is not ours to shut: clients would wait there unanswered.
-        let may_shut = whom.is_shut_without_backend(&door.listener, &bind) && !listening.given;
-        let shut = may_shut && !door.is_reachable();
-        if shut {
-            // Here, since it happens once: whoever shuts and opens it begins anew with each reload.
-            shutters::say_shut(&door.listener.id, &listening.address);
-        }
-        // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
-        // then it waits like one that has to be opened.
-        let first = if shut || listening.listen().is_err() { Told::Shut } else { Told::Listen };
-        let (tell, told) = watch::channel(first);
-        let open = Arc::default();
-        let current = Arc::new(ArcSwap::new(Arc::clone(door)));
-        let mut share = || Post {
-            listening: listening.share(),
-            door: Arc::clone(&current),
-            told: told.clone(),
-            open: Arc::clone(&open),
-        };
-        match whom {
-            For::Clients => {
-                for worker in &self.posts {
-                    // A worker that is gone has panicked and said so; the others go on.
-                    let _ = worker.blocking_send(share());
-                }
-            }
-            For::HealthChecks => {
-                let (stop, metrics) = (self.stop.subscribe(), Arc::clone(&self.metrics));
-                self.keepers.check(share(), health::Desk { stop, metrics, shard: self.posts.len() });
-            }
-        }
-        let (address, tcp) = (listening.address.clone(), listening.tcp);
-        let bound = Bound { listener: door.listener.id.clone(), address, tcp };
-        self.hold(Held { whom, bind, bound, door: current, tell, open, listening: Some(listening) });
     }
 
     fn accept_no_more(&mut self, drain_until: Instant) {
