@@ -11,9 +11,8 @@ mod program;
 mod support;
 
 use std::io::Write;
-use std::net::TcpStream;
 
-use program::Program;
+use program::{Program, assert_refused, client, served};
 use rustix::process::Signal;
 use support::{HeaderMailServer, eventually, expect, read_to_end};
 
@@ -26,24 +25,6 @@ fn config(backend: &HeaderMailServer, more: &str) -> String {
          [admin]\nsocket = \"ADMIN\"\n{more}",
         backend.address
     )
-}
-
-fn client(program: &Program, address: &str) -> TcpStream {
-    let mut stream = program.connect("door");
-    stream.write_all(format!("PROXY TCP4 {address} 198.51.100.25 4711 25\r\n").as_bytes()).unwrap();
-    stream
-}
-
-fn served(program: &Program, address: &str) -> TcpStream {
-    let stream = client(program, address);
-    expect(&stream, b"220 backend ready\r\n");
-    stream
-}
-
-#[track_caller]
-fn assert_refused(program: &Program, address: &str) {
-    let said = read_to_end(&client(program, address));
-    assert!(said.starts_with(b"554 5.7.1 "), "{}", said.escape_ascii());
 }
 
 #[test]

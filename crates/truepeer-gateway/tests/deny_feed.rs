@@ -13,10 +13,9 @@ mod support;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use program::{Folder, Program, command};
+use program::{Folder, Program, assert_refused, command, served};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{HeaderMailServer, expect, read_to_end};
@@ -29,24 +28,6 @@ fn config(backend: &HeaderMailServer) -> String {
          [admin]\nsocket = \"ADMIN\"\nstate = \"FOLDERdenied\"\n",
         backend.address
     )
-}
-
-fn client(program: &Program, address: &str) -> TcpStream {
-    let mut stream = program.connect("door");
-    stream.write_all(format!("PROXY TCP4 {address} 198.51.100.25 4711 25\r\n").as_bytes()).unwrap();
-    stream
-}
-
-fn served(program: &Program, address: &str) -> TcpStream {
-    let stream = client(program, address);
-    expect(&stream, b"220 backend ready\r\n");
-    stream
-}
-
-#[track_caller]
-fn assert_refused(program: &Program, address: &str) {
-    let said = read_to_end(&client(program, address));
-    assert!(said.starts_with(b"554 5.7.1 "), "{}", said.escape_ascii());
 }
 
 /// A feed whose input stays open until the test closes it.

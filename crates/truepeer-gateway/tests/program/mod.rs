@@ -10,7 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, expect, read_to_end};
 
 /// The program.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_truepeer");
@@ -286,4 +286,25 @@ impl Answer {
 /// A command alone.
 pub fn command(arguments: &[&str], socket: &Path) -> Answer {
     Answer(Command::new(BINARY).args(arguments).arg("--socket").arg(socket).output().unwrap())
+}
+
+/// A connection of the proxy for the client `address`.
+pub fn client(program: &Program, address: &str) -> TcpStream {
+    let mut stream = program.connect("door");
+    stream.write_all(format!("PROXY TCP4 {address} 198.51.100.25 4711 25\r\n").as_bytes()).unwrap();
+    stream
+}
+
+/// One that is greeted by the backend.
+pub fn served(program: &Program, address: &str) -> TcpStream {
+    let stream = client(program, address);
+    expect(&stream, b"220 backend ready\r\n");
+    stream
+}
+
+/// It hears the permanent refusal of SMTP.
+#[track_caller]
+pub fn assert_refused(program: &Program, address: &str) {
+    let said = read_to_end(&client(program, address));
+    assert!(said.starts_with(b"554 5.7.1 "), "{}", said.escape_ascii());
 }
