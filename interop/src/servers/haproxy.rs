@@ -11,6 +11,20 @@ use crate::program::Program;
 use crate::servers::{Front, find, make_dir, write};
 use crate::verdict::{During, Result};
 
+/// What stands in front of every configuration; its last section is `defaults`.
+pub(crate) const HEAD: &str = "\
+global
+  maxconn 500
+  log stdout format raw local0 info
+defaults
+  mode tcp
+  log global
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+  timeout check 10s
+";
+
 /// One port of HAProxy.
 #[derive(Clone, Debug)]
 pub(crate) struct Frontend {
@@ -59,19 +73,7 @@ impl Haproxy {
 }
 
 fn configuration(frontends: &[Frontend]) -> Result<String> {
-    let mut text = "\
-global
-  maxconn 500
-  log stdout format raw local0 info
-defaults
-  mode tcp
-  log global
-  timeout connect 10s
-  timeout client 60s
-  timeout server 60s
-  timeout check 10s
-"
-    .to_owned();
+    let mut text = HEAD.to_owned();
     for Frontend { name, front, bind, server, lines } in frontends {
         let (listen, to) = (front.listen, front.to);
         write!(
