@@ -11,6 +11,8 @@
     reason = "a program that prints numbers and stops at the first surprise"
 )]
 
+mod memory;
+
 use std::hint::black_box;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,6 +21,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use truepeer_gateway::access::{AccessDefault, AccessRules, AccessScope, ListFile};
+
+use memory::memory;
 
 #[derive(Clone, Copy)]
 enum Family {
@@ -62,16 +66,6 @@ fn write_list(path: &Path, family: Family, entries: usize) {
         }
     }
     file.flush().unwrap();
-}
-
-/// Resident bytes now, and the most so far, in KiB.
-fn memory() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        line.split_ascii_whitespace().nth(1)?.parse().ok()
-    };
-    (field("VmRSS:").unwrap_or(0), field("VmHWM:").unwrap_or(0))
 }
 
 fn rules(file: ListFile) -> AccessRules {

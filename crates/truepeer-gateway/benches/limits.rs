@@ -9,6 +9,8 @@
     reason = "a program that prints numbers and stops at the first surprise"
 )]
 
+mod memory;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -17,18 +19,10 @@ use std::time::{Duration, Instant};
 use truepeer_gateway::limits::{Entry, Limits, Policy, Rate};
 use truepeer_gateway::protocol::Protocol;
 
+use memory::memory;
+
 /// Connections that are open at any time.
 const OPEN: usize = 8_000;
-
-/// Resident bytes now, and the most so far, in KiB.
-fn memory() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        line.split_ascii_whitespace().nth(1)?.parse().ok()
-    };
-    (field("VmRSS:").unwrap_or(0), field("VmHWM:").unwrap_or(0))
-}
 
 fn main() {
     let asked = std::env::args().any(|arg| arg == "--bench");
