@@ -67,6 +67,16 @@ pub enum Added {
     Replaced(Ban),
 }
 
+impl Added {
+    /// The ban that holds now.
+    #[must_use]
+    pub fn ban(&self) -> &Ban {
+        match self {
+            Self::New(ban) | Self::Replaced(ban) => ban,
+        }
+    }
+}
+
 /// What came of a [`BanChange`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {

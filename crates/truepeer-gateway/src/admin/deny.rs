@@ -31,8 +31,8 @@ pub(super) struct Answered {
 pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) -> Result<Value, String> {
     let Made { answers, cut } = make(view, vec![BanChange::Add(order)], open).await?;
     let Answered { change, mut answer } = only(answers)?;
-    if let Changed::Added(Added::New(ban) | Added::Replaced(ban)) = change {
-        say_denied(&ban, cut);
+    if let Changed::Added(added) = change {
+        say_denied(added.ban(), cut);
     }
     add(&mut answer, json!({ "cut": cut }));
     Ok(answer)
@@ -95,8 +95,8 @@ fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
     let mut added = BTreeMap::new();
     for change in made.iter().flatten() {
         match change {
-            Changed::Added(Added::New(ban) | Added::Replaced(ban)) => {
-                added.insert(ban.network, ban.clone());
+            Changed::Added(set) => {
+                added.insert(set.ban().network, set.ban().clone());
             }
             Changed::Removed(lifted) => {
                 added.remove(&lifted.network);
@@ -109,12 +109,9 @@ fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
 
 fn answer(change: &Changed, kept: Option<&Value>, now: SystemTime) -> Value {
     let mut answer = match change {
-        Changed::Added(Added::New(ban) | Added::Replaced(ban)) => {
-            let mut answer = ban.to_json(now);
-            add(
-                &mut answer,
-                json!({ "ok": true, "replaced": matches!(change, Changed::Added(Added::Replaced(_))) }),
-            );
+        Changed::Added(added) => {
+            let mut answer = added.ban().to_json(now);
+            add(&mut answer, json!({ "ok": true, "replaced": matches!(added, Added::Replaced(_)) }));
             answer
         }
         Changed::Removed(Lifted { network, ban, still }) => json!({

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::deny::{self, Answered, Made};
 use super::serve::{read_line, refusal, say};
 use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Request};
-use crate::bans::{Added, BanChange, Changed};
+use crate::bans::{BanChange, Changed};
 use crate::server::View;
 
 /// What came together: the changes, or what is wrong with the line where one was due.
@@ -85,7 +85,7 @@ async fn answer(
 fn report(answers: &[Result<Answered, String>], cut: u64) {
     if let [Ok(Answered { change, .. })] = answers {
         return match change {
-            Changed::Added(Added::New(ban) | Added::Replaced(ban)) => deny::say_denied(ban, cut),
+            Changed::Added(added) => deny::say_denied(added.ban(), cut),
             Changed::Removed(lifted) if lifted.ban.is_some() => deny::say_undenied(lifted.network),
             Changed::Removed(_) => {}
         };
