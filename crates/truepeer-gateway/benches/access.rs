@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use truepeer_gateway::access::{AccessDefault, AccessRules, AccessScope, ListFile};
+use truepeer_gateway::rooms::access::{AccessDefault, AccessRules, AccessScope, ListFile};
 
 use memory::memory;
 
@@ -79,7 +79,7 @@ fn look_up(rules: &AccessRules, family: Family, count: usize) -> usize {
         .filter(|_| {
             matches!(
                 rules.decide(black_box(random.address(family))),
-                truepeer_gateway::access::Decision::Deny(_)
+                truepeer_gateway::rooms::access::Decision::Deny(_)
             )
         })
         .count()

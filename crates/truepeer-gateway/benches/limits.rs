@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use truepeer_gateway::limits::{Entry, Limits, Policy, Rate};
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::limits::{Entry, Limits, Policy, Rate};
 
 use memory::memory;
 

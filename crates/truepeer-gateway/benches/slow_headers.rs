@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use program::Program;
 use support::{HeaderMailServer, PATIENCE, eventually, expect, read_to_end};
-use truepeer_gateway::machine::raise_descriptor_limit;
+use truepeer_gateway::facts::machine::raise_descriptor_limit;
 
 struct Size {
     rounds: usize,

@@ -3,6 +3,10 @@
 //! Read this first. Each step below is a room; the details are in the file of that name. The runtime is behind
 //! `engine`, so that this file reads as what happens, not as how.
 
+mod admit;
+pub(crate) mod misfit;
+pub(crate) mod speak;
+
 use std::time::{Instant, SystemTime};
 
 use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustDecision};
@@ -10,13 +14,12 @@ use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustD
 use crate::config::{ConnectionLines, Handoff, ImplausibleClients, OwnConnections};
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival, Guard, RelayEnd};
-use crate::handoff::Untellable;
-use crate::identify::{self, Unidentified};
-use crate::misfit;
-use crate::outcome::Outcome;
-use crate::record::Record;
-use crate::refuse::Reason;
-use crate::{admit, connect, handoff, speak};
+use crate::facts::outcome::Outcome;
+use crate::rooms::backend::connect;
+use crate::rooms::handoff::{self, Untellable};
+use crate::rooms::identify::{self, Unidentified};
+use crate::rooms::record::Record;
+use crate::rooms::refuse::Reason;
 
 /// Walks one connection from its arrival to its outcome; `record` is filled along the way.
 pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Outcome {

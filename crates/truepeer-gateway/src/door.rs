@@ -12,12 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
-use crate::backend::Pool;
 use crate::config::{InsecureClients, Listener};
-use crate::denied::Denied;
 use crate::engine::PendingHeaders;
-use crate::limits::Gate;
-use crate::log::Log;
+use crate::observe::log::Log;
+use crate::rooms::backend::Pool;
+use crate::rooms::bans::denied::Denied;
+use crate::rooms::limits::Gate;
 
 /// What a connection's rooms read.
 #[derive(Debug)]

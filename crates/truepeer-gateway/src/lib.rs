@@ -1,52 +1,17 @@
-//! The program `truepeer`: the rooms of a connection, in order.
+//! The program `truepeer`, floor by floor, from the street up: each uses those below it.
 //!
-//! [`connection`] is the walk; the rooms follow in the order in which a connection enters them.
-//! The library's sans-IO half decides trust and identity; [`engine`] is the only place that knows sockets.
+//! [`connection`] is the walk of one connection through the [`rooms`]; read it first. The library's sans-IO half
+//! decides trust and identity; [`engine`] is the only place that knows sockets. The arrows between these modules are
+//! the table in `ARCHITECTURE.md`, which `tests/layers.rs` proves.
 
-// The walk.
-pub mod connection;
-pub mod door;
-
-// The rooms.
-pub mod access;
-pub mod admit;
-pub mod answer;
-pub mod backend;
-pub mod bans;
-pub mod connect;
-pub mod handoff;
-pub mod health;
-pub mod identify;
-pub mod limits;
-pub mod record;
-pub mod refuse;
-pub mod speak;
-
-// What the rooms speak of.
-pub mod events;
-pub mod kind;
-pub mod misfit;
-pub mod outcome;
-pub mod protocol;
-pub mod registry;
-
-// Around the rooms.
-pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod control;
-pub mod denied;
+pub mod demo;
+pub mod door;
 pub mod engine;
-pub mod folding;
-pub mod keeper;
-pub mod log;
-pub mod machine;
-pub mod manager;
-pub mod metrics;
-pub mod prove;
-pub mod pulse;
+pub mod facts;
+pub mod observe;
+pub mod rooms;
 pub mod server;
-pub mod status;
-pub mod trouble;
-pub mod whoami;
-pub mod worker;

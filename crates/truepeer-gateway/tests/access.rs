@@ -11,7 +11,7 @@ use std::process::Command;
 
 use support::{HeaderMailServer, House, expect, read_to_end, written};
 use truepeer_gateway::config;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
 
 const GREETING: &[u8] = b"220 backend ready\r\n";
 

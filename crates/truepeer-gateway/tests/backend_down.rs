@@ -13,10 +13,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use program::Program;
 use support::fake::{Fake, Nobody, echo_behind_v1, smtp_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
-use truepeer_gateway::backend::{Readiness, Unready};
-use truepeer_gateway::machine;
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::machine;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::{Readiness, Unready};
 use truepeer_gateway::server::Drained;
 
 const CLOSES: &str = "when-backend-down = \"close-listener\"\n";

@@ -17,8 +17,8 @@ use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, Nobody, listens, reset, resets_behind_v1, smtp_behind_v1};
 use support::{House, PATIENCE, Plan, expect, read_to_end};
 use truepeer_gateway::config::{BackendAddress, Handoff};
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const REFUSAL: &str = "421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
@@ -124,7 +124,7 @@ fn a_backend_that_resets_at_once_is_the_clients_to_see_or_a_temporary_no() {
     let house = plan(backend.address).start();
     broken.store(true, Ordering::SeqCst);
     // As many as are written before records of one cause are summed up.
-    for _ in 0..truepeer_gateway::folding::Folding::SHOWN_PER_MINUTE {
+    for _ in 0..truepeer_gateway::observe::folding::Folding::SHOWN_PER_MINUTE {
         let heard = session(&house);
         let record = house.record();
         match record.get("outcome") {
@@ -185,7 +185,7 @@ fn a_backend_that_ignores_the_header_is_never_handed_a_client_again() {
     let deaf = Fake::on(nobody.come_back(), support::fake::deaf_smtp);
     let ignores = || {
         let readiness = house.server.pools()[0].targets()[0].readiness();
-        matches!(&*readiness, truepeer_gateway::backend::Readiness::Unready(why) if why.code() == "backend_ignores_header")
+        matches!(&*readiness, truepeer_gateway::rooms::backend::Readiness::Unready(why) if why.code() == "backend_ignores_header")
     };
     assert!(support::eventually(ignores));
     assert_eq!(session(&house), REFUSAL);

@@ -20,9 +20,9 @@ use truepeer_gateway::config::{
     self, BackendAddress, Bind, ClientTls, Colour, Config, ConfigErrors, ConnectionLines, Families, Handoff,
     ImplausibleClients, Listener, LogFormat, LogTarget, Origin, OwnConnections, Surroundings,
 };
-use truepeer_gateway::kind::Kind;
-use truepeer_gateway::limits::{Mode, Rate};
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::limits::{Mode, Rate};
 
 /// A machine in a container network.
 fn surroundings() -> Surroundings {

@@ -12,11 +12,11 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, Nobody, echo_behind_v1, resets_behind_v1, smtp_behind_v1};
 use support::{House, Plan, eventually, expect, read_to_end};
-use truepeer_gateway::backend::{Readiness, Unready};
 use truepeer_gateway::config::{BackendAddress, Handoff};
-use truepeer_gateway::connect;
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::connect;
+use truepeer_gateway::rooms::backend::{Readiness, Unready};
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
@@ -210,10 +210,10 @@ fn a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_el
     let mut plan = plan(Protocol::Tcp, Handoff::ProxyV1, &[stuck_at, spare_at]);
     plan.connect_timeout = Duration::from_millis(300);
     let config = plan.config();
-    let pool = truepeer_gateway::backend::Pool::new(
+    let pool = truepeer_gateway::rooms::backend::Pool::new(
         config.backends[0].clone(),
         Protocol::Tcp,
-        truepeer_gateway::backend::Greeting::Readable,
+        truepeer_gateway::rooms::backend::Greeting::Readable,
     );
     pool.set_addresses([stuck_at, spare_at].map(truepeer_gateway::engine::Address::Tcp).into());
     for target in pool.targets().iter() {

@@ -16,8 +16,8 @@ use rustix::process::Signal;
 use support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::config::{self, Surroundings};
-use truepeer_gateway::metrics::Format;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::observe::metrics::Format;
 
 const HEALTH: &str = "health-bind = \"127.0.0.1:0\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use support::{HeaderMailServer, House, expect, read_to_end, written};
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
 
 const GREETING: &[u8] = b"220 backend ready\r\n";
 

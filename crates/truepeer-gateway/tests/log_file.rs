@@ -23,7 +23,7 @@ use program::{Folder, Program, command, field, write_config};
 use rustix::process::{Pid, Signal, kill_process};
 use support::fake::{Fake, smtp_behind_v1};
 use support::{HeaderMailServer, PATIENCE, eventually, expect, read_to_end};
-use truepeer_gateway::log::{LAST_LINES, LINES};
+use truepeer_gateway::observe::log::{LAST_LINES, LINES};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_truepeer");
 

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use truepeer_gateway::events::EVENTS;
-use truepeer_gateway::record::FIELDS;
+use truepeer_gateway::observe::events::EVENTS;
+use truepeer_gateway::rooms::record::FIELDS;
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/logs.md");

@@ -9,7 +9,7 @@ use std::io::Write;
 
 use support::{HeaderMailServer, Plan, expect};
 use truepeer_gateway::config::Handoff;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
 
 #[test]
 fn strangers_with_unfinished_headers_evict_no_trusted_peer() {

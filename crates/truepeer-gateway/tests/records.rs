@@ -55,10 +55,10 @@ use truepeer::HeaderRules;
 use truepeer::proto::{Decoder, Versions};
 use truepeer_gateway::config::{Handoff, LogFormat};
 use truepeer_gateway::door::OwnCount;
-use truepeer_gateway::folding::Folding;
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
-use truepeer_gateway::registry::Entry;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::observe::folding::Folding;
+use truepeer_gateway::server::registry::Entry;
 
 const PROXY: [u8; 4] = [127, 0, 0, 1];
 const STRANGER: [u8; 4] = [127, 0, 0, 9];

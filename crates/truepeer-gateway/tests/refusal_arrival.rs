@@ -9,7 +9,7 @@ use std::net::TcpStream;
 
 use support::fake::Nobody;
 use support::{HeaderMailServer, House, expect, read_to_end};
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const DENY: &str = "access.deny = [\"203.0.113.0/24\"]\n";

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use support::{HeaderMailServer, House, Record, expect, read_to_end};
-use truepeer_gateway::backend::Readiness;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::Readiness;
 
 const GREETING: &[u8] = b"220 backend ready\r\n";
 const OWN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";

@@ -14,7 +14,7 @@ use std::net::TcpStream;
 
 use program::Program;
 use support::{HeaderMailServer, eventually, expect, read_to_end};
-use truepeer_gateway::machine::raise_descriptor_limit;
+use truepeer_gateway::facts::machine::raise_descriptor_limit;
 
 const SLOW: usize = 1_000;
 const GOOD: u32 = 200;

@@ -20,10 +20,10 @@ use support::{HeaderMailServer, House, PATIENCE, Plan, eventually, expect, read_
 use truepeer::UnixPeers;
 use truepeer_gateway::config::{BackendAddress, Bind, Families, Handoff};
 use truepeer_gateway::engine::ListenError;
-use truepeer_gateway::log::{Log, Refusals};
-use truepeer_gateway::machine;
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::machine;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::observe::log::{Log, Refusals};
 use truepeer_gateway::server::Server;
 
 const GREETING: &str = "220 backend ready\r\n";

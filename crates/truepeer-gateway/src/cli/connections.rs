@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::reach::{Failure, Form, Reach, age, answer, flag, number, text};
-use crate::admin::client::{Line, ask};
-use crate::admin::{Filter, Request, network};
+use crate::control::admin::client::{Line, ask};
+use crate::control::admin::{Filter, Request, network};
 
 /// Which connections.
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self, LogFormat};
-use crate::log::{Log, Refusals};
+use crate::observe::log::{Log, Refusals};
 use crate::server::Server;
 
 use journey::{Journey, Proxy};

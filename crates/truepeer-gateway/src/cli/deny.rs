@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::feed;
 use super::reach::{Failure, Form, Reach, answer, number, text};
-use crate::access::{NetworkError, parse_network};
-use crate::admin::client::{Line, ask, ask_once};
-use crate::admin::{OpenConnections, Request};
-use crate::bans::{BanDuration, BanOrder, Reason};
+use crate::control::admin::client::{Line, ask, ask_once};
+use crate::control::admin::{OpenConnections, Request};
+use crate::rooms::access::{NetworkError, parse_network};
+use crate::rooms::bans::{BanDuration, BanOrder, Reason};
 
 /// Whom, how long and why.
 #[derive(Debug, Args)]

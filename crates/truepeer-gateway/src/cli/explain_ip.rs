@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use truepeer::{PeerAddress, TrustDecision};
 
-use crate::access::Decision;
 use crate::config::{Config, InsecureClients, Listener};
-use crate::limits::{Mode, Policy};
+use crate::rooms::access::Decision;
+use crate::rooms::limits::{Mode, Policy};
 
 /// What is said about `addr`, for all listeners or for the one of that name; `None` if there is none of that name.
 pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Option<String> {

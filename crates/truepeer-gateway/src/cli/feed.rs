@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use super::reach::{Failure, Form, Reach, answer, complain};
 use super::{FAILED, NOT_REACHED};
-use crate::admin::client::{self, Answer, AskError, Line};
-use crate::admin::{OpenConnections, Request};
-use crate::bans::BanChange;
-use crate::bans::feed::parse_line;
+use crate::control::admin::client::{self, Answer, AskError, Line};
+use crate::control::admin::{OpenConnections, Request};
+use crate::rooms::bans::BanChange;
+use crate::rooms::bans::feed::parse_line;
 
 /// The longest line of the input.
 const MAX_LINE: usize = 4096;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use crate::admin::client::AskError;
 use crate::cli::{FAILED, NOT_REACHED};
 use crate::config::{self, Colour, DEFAULT_PATH, Loaded, Origin};
+use crate::control::admin::client::AskError;
 
 /// Arguments of every command that speaks to a running server.
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::reach::{Form, Reach, answer, list, text};
 use super::status::show_advice;
-use crate::admin::Request;
-use crate::admin::client::ask_once;
+use crate::control::admin::Request;
+use crate::control::admin::client::ask_once;
 
 /// Orders it and says how it went.
 pub(super) fn reload(reach: &Reach) -> ExitCode {

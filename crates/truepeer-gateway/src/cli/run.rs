@@ -13,13 +13,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::admin::{Order, Reloaded};
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self, Colour, Config, Loaded, Origin};
+use crate::control::admin::{Order, Reloaded};
+use crate::control::manager::{Manager, Watchdog};
 use crate::control::{Control, Sockets};
 use crate::engine::Given;
-use crate::log::{Configured, Events, Refusals, Writer};
-use crate::manager::{Manager, Watchdog};
+use crate::observe::log::{Configured, Events, Refusals, Writer};
 use crate::server::Server;
 use orphans::Orphans;
 use reload::AtStart;

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::FAILED;
 use super::reach::{Failure, Form, Reach, age, answer, flag, list, number, text};
-use crate::admin::Request;
-use crate::admin::client::ask_once;
+use crate::control::admin::Request;
+use crate::control::admin::client::ask_once;
 
 /// Says it; fails if some clients would not be served now.
 pub(super) fn status(reach: &Reach) -> ExitCode {

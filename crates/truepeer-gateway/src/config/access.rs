@@ -12,7 +12,7 @@ use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 use super::tree::{Found, Owner};
-use crate::access::{AccessDefault, AccessRules, AccessScope, ListFileError, RuleList};
+use crate::rooms::access::{AccessDefault, AccessRules, AccessScope, ListFileError, RuleList};
 
 /// What one `[access]` table says.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,7 @@ use super::settings::{
 };
 use super::tree::{Found, Owner, Section};
 use super::{Backend, BackendAddress, Handoff};
-use crate::kind::Kind;
+use crate::rooms::handoff::kind::Kind;
 
 /// A backend and what only the checks of a whole file need.
 #[derive(Debug)]

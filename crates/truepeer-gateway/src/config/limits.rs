@@ -14,8 +14,8 @@ use super::settings::{
     MAX_CONNECTIONS, MODE, RATE_PER_CLIENT,
 };
 use super::tree::Owner;
-use crate::limits::{Mode, Policy, PrefixLengths, Prefixes, Rate};
-use crate::protocol::Protocol;
+use crate::facts::protocol::Protocol;
+use crate::rooms::limits::{Mode, Policy, PrefixLengths, Prefixes, Rate};
 
 /// What is said about limits; the outer `None` where nothing is.
 #[derive(Debug, Clone, Default)]

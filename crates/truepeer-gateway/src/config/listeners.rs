@@ -27,8 +27,8 @@ use super::tree::{Found, Owner, Section};
 use super::{
     ClientTls, ConnectionLines, InsecureClients, OwnConnections, WhenBackendDown, backends, settings,
 };
-use crate::protocol::Protocol;
-use crate::refuse::RefusalText;
+use crate::facts::protocol::Protocol;
+use crate::rooms::refuse::RefusalText;
 
 /// Ports where the client's bytes begin with TLS by convention.
 const IMPLICIT_TLS_PORTS: [u16; 3] = [465, 993, 995];

@@ -17,7 +17,7 @@ use super::setting::{Setting, Shape, duration_text, names};
 use super::settings::STDERR;
 use super::tree::{Found, Owner, Tree, describe};
 use super::{Advice, LogTarget};
-use crate::limits::Rate;
+use crate::rooms::limits::Rate;
 
 /// What sets no limit.
 const OFF: &str = "off";

@@ -24,7 +24,7 @@ use super::settings::{
 };
 use super::tree::{Owner, Section, Tree};
 use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
-use crate::access::{ListFile, ListFileError};
+use crate::rooms::access::{ListFile, ListFileError};
 
 /// What a configuration cannot say itself.
 #[derive(Debug, Clone)]
@@ -188,7 +188,8 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
                 "no listener hands clients to this backend",
             );
         }
-        let mail = users().find(|(draft, _)| draft.protocol.is_some_and(crate::protocol::Protocol::is_mail));
+        let mail =
+            users().find(|(draft, _)| draft.protocol.is_some_and(crate::facts::protocol::Protocol::is_mail));
         if let (Some(at), Some((draft, (_, from)))) = (&backend.blind, mail) {
             reader.problem(
                 Problem::new(format!("backend `{id}` would take truepeer for the client of every mail"))

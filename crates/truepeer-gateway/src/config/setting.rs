@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::protocol::Protocol;
-use crate::refuse::RefusalText;
+use crate::facts::protocol::Protocol;
+use crate::rooms::refuse::RefusalText;
 
 /// One setting, written down once.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
 use super::{ConnectionLines, Handoff, LogFormat};
-use crate::kind::Kind;
-use crate::protocol::Protocol;
+use crate::facts::protocol::Protocol;
+use crate::rooms::handoff::kind::Kind;
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 pub(super) use availability::{BACKEND_DOWN, HEALTH_BIND, WHEN_BACKEND_DOWN};

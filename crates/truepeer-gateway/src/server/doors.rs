@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use truepeer::NetworkSet;
 
-use crate::backend::{Greeting, Pool};
 use crate::config::{Backend, BackendAddress, ClientTls, Config, Listener};
-use crate::denied::Denied;
 use crate::door::{Door, OwnCount};
 use crate::engine::Bell;
-use crate::limits::Limits;
-use crate::machine;
+use crate::facts::machine;
+use crate::rooms::backend::{Greeting, Pool};
+use crate::rooms::bans::denied::Denied;
+use crate::rooms::limits::Limits;
 
 /// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
 /// it is asked. `known` pools with the same settings are kept, with all that they know; new ones ring `changed`.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::bans::state::StateError;
 use crate::config::Bind;
 use crate::engine::ListenError;
-use crate::machine::TooFewDescriptors;
+use crate::facts::machine::TooFewDescriptors;
+use crate::rooms::bans::state::StateError;
 
 /// Why a server could not be started.
 #[derive(Debug)]

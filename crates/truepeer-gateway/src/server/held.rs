@@ -12,8 +12,8 @@ use super::view;
 use crate::config::{Advice, Bind, Listener, WhenBackendDown};
 use crate::door::Door;
 use crate::engine::Listening;
-use crate::protocol::Protocol;
-use crate::worker::Told;
+use crate::facts::protocol::Protocol;
+use crate::server::worker::Told;
 
 /// Who connects to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 
-use crate::backend::Pool;
+use crate::demo::whoami::Whoami;
 use crate::engine::{Address, Bell};
-use crate::health;
-use crate::keeper;
-use crate::kind::Kind;
-use crate::whoami::Whoami;
-use crate::worker::Post;
+use crate::rooms::backend::Pool;
+use crate::rooms::handoff::kind::Kind;
+use crate::server::health;
+use crate::server::keeper;
+use crate::server::worker::Post;
 
 use super::shutters::{self, Shuttered};
 

@@ -10,8 +10,8 @@ use super::{Bound, Server, StartError, shutters};
 use crate::config::{Bind, Listener};
 use crate::door::Door;
 use crate::engine::{Binding, Listening, bind};
-use crate::health;
-use crate::worker::{Post, Told};
+use crate::server::health;
+use crate::server::worker::{Post, Told};
 
 impl Server {
     pub(super) fn held(&self, whom: For) -> &[Held] {

@@ -12,7 +12,7 @@ use super::shutter::{Shutter, Step};
 use crate::config::Families;
 use crate::door::Door;
 use crate::engine::{Bell, prove_free};
-use crate::worker::Told;
+use crate::server::worker::Told;
 
 /// One listening address that is shut while no backend of its listener can be reached.
 #[derive(Debug)]

@@ -7,18 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::backend::Pool;
 use crate::config::Advice;
-use crate::denied::Denied;
 use crate::door::Door;
 use crate::engine::Admission;
-use crate::limits::Limits;
-use crate::log::Log;
-use crate::machine;
-use crate::metrics::{BackendGauge, Format, Gauges, Metrics};
-use crate::registry::Registry;
+use crate::facts::machine;
+use crate::observe::log::Log;
+use crate::observe::metrics::{BackendGauge, Format, Gauges, Metrics};
+use crate::rooms::backend::Pool;
+use crate::rooms::bans::denied::Denied;
+use crate::rooms::limits::Limits;
 use crate::server::Bound;
-use crate::worker::{Stop, Told};
+use crate::server::registry::Registry;
+use crate::server::worker::{Stop, Told};
 
 /// A window into a server; cheap to clone, never in its way.
 #[derive(Debug, Clone)]

@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use truepeer::{HeaderRules, TrustPolicy, UnixPeers, Unlisted};
-use truepeer_gateway::access::AccessRules;
 use truepeer_gateway::config::{
     self, Backend, BackendAddress, Bind, ClientTls, Config, ConnectionLines, Families, Handoff,
     ImplausibleClients, InsecureClients, Listener, LogFormat, OwnConnections, Server as ServerConfig,
     Surroundings, WhenBackendDown,
 };
-use truepeer_gateway::kind::Kind;
-use truepeer_gateway::limits::Policy;
-use truepeer_gateway::log::{Log, Refusals, Writer};
-use truepeer_gateway::outcome::Outcome;
-use truepeer_gateway::protocol::Protocol;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::observe::log::{Log, Refusals, Writer};
+use truepeer_gateway::rooms::access::AccessRules;
+use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
 
 /// Nothing in a test takes longer.

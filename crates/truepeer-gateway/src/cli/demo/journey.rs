@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use truepeer::proto::{Addresses, Encoder, Tlv, TlvType, V1_SIGNATURE};
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
-use crate::protocol::{FirstSpeaker, Protocol};
+use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::server::Server;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;

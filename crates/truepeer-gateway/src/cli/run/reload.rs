@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Running;
-use crate::admin::Reloaded;
 use crate::config::{self, Advice, Colour, Config, Loaded};
+use crate::control::admin::Reloaded;
 
 /// Settings that a reload cannot change.
 pub(super) struct AtStart {

@@ -1,7 +1,7 @@
 //! `[access]` and `server.listener.<id>.access`: which clients may enter.
 
-use crate::access::AccessDefault;
 use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
+use crate::rooms::access::AccessDefault;
 
 pub(in crate::config) static ACCESS_DEFAULTS: [(&str, AccessDefault); 2] =
     [("allow", AccessDefault::Allow), ("deny", AccessDefault::Deny)];

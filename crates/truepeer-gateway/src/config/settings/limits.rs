@@ -1,8 +1,8 @@
 //! `[limits]` and `server.listener.<id>.limits`: how many connections clients may have.
 
 use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
-use crate::limits::{Limits, Mode, Policy};
-use crate::protocol::Protocol;
+use crate::facts::protocol::Protocol;
+use crate::rooms::limits::{Limits, Mode, Policy};
 
 pub(in crate::config) static LIMITS_MODE: [(&str, Mode); 2] =
     [("enforce", Mode::Enforce), ("observe", Mode::Observe)];

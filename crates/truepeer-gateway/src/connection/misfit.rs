@@ -1,0 +1,245 @@
+//! What a misfit between us and a neighbour means, in words, and what to change: causes and remedies for records.
+//!
+//! Knowledge only: it reads what happened, fills `seen`, `cause` and `remedy`, and names the outcome. Nothing here
+//! decides who may enter.
+
+use std::net::IpAddr;
+
+use truepeer::proto::{DecodeErrorKind, Version};
+use truepeer::{ClientIdentity, IdentifyReason, IdentitySource, Likely, PeerAddress, Seen};
+
+use crate::facts::outcome::Outcome;
+use crate::observe::metrics::Refusal;
+use crate::rooms::access::Why;
+use crate::rooms::backend::connect::NotConnected;
+use crate::rooms::bans::Ban;
+use crate::rooms::identify::Unidentified;
+use crate::rooms::limits::Which;
+use crate::rooms::record::Record;
+
+/// A peer that is in no trusted network, where only proxies may come.
+pub(crate) fn unlisted(record: &mut Record) -> Outcome {
+    let listener = record.listed.entry.listener.clone();
+    record.cause = Some(match record.listed.entry.peer {
+        PeerAddress::Tcp(_) => "this listener takes connections from its trusted networks only".to_owned(),
+        PeerAddress::Unix { .. } => "a UNIX peer has no address that could be the client's".to_owned(),
+    });
+    record.remedy = Some(match record.listed.entry.peer {
+        PeerAddress::Tcp(peer) if is_near(peer.ip()) => format!(
+            "if {} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{}\"]",
+            peer.ip(),
+            peer.ip()
+        ),
+        PeerAddress::Tcp(_) => {
+            "nothing, if this is no proxy of yours: anyone on the internet can cause this line".to_owned()
+        }
+        PeerAddress::Unix { .. } => format!(
+            "if a proxy connects here: server.listener.{listener}.proxy.trusted-networks = [\"unix\"]"
+        ),
+    });
+    Outcome::UnlistedPeer
+}
+
+/// A trusted peer without a usable header.
+pub(crate) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
+    match why {
+        Unidentified::Evicted(seen) => {
+            note_seen(record, seen);
+            record.cause = Some("more headers were unfinished than server.proxy.max-pending".to_owned());
+            record.remedy = Some(
+                "find the peer that opens connections and sends nothing; raise server.proxy.max-pending only if all of them are in order"
+                    .to_owned(),
+            );
+            Outcome::HeaderEvicted
+        }
+        Unidentified::Error(error) => {
+            let reason = error.reason();
+            if !matches!(reason, IdentifyReason::Implausible(_) | IdentifyReason::Empty) {
+                note_seen(record, error.seen());
+            }
+            record.cause = Some(error.to_string());
+            record.remedy = remedy(reason, error.seen().likely(), record).map(str::to_owned);
+            Outcome::from(error)
+        }
+    }
+}
+
+/// A header where none may come: from a direct client, or behind the first one.
+pub(crate) fn second_header(
+    record: &mut Record,
+    identity: &ClientIdentity,
+    found: &Result<(ClientIdentity, Vec<u8>), Unidentified>,
+) -> Outcome {
+    let spoke_for = match found {
+        Ok((named, _)) => named.client().map(|client| client.to_string()),
+        Err(_) => None,
+    };
+    let named = spoke_for.clone().unwrap_or_else(|| "nobody in particular".to_owned());
+    let peer = identity.peer();
+    if identity.source() != IdentitySource::Direct {
+        record.cause = Some(format!(
+            "the client's own bytes begin with a header (it names {named}); one connection has one header"
+        ));
+        record.remedy = Some(
+            "if two proxies in a row add a header, let the second one read the first; otherwise a client tried to forge its address"
+                .to_owned(),
+        );
+        return Outcome::HeaderRepeated;
+    }
+    if let (Ok((named, _)), PeerAddress::Tcp(addr)) = (found, peer)
+        && named.client().is_some_and(|client| client.to_socket_addr(0) == addr)
+    {
+        record.cause = Some(
+            "the header names exactly the peer that sent it: a balancer that keeps client addresses and also sends a header"
+                .to_owned(),
+        );
+        record.remedy = Some("switch one of the two off at the balancer".to_owned());
+        return Outcome::HeaderRedundant;
+    }
+    let listener = record.listed.entry.listener.clone();
+    record.cause = Some(format!("{peer} is in no trusted network of this listener and spoke for {named}"));
+    record.remedy = Some(match peer.ip() {
+        Some(ip) if is_near(ip) => {
+            format!("if {ip} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]")
+        }
+        _ => "none: anyone on the internet can send such a header, and it was not believed".to_owned(),
+    });
+    Outcome::UntrustedHeader
+}
+
+/// A client that may not enter, by this rule.
+pub(crate) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
+    record.rule = Some(why.to_string());
+    let (refusal, cause) = match why {
+        Why::Listed(_) => (Refusal::DenyList, "a list names the client"),
+        Why::Default(_) => (Refusal::DefaultDeny, "no list names the client, and only listed ones may enter"),
+    };
+    record.refusal = Some(refusal);
+    record.cause = Some(cause.to_owned());
+    if let (IdentitySource::Direct, Some(ip)) = (identity.source(), identity.peer().ip())
+        && is_near(ip)
+    {
+        let listener = &record.listed.entry.listener;
+        record.remedy = Some(format!(
+            "if {ip} is your proxy, and not the client: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]"
+        ));
+    }
+    Outcome::AccessDenied
+}
+
+/// An operator, or a program of theirs, keeps the client out for a while.
+pub(crate) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
+    record.refusal = Some(Refusal::Ban);
+    record.rule = Some(ban.to_string());
+    record.cause = Some("somebody keeps the client out for a while".to_owned());
+    record.remedy = Some(format!("to let it in again: truepeer undeny {}", ban.network));
+    Outcome::AccessDenied
+}
+
+/// A client for whom no TLS was conveyed, where it is required.
+pub(crate) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
+    refused_by(record, Refusal::RequireSecure);
+    let (cause, remedy) = match identity.source() {
+        IdentitySource::Direct => ("the client came without a proxy, so nobody ended its TLS", None),
+        IdentitySource::Header(Version::V1) => (
+            "a version 1 header says nothing of TLS",
+            Some(
+                "if the client used TLS, let the proxy send version 2 with an SSL TLV (HAProxy: `send-proxy-v2-ssl`)",
+            ),
+        ),
+        IdentitySource::Header(Version::V2) => (
+            "the header does not say that the client used TLS",
+            Some("if it did, let the proxy send the SSL TLV (HAProxy: `send-proxy-v2-ssl`)"),
+        ),
+    };
+    record.cause = Some(cause.to_owned());
+    record.remedy = remedy.map(str::to_owned);
+    Outcome::SecureRequired
+}
+
+/// A limit that is against the client.
+pub(crate) fn limited(record: &mut Record, which: &Which) -> Outcome {
+    refused_by(record, Refusal::Limit(which.rule));
+    over_limit(record, which);
+    Outcome::LimitReached
+}
+
+/// A limit that would be against the client, were it enforced.
+pub(crate) fn observed(record: &mut Record, which: &Which) {
+    record.would_refuse = Some(Refusal::Limit(which.rule));
+    over_limit(record, which);
+}
+
+fn over_limit(record: &mut Record, which: &Which) {
+    record.cause = Some(which.to_string());
+    record.remedy = which.remedy(&record.listed.entry.listener);
+}
+
+/// No address of the backend could take the client.
+pub(crate) fn not_connected(record: &mut Record, failure: &NotConnected) {
+    record.cause = Some(failure.because.clone());
+    let remedy = match failure.outcome {
+        Outcome::BackendPortsExhausted => Some(
+            "give the backend more addresses (127.0.0.2 and so on for one on this host), or widen net.ipv4.ip_local_port_range",
+        ),
+        Outcome::DescriptorsExhausted => Some(
+            "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
+        ),
+        _ => None,
+    };
+    record.remedy = remedy.map(str::to_owned);
+}
+
+fn refused_by(record: &mut Record, refusal: Refusal) {
+    record.refusal = Some(refusal);
+    record.rule = Some(refusal.code().to_owned());
+}
+
+fn note_seen(record: &mut Record, seen: &Seen) {
+    record.seen = Some(seen.to_string());
+}
+
+fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'static str> {
+    Some(match (reason, likely) {
+        (IdentifyReason::Empty | IdentifyReason::Truncated, _) => return None,
+        (IdentifyReason::Timeout, Likely::Nothing) => match record.listed.entry.protocol.first_speaker() {
+            crate::facts::protocol::FirstSpeaker::Server => {
+                "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`); if it waits for the client's first bytes, switch its protocol sniffing off: this protocol's server speaks first"
+            }
+            _ => {
+                "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`)"
+            }
+        },
+        (IdentifyReason::Timeout, _) => "find what delays the proxy, or raise `proxy.header-timeout`",
+        (IdentifyReason::NotAHeader(_), Likely::TlsClientHello) => {
+            "the proxy passes TLS through without a header: switch its PROXY protocol on for this port (the header goes before the TLS bytes)"
+        }
+        (IdentifyReason::NotAHeader(_), _) => {
+            "switch the PROXY protocol on at the proxy for this port, or take the peer out of `proxy.trusted-networks` if it is no proxy"
+        }
+        (IdentifyReason::Version(_), _) => {
+            "send a version that `proxy.versions` names, or name this one there"
+        }
+        (IdentifyReason::TooLong(_), _) => {
+            "let the proxy send fewer TLVs; a client certificate is the usual reason"
+        }
+        (IdentifyReason::Checksum(_), _) => {
+            "something between the proxy and us changes the header, or the proxy computes its CRC32C wrongly"
+        }
+        (IdentifyReason::Implausible(_), _) => {
+            "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong"
+        }
+        (IdentifyReason::Malformed(error), _) if error.kind() == DecodeErrorKind::V1Address => {
+            "if the line mixes IPv4 and IPv6 (nginx writes that after `set_real_ip_from`), give nginx a listener of each family, or set `proxy.mixed-families = \"accept\"`; otherwise the proxy's header is wrong"
+        }
+        _ => "the proxy's header is wrong: update the proxy, or report this line to its maintainers",
+    })
+}
+
+/// Private, loopback and link-local addresses: what a proxy of one's own usually has.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Denials: kept in the table and in the state file, and said in the log, since somebody is shut out by them.
+//!
+//! The file is written off the control thread's executor, so that monitoring is answered meanwhile.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::OpenConnections;
+use crate::rooms::bans::denied::Kept;
+use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Bans, Changed, Lifted};
+use crate::server::View;
+
+/// What came of changes that were made together.
+pub(super) struct Made {
+    /// The answer to each, in their order: what the table did, or why it refused.
+    pub(super) answers: Vec<Result<Answered, String>>,
+    /// How many connections were cut.
+    pub(super) cut: u64,
+}
+
+/// A change that was made, with the answer that tells it.
+pub(super) struct Answered {
+    pub(super) change: Changed,
+    pub(super) answer: Value,
+}
+
+/// Keeps a network out, and cuts what its clients have open.
+pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) -> Result<Value, String> {
+    let Made { answers, cut } = make(view, vec![BanChange::Add(order)], open).await?;
+    let Answered { change, mut answer } = only(answers)?;
+    if let Changed::Added(added) = change {
+        say_denied(added.ban(), cut);
+    }
+    add(&mut answer, json!({ "cut": cut }));
+    Ok(answer)
+}
+
+/// Lets a network in again.
+pub(super) async fn undeny(view: &View, network: IpNet) -> Result<Value, String> {
+    let made = make(view, vec![BanChange::Remove(network)], OpenConnections::Keep).await?;
+    let Answered { change, answer } = only(made.answers)?;
+    match change {
+        Changed::Removed(Lifted { ban: None, still: Some(wider), .. }) => {
+            Err(format!("{network} itself is not denied, but {wider} holds it: undeny that"))
+        }
+        Changed::Removed(Lifted { ban: None, still: None, .. }) => {
+            Err(format!("{network} is not denied: `truepeer deny --list` shows what is"))
+        }
+        Changed::Removed(Lifted { ban: Some(_), .. }) | Changed::Added(_) => {
+            say_undenied(network);
+            Ok(answer)
+        }
+    }
+}
+
+/// Makes changes in their order, keeps them in the state file, and cuts the connections of those who are denied at
+/// the end.
+pub(super) async fn make(
+    view: &View,
+    changes: Vec<BanChange>,
+    open: OpenConnections,
+) -> Result<Made, String> {
+    let denied = view.denied.clone();
+    let (made, kept) = blocking(move || denied.make(&changes)).await?;
+    let now = SystemTime::now();
+    // Only now: who comes from here on finds the ban, and who came before is in the registry.
+    let cut = match open {
+        OpenConnections::Cut => view.denied.cut(&added(&made, now), &view.registry),
+        OpenConnections::Keep => 0,
+    };
+    let kept = kept.map(kept_json);
+    let answers = made.into_iter().map(|made| {
+        let change = made.map_err(|error| error.to_string())?;
+        let answer = answer(&change, kept.as_ref(), now);
+        Ok(Answered { change, answer })
+    });
+    Ok(Made { answers: answers.collect(), cut: u64::try_from(cut).unwrap_or(u64::MAX) })
+}
+
+/// Somebody is shut out: the log says so.
+pub(super) fn say_denied(ban: &Ban, cut: u64) {
+    tracing::info!(event = "denied", ban = ban.to_string(), cut);
+}
+
+/// Somebody is not shut out any more.
+pub(super) fn say_undenied(network: IpNet) {
+    tracing::info!(event = "undenied", network = network.to_string());
+}
+
+/// The bans that `made` leaves in force, as a table of their own.
+fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
+    let mut added = BTreeMap::new();
+    for change in made.iter().flatten() {
+        match change {
+            Changed::Added(set) => {
+                added.insert(set.ban().network, set.ban().clone());
+            }
+            Changed::Removed(lifted) => {
+                added.remove(&lifted.network);
+            }
+        }
+    }
+    // The great table has taken them, so none is refused here.
+    Bans::restore(added.into_values(), &[], now).0
+}
+
+fn answer(change: &Changed, kept: Option<&Value>, now: SystemTime) -> Value {
+    let mut answer = match change {
+        Changed::Added(added) => {
+            let mut answer = added.ban().to_json(now);
+            add(&mut answer, json!({ "ok": true, "replaced": matches!(added, Added::Replaced(_)) }));
+            answer
+        }
+        Changed::Removed(Lifted { network, ban, still }) => json!({
+            "ok": true,
+            "network": network.to_string(),
+            "lifted": ban.is_some(),
+            "still": still.as_ref().map(|ban| ban.to_json(now)),
+        }),
+    };
+    if let Some(kept) = kept {
+        add(&mut answer, kept.clone());
+    }
+    answer
+}
+
+/// The one answer to one change.
+fn only(answers: Vec<Result<Answered, String>>) -> Result<Answered, String> {
+    answers.into_iter().next().unwrap_or_else(|| Err("the order got no answer".to_owned()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
+/// Whether it survives a restart; where it does not, the warning that goes with it.
+fn kept_json(kept: Kept) -> Value {
+    match kept {
+        Kept::InFile => json!({ "kept": true }),
+        Kept::InMemory => json!({
+            "kept": false,
+            "warning": "it ends with the process: `[admin] state` names no file to keep it in",
+        }),
+        Kept::Failed(path, error) => {
+            let path = path.display().to_string();
+            tracing::warn!(event = "bans_not_kept", path, cause = error.to_string());
+            json!({
+                "kept": false,
+                "warning": format!("it holds now, but not after a restart: {path} cannot be written: {error}"),
+            })
+        }
+    }
+}
+
+fn add(object: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+}

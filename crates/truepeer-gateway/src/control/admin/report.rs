@@ -1,0 +1,173 @@
+//! What is reported of a running server, as JSON; the field names are those of the record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use truepeer::PeerAddress;
+
+use crate::config::Advice;
+use crate::rooms::backend::{Pool, Readiness};
+use crate::server::registry::{Entry, HeaderState};
+use crate::server::{Bound, ListeningAt, View};
+
+/// Peers named for their unfinished headers.
+const MAX_PENDING_PEERS: usize = 20;
+
+/// One open connection.
+pub(super) fn connection(entry: &Entry, now: SystemTime) -> Value {
+    let found = entry.found();
+    let (backend, backend_address) = found.backend.unzip();
+    let awaited = found.header == HeaderState::Awaited;
+    json!({
+        "id": entry.id,
+        "listener": &*entry.listener,
+        "protocol": entry.protocol.name(),
+        "peer": peer(&entry.peer),
+        "client": found.client.map(|client| client.to_string()),
+        "header": if awaited { "awaited" } else { "known" },
+        "own": !awaited && found.client.is_none(),
+        "backend": backend.as_deref(),
+        "backend_address": backend_address,
+        "since": time(entry.since),
+        "duration_ms": millis(entry.since, now),
+        "bytes_in": entry.traffic.bytes_in(),
+        "bytes_out": entry.traffic.bytes_out(),
+    })
+}
+
+/// What runs, what is unproven, who is pending, which advice is open.
+pub(super) fn status(view: &View, now: SystemTime) -> Value {
+    let layout = view.layout();
+    let unready = view.unready();
+    let listeners: Vec<_> = layout
+        .listening
+        .iter()
+        .map(|at| {
+            json!({
+                "listener": &*at.bound.listener,
+                "address": at.bound.address,
+                "protocol": at.door.listener.protocol.name(),
+                "backend": &*at.door.pool.backend.id,
+                "backend_when_secure": at.door.pool_when_secure.as_ref().map(|pool| &*pool.backend.id),
+                "closed": at.is_shut(),
+                "ready": !unready.contains(&at.bound.listener),
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "since": time(view.started),
+        "duration_ms": millis(view.started, now),
+        "draining": view.is_draining(),
+        "ready": unready.is_empty(),
+        "open": view.admission.open(),
+        "max_connections": view.admission.max(),
+        "pending_headers": view.pending_headers(),
+        "max_pending_headers": view.max_pending_headers(),
+        "denied": view.denied.count(),
+        "listeners": listeners,
+        "health": layout.health.iter().map(health).collect::<Vec<_>>(),
+        "backends": layout.pools.iter().map(backend).collect::<Vec<_>>(),
+        "pending": pending(view, now),
+        "advice": layout.advice.iter().map(advice).collect::<Vec<_>>(),
+    })
+}
+
+fn health(at: &ListeningAt) -> Value {
+    json!({ "listener": &*at.bound.listener, "address": at.bound.address, "closed": at.is_shut() })
+}
+
+fn backend(pool: &Arc<Pool>) -> Value {
+    let address = |readiness: &Readiness| match readiness {
+        Readiness::Unasked => ("unasked", Some("it has not answered yet".to_owned())),
+        Readiness::Proved => ("proved", None),
+        Readiness::Unproven => ("unproven", Some(unproven(pool))),
+        Readiness::Unready(why) => (why.code(), Some(why.to_string())),
+    };
+    let addresses: Vec<_> = pool
+        .targets()
+        .iter()
+        .map(|target| {
+            let (readiness, why) = address(&target.readiness());
+            json!({ "address": target.address.to_string(), "readiness": readiness, "why": why })
+        })
+        .collect();
+    json!({
+        "backend": &*pool.backend.id,
+        "protocol": pool.protocol.name(),
+        "handoff": pool.backend.handoff.name(),
+        "ready": pool.is_ready(),
+        "addresses": addresses,
+    })
+}
+
+fn unproven(pool: &Pool) -> String {
+    let protocol = pool.protocol.name();
+    let lead = "it accepts connections; whether it reads our header";
+    match (pool.backend.handoff, pool.greeting) {
+        (crate::config::Handoff::None, _) => {
+            "it accepts connections; it is not told who the client is".to_owned()
+        }
+        (_, crate::rooms::backend::Greeting::NotReadable) => {
+            format!("{lead} cannot be asked through TLS: `truepeer check` it with one real client")
+        }
+        _ => format!(
+            "{lead} cannot be asked in {protocol}, where the client speaks first: look into its log for one real \
+             client"
+        ),
+    }
+}
+
+/// The peers with unfinished headers, those with most first.
+fn pending(view: &View, now: SystemTime) -> Value {
+    let mut peers: BTreeMap<(String, Arc<str>), (u64, SystemTime)> = BTreeMap::new();
+    for entry in view.registry.list() {
+        if entry.found().header == HeaderState::Awaited {
+            let ip = entry.peer.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+            let (count, oldest) = peers.entry((ip, Arc::clone(&entry.listener))).or_insert((0, entry.since));
+            *count = count.saturating_add(1);
+            *oldest = (*oldest).min(entry.since);
+        }
+    }
+    let mut peers: Vec<_> = peers.into_iter().collect();
+    peers.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let named = peers.iter().take(MAX_PENDING_PEERS).map(|((peer, listener), (count, oldest))| {
+        json!({
+            "peer": peer,
+            "listener": &**listener,
+            "headers": count,
+            "oldest_ms": millis(*oldest, now),
+        })
+    });
+    named.collect()
+}
+
+/// One advice.
+pub(super) fn advice(advice: &Advice) -> Value {
+    json!({ "key": advice.key, "line": advice.line, "text": advice.text })
+}
+
+/// One address that is listened on.
+pub(super) fn bound(bound: &Bound) -> Value {
+    json!({ "listener": &*bound.listener, "address": bound.address })
+}
+
+fn peer(peer: &PeerAddress) -> String {
+    match peer {
+        PeerAddress::Tcp(addr) => addr.to_string(),
+        PeerAddress::Unix { uid: Some(uid) } => format!("unix:uid={uid}"),
+        PeerAddress::Unix { uid: None } => "unix".to_owned(),
+    }
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+fn millis(since: SystemTime, now: SystemTime) -> u64 {
+    // A clock that was set back means no time at all.
+    now.duration_since(since).map_or(0, |passed| u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+}

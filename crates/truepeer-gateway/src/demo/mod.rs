@@ -1,0 +1,3 @@
+//! The backend of the demonstration.
+
+pub mod whoami;

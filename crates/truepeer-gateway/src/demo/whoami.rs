@@ -1,0 +1,110 @@
+//! The built-in backend of the demonstration: it says who you are, through whom, and why it believes that.
+//!
+//! Started by the embedded configuration and by `demo`; a configured backend of kind `whoami` points here. It reads
+//! the header that truepeer sends with the library's own reader, trusts loopback and nobody else, and then speaks in
+//! the language of its port. What it says is decided without IO in `session`; `serve` moves the bytes.
+//! It must not know the configuration, the rooms or the other end's truth: it sees one header, as any backend does.
+//! No mail is ever accepted and nobody logs in.
+
+mod facts;
+mod serve;
+mod session;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::facts::protocol::Protocol;
+
+pub use facts::fact;
+pub use serve::{Limits, serve};
+pub use session::question;
+
+/// The running backend: one loopback port for each protocol. Dropping it ends every connection.
+#[derive(Debug)]
+pub struct Whoami {
+    addresses: Addresses,
+    /// Owns the accept loops, each of which owns its connections.
+    ports: JoinSet<()>,
+}
+
+/// Where each protocol is spoken.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    smtp: SocketAddr,
+    submission: SocketAddr,
+    lmtp: SocketAddr,
+    imap: SocketAddr,
+    pop3: SocketAddr,
+    managesieve: SocketAddr,
+    http: SocketAddr,
+    tcp: SocketAddr,
+}
+
+impl Whoami {
+    /// Binds the ports, which the system chooses, and begins to accept on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound, or outside a tokio runtime with its IO and time enabled.
+    pub fn start() -> io::Result<Self> {
+        Self::start_with(Limits::default())
+    }
+
+    /// As [`Whoami::start`], with other limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(limits: Limits) -> io::Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(io::Error::other("the built-in backend needs a tokio runtime around it"));
+        }
+        let mut ports = JoinSet::new();
+        let mut open = |protocol| -> io::Result<SocketAddr> {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            ports.spawn(serve(TcpListener::from_std(listener)?, protocol, limits));
+            Ok(address)
+        };
+        let addresses = Addresses {
+            smtp: open(Protocol::Smtp)?,
+            submission: open(Protocol::Submission)?,
+            lmtp: open(Protocol::Lmtp)?,
+            imap: open(Protocol::Imap)?,
+            pop3: open(Protocol::Pop3)?,
+            managesieve: open(Protocol::ManageSieve)?,
+            http: open(Protocol::Http)?,
+            tcp: open(Protocol::Tcp)?,
+        };
+        Ok(Self { addresses, ports })
+    }
+
+    /// Ends every connection and closes the ports, then returns.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the rest still ends: the tasks are aborted first and only waited for here.
+    pub async fn shutdown(mut self) {
+        self.ports.shutdown().await;
+    }
+
+    /// Where `protocol` is spoken.
+    #[must_use]
+    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+        let at = &self.addresses;
+        match protocol {
+            Protocol::Smtp => at.smtp,
+            Protocol::Submission => at.submission,
+            Protocol::Lmtp => at.lmtp,
+            Protocol::Imap => at.imap,
+            Protocol::Pop3 => at.pop3,
+            Protocol::ManageSieve => at.managesieve,
+            Protocol::Http => at.http,
+            Protocol::Tcp => at.tcp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

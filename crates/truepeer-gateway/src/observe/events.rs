@@ -1,0 +1,109 @@
+//! Every event: what lines of the log that are no records are about. `docs/metrics-and-logs.md` is made from it.
+//!
+//! Knowledge only; whoever says an event names it on the spot. A test holds this table to the code.
+
+/// The name of each event, and what it says, in the order of the documentation.
+pub const EVENTS: &[(&str, &str)] = &[
+    ("connection", "a connection has ended: its record"),
+    ("connected", "a connection has reached its backend, where `log.connections` is `\"both\"`"),
+    ("connections_folded", "records of one cause that were counted instead of written"),
+    ("demonstration", "no configuration was found: this serves no mail"),
+    ("listening", "clients and proxies may connect to `address`"),
+    ("health_served", "checks that send no header are answered at `address`"),
+    ("status_served", "`/metrics` and readiness are served at `address`"),
+    ("ready", "the start is over"),
+    ("advice", "`key` is valid but surprising, or read at start only"),
+    (
+        "given_socket_unused",
+        "the service manager gave a socket at `address` that no listener serves any more: clients wait there",
+    ),
+    ("reloaded", "the new configuration holds"),
+    ("reload_failed", "the old configuration goes on; `cause` says what is wrong with the new one"),
+    ("draining", "told to stop: nobody is accepted any more, and `open` connections may end"),
+    ("stopped", "the end; of the `open` connections, `done` ended by themselves and `cut` did not in time"),
+    ("manager_unreachable", "the service manager could not be told how we are"),
+    ("worker_silent", "a worker does not answer: the service manager gets no sign of life meanwhile"),
+    ("worker_recovered", "it answers again"),
+    ("backend_proved", "this address reads our header and is handed clients"),
+    ("backend_unproven", "this address is handed clients, but cannot be asked whether it reads our header"),
+    (
+        "backend_ignores_header",
+        "this address talks without a header and is handed nobody: `remedy` names the setting",
+    ),
+    ("backend_refuses_header", "this address does not take our header and is handed nobody"),
+    ("backend_unreachable", "nobody answers at this address"),
+    ("backend_not_asked", "this host lacks what it takes to ask the address: `cause` says what"),
+    (
+        "backend_name_unresolved",
+        "a host name of the backend has no address now; the last good answer is kept",
+    ),
+    ("listener_closed", "nobody listens at `address` while no backend of the listener can be reached"),
+    ("listener_opened", "a backend can be reached, and clients may connect to `address` again"),
+    ("listener_blocked", "another program took `address` while nobody listened there; it is tried again"),
+    ("listener_failed", "an address that was bound cannot be accepted from"),
+    ("accept_paused", "`server.max-connections` is reached; said once a minute at most"),
+    (
+        "accept_failed",
+        "the system refused to accept, such as for want of descriptors; said once until it recovers",
+    ),
+    ("accept_recovered", "accepting goes on"),
+    ("denied", "`truepeer deny` keeps a network out; `cut` connections ended"),
+    ("undenied", "`truepeer undeny` lets it in again"),
+    ("feed_taken", "many orders of a feed at once: how many of each kind, and the connections that were cut"),
+    ("feed_refused", "orders of a feed that were refused: how many, and the `cause` of the first"),
+    ("ban_lifted", "a ban would have hit a trusted network and was lifted"),
+    ("ban_skipped", "lines of the state file that are no bans"),
+    ("bans_not_kept", "the state file could not be written: bans end with the process"),
+    ("lines_lost", "so many lines are missing here, since the log's destination did not take them"),
+    ("log_recovered", "the log's destination failed for so many seconds and takes lines again"),
+    ("log_not_reopened", "the log could not be moved to its new file and goes on where it was"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::EVENTS;
+    use crate::facts::outcome::Outcome;
+
+    /// Every source of the program but this one and tests.
+    fn sources(folder: &Path, found: &mut Vec<String>) {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with("tests") || name == "events.rs" {
+                continue;
+            }
+            if path.is_dir() {
+                sources(&path, found);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_event_of_the_program_is_in_the_table_and_no_other() {
+        let mut found = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        let named = |mark: &str| {
+            let names = found.iter().flat_map(|text| text.split(mark).skip(1));
+            names.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut said: BTreeSet<String> = named("event = \"").into_iter().collect();
+        said.extend(named("\"event\", \""));
+        // The one place that says events whose names come from elsewhere.
+        let unnamed = found.iter().flat_map(|text| text.matches("!(event,")).count();
+        assert_eq!(unnamed, 1, "an event without its name on the spot, besides the keeper's");
+        said.extend(named("=> \"backend_").into_iter().map(|code| format!("backend_{code}")));
+        said.retain(|name| !Outcome::ALL.iter().any(|outcome| outcome.facts().code == name));
+        let table: BTreeSet<String> = EVENTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(said, table);
+        assert_eq!(EVENTS.len(), table.len(), "no event twice");
+    }
+}

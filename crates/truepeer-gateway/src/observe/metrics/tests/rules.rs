@@ -1,0 +1,48 @@
+//! The alert rules that are shipped speak of series that exist.
+
+use std::collections::BTreeSet;
+
+use super::{gauges, parse, render, shards};
+use crate::facts::outcome::Outcome;
+use crate::observe::metrics::Format;
+use crate::observe::metrics::label::{Refusal, Scope, Source};
+
+const RULES: &str = include_str!("../../../../../../packaging/prometheus/truepeer.rules.yml");
+
+/// Words of the rules that begin like our series.
+fn names() -> BTreeSet<&'static str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    RULES.split(|c| !is_part(c)).filter(|word| word.starts_with("truepeer_")).collect()
+}
+
+#[test]
+fn every_series_in_a_rule_exists() {
+    let parsed = parse(&render(&shards(&["smtp"]), &gauges(&["postfix"]), Format::OpenMetrics));
+    let samples = parsed.families.iter().flat_map(|family| &family.samples);
+    let known: BTreeSet<_> = samples.map(|sample| sample.name.as_str()).collect();
+    let names = names();
+    assert!(names.len() > 10, "{names:?}");
+    let unknown: Vec<_> = names.difference(&known).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn every_label_value_in_a_rule_exists() {
+    let mut known: BTreeSet<&str> = Outcome::ALL.iter().map(|outcome| outcome.facts().code).collect();
+    known.extend(Refusal::ALL.iter().map(|refusal| refusal.code()));
+    known.extend(Scope::ALL.iter().map(|scope| scope.code()));
+    known.extend(Source::ALL.iter().map(|source| source.code()));
+    let mut checked = 0;
+    for label in ["outcome", "rule", "scope", "source"] {
+        for operator in ["=~\"", "=\"", "!~\"", "!=\""] {
+            for value in RULES.split(&format!("{label}{operator}")).skip(1) {
+                let value = value.split('"').next().unwrap();
+                for word in value.split('|') {
+                    assert!(known.contains(word), "{label}{operator}{value}");
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 5, "{checked}");
+}

@@ -1,0 +1,6 @@
+//! What is said about connections, and to whom: lines of the log, events, counters.
+
+pub mod events;
+pub mod folding;
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,331 @@
+//! Backends: which address next, and which are ready. Decisions and shared state; no socket, no clock.
+//!
+//! The keeper asks addresses whether they read our header and writes the answers here; connections read them.
+
+pub mod connect;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::config::{Backend, Handoff};
+use crate::engine::{Address, Bell, Wake};
+use crate::facts::protocol::{FirstSpeaker, Protocol};
+
+/// Whether an address may be handed clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not asked yet, or being asked again after a failure.
+    Unasked,
+    /// It greeted with our header, and did not without.
+    Proved,
+    /// It accepts connections; whether it reads our header cannot be asked in its protocol.
+    Unproven,
+    /// It must not be handed clients.
+    Unready(Unready),
+}
+
+impl Readiness {
+    /// Whether clients may be handed to it.
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        matches!(self, Self::Proved | Self::Unproven)
+    }
+}
+
+/// Why an address must not be handed clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unready {
+    /// It greets without waiting for a header: it would take our address for every client's.
+    IgnoresHeader {
+        /// What it said, escaped and cut.
+        saw: String,
+    },
+    /// It does not greet a peer that sent the header which it should read.
+    RefusesHeader {
+        /// What it did.
+        saw: String,
+    },
+    /// It cannot be connected to.
+    Unreachable {
+        /// What the system said.
+        error: String,
+    },
+    /// This host lacked something to ask it with: a descriptor, memory, a source port.
+    NotAsked {
+        /// What the system said.
+        error: String,
+    },
+}
+
+impl Unready {
+    /// Stable token in logs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::IgnoresHeader { .. } => "backend_ignores_header",
+            Self::RefusesHeader { .. } => "backend_refuses_header",
+            Self::Unreachable { .. } => "backend_unreachable",
+            Self::NotAsked { .. } => "backend_not_asked",
+        }
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IgnoresHeader { saw } => {
+                write!(
+                    f,
+                    "it does not read our header, and would take our address for every client's ({saw})"
+                )
+            }
+            Self::RefusesHeader { saw } => {
+                write!(f, "it does not greet a peer that sends our header ({saw})")
+            }
+            Self::Unreachable { error } => f.write_str(error),
+            Self::NotAsked { error } => write!(f, "it could not be asked: {error}"),
+        }
+    }
+}
+
+/// One address of a backend.
+#[derive(Debug)]
+pub struct Target {
+    /// Where it is.
+    pub address: Address,
+    readiness: ArcSwap<Readiness>,
+    /// What the log said last: a connection may find out before the keeper does, and says nothing itself.
+    said: ArcSwap<Readiness>,
+}
+
+impl Target {
+    /// An address that was not asked yet.
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        let unasked = || ArcSwap::from_pointee(Readiness::Unasked);
+        Self { address, readiness: unasked(), said: unasked() }
+    }
+
+    /// Whether it may be handed clients.
+    #[must_use]
+    pub fn readiness(&self) -> Arc<Readiness> {
+        self.readiness.load_full()
+    }
+
+    /// Notes what was found out.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.store(Arc::new(readiness));
+    }
+
+    /// What is to be said now, if it was not said yet.
+    #[must_use]
+    pub fn news(&self) -> Option<Arc<Readiness>> {
+        let now = self.readiness();
+        (*self.said.swap(Arc::clone(&now)) != *now).then_some(now)
+    }
+}
+
+/// The addresses of one backend in one language, shared by all workers.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its configuration.
+    pub backend: Arc<Backend>,
+    /// The language of the listeners that hand clients to it; the keeper asks in it.
+    pub protocol: Protocol,
+    /// Whether the backend's greeting is in clear text and can be read.
+    pub greeting: Greeting,
+    targets: ArcSwap<Vec<Arc<Target>>>,
+    turn: AtomicUsize,
+    wake: Wake,
+    ask_all: AtomicBool,
+    ask_regularly: AtomicBool,
+    changed: Bell,
+}
+
+/// Whether a backend can be asked if it reads our header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// It greets first, in clear text.
+    Readable,
+    /// Its client speaks first, or TLS does.
+    NotReadable,
+}
+
+impl Pool {
+    /// A pool without addresses; the keeper fills it.
+    #[must_use]
+    pub fn new(backend: Arc<Backend>, protocol: Protocol, greeting: Greeting) -> Self {
+        Self {
+            backend,
+            protocol,
+            greeting,
+            targets: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            wake: Wake::default(),
+            ask_all: AtomicBool::new(false),
+            ask_regularly: AtomicBool::new(false),
+            changed: Bell::default(),
+        }
+    }
+
+    /// Rings `changed` whenever it may have become reachable, or is no more.
+    #[must_use]
+    pub fn ringing(self, changed: Bell) -> Self {
+        Self { changed, ..self }
+    }
+
+    /// Whether its addresses are to be proved, not only connected to.
+    #[must_use]
+    pub fn is_provable(&self) -> bool {
+        self.backend.handoff != Handoff::None
+            && self.greeting == Greeting::Readable
+            && self.protocol.first_speaker() == FirstSpeaker::Server
+    }
+
+    /// The addresses as they are now.
+    #[must_use]
+    pub fn targets(&self) -> Arc<Vec<Arc<Target>>> {
+        self.targets.load_full()
+    }
+
+    /// Replaces the addresses; those that stay keep what is known of them.
+    pub fn set_addresses(&self, addresses: Vec<Address>) {
+        let known = self.targets();
+        let keep = |address: Address| {
+            let found = known.iter().find(|target| target.address == address);
+            found.map_or_else(|| Arc::new(Target::new(address)), Arc::clone)
+        };
+        self.targets.store(Arc::new(addresses.into_iter().map(keep).collect()));
+        self.changed.ring();
+    }
+
+    /// The addresses to try for the next client, in order: those that may serve, each client starting one further.
+    #[must_use]
+    pub fn next(&self) -> Vec<Arc<Target>> {
+        let targets = self.targets();
+        let serving: Vec<_> =
+            targets.iter().filter(|target| target.readiness().may_serve()).map(Arc::clone).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let start = turn.checked_rem(serving.len()).unwrap_or(0);
+        serving.iter().cycle().skip(start).take(serving.len().min(MAX_TRIES)).map(Arc::clone).collect()
+    }
+
+    /// Whether a client would be served now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.targets.load().iter().any(|target| target.readiness().may_serve())
+    }
+
+    /// Notes what was found out about one of its addresses.
+    pub fn note(&self, target: &Target, readiness: Readiness) {
+        target.set_readiness(readiness);
+        self.changed.ring();
+    }
+
+    /// A connection found `target` unreachable: no further client is sent there until it is asked again.
+    pub fn mark_unreachable(&self, target: &Target, error: String) {
+        self.note(target, Readiness::Unready(Unready::Unreachable { error }));
+        self.wake.wake();
+    }
+
+    /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know
+    /// before a client finds out.
+    pub fn ask_regularly(&self, wanted: bool) {
+        self.ask_regularly.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    #[must_use]
+    pub fn is_asked_regularly(&self) -> bool {
+        self.ask_regularly.load(Ordering::Relaxed)
+    }
+
+    /// Has every address asked again, those that serve included; they go on serving meanwhile.
+    pub fn ask_again(&self) {
+        self.ask_all.store(true, Ordering::Relaxed);
+        self.wake.wake();
+    }
+
+    /// Whether every address is to be asked now; asking for it once means one round.
+    #[must_use]
+    pub fn take_ask_all(&self) -> bool {
+        self.ask_all.swap(false, Ordering::Relaxed)
+    }
+
+    /// Woken when a connection has found an address unreachable.
+    #[must_use]
+    pub fn needs_asking(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+/// Addresses tried for one client.
+const MAX_TRIES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rooms::handoff::kind::Kind;
+
+    fn pool(readiness: &[Readiness]) -> Pool {
+        let backend = Arc::new(Backend {
+            id: "b".into(),
+            kind: Kind::Postfix,
+            handoff: Handoff::ProxyV2,
+            addresses: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+        });
+        let pool = Pool::new(backend, Protocol::Smtp, Greeting::Readable);
+        let address = |port| Address::Tcp(([127, 0, 0, 1], port).into());
+        pool.set_addresses((1..).zip(readiness).map(|(port, _)| address(port)).collect());
+        for (target, readiness) in pool.targets().iter().zip(readiness) {
+            target.set_readiness(readiness.clone());
+        }
+        pool
+    }
+
+    fn ports(pool: &Pool) -> Vec<u16> {
+        let port = |target: &Arc<Target>| match target.address {
+            Address::Tcp(addr) => addr.port(),
+            Address::Unix(_) => 0,
+        };
+        pool.next().iter().map(port).collect()
+    }
+
+    #[test]
+    fn only_addresses_that_may_serve_are_tried() {
+        let ignores = Readiness::Unready(Unready::IgnoresHeader { saw: String::new() });
+        let pool = pool(&[Readiness::Unasked, Readiness::Proved, ignores, Readiness::Unproven]);
+        assert_eq!(ports(&pool), [2, 4]);
+        assert_eq!(ports(&pool), [4, 2]);
+        assert_eq!(ports(&pool), [2, 4]);
+    }
+
+    #[test]
+    fn nobody_ready_means_nobody_is_tried() {
+        let pool = pool(&[Readiness::Unasked]);
+        assert!(!pool.is_ready());
+        assert_eq!(ports(&pool), [0_u16; 0]);
+    }
+
+    #[test]
+    fn tries_are_bounded() {
+        let pool = pool(&vec![Readiness::Proved; 20]);
+        assert_eq!(ports(&pool).len(), MAX_TRIES);
+    }
+
+    #[test]
+    fn an_address_that_stays_keeps_its_readiness() {
+        let pool = pool(&[Readiness::Proved, Readiness::Proved]);
+        pool.set_addresses(vec![
+            Address::Tcp(([127, 0, 0, 1], 9).into()),
+            Address::Tcp(([127, 0, 0, 1], 2).into()),
+        ]);
+        assert_eq!(ports(&pool), [2]);
+    }
+}

@@ -1,0 +1,256 @@
+//! The state file: bans survive a restart.
+//!
+//! Written by the admin task after changes, read at start; blocks, so never on a worker. The text is one line for
+//! the version and one for each ban, fields separated by tabs:
+//!
+//! ```text
+//! truepeer-bans 1
+//! 192.0.2.7/32<TAB>1700000000<TAB>1700003600<TAB>fail2ban sshd
+//! ```
+//!
+//! Network, since, until (seconds since 1970), reason. The reason stands last, since it is the one field that is
+//! free text; it holds no tab and no line feed by construction. A line without its line feed was cut off and does
+//! not count. Lines that cannot be read are skipped, counted and named; the others are kept.
+//!
+//! One process writes the file. A crash at any point leaves the old file or the new one, at worst beside a
+//! temporary file that the next save replaces.
+
+use core::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::order::Reason;
+use super::{Ban, MAX_BANS, secs, time};
+use crate::rooms::access::parse_network;
+
+/// What a state file held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The bans, in the order of the file, those included that have ended.
+    pub bans: Vec<Ban>,
+    /// How many lines were skipped.
+    pub skipped: usize,
+    /// The first [`MAX_NAMED_LINES`] of them.
+    pub bad_lines: Vec<BadStateLine>,
+}
+
+/// A line of a state file that was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadStateLine {
+    /// Counted from 1; line 1 holds the version.
+    pub line: u32,
+    /// What is wrong with it.
+    pub reason: BadStateReason,
+}
+
+/// Why a line was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadStateReason {
+    /// It has no line feed: the file was cut off here.
+    CutOff,
+    /// It is not UTF-8, or longer than any line that we write.
+    Encoding,
+    /// It has not four fields.
+    Fields,
+    /// The first field is no network.
+    Network,
+    /// The second or third field is no time.
+    Time,
+    /// More bans than [`MAX_BANS`] came before.
+    TooMany,
+}
+
+/// Why a state file is not used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StateError {
+    /// It is there and cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Its first line is not the one that this version writes. Saving would destroy it.
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads the file at `path`. A missing or an empty one holds no bans. Blocks.
+///
+/// # Errors
+/// [`StateError`]; the file must not be saved over then.
+pub fn load(path: &Path) -> Result<Loaded, StateError> {
+    let unreadable = |cause| StateError::Unreadable { path: path.to_owned(), cause };
+    match File::open(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Loaded::default()),
+        Err(cause) => Err(unreadable(cause)),
+        Ok(file) => decode(BufReader::new(file))
+            .map_err(unreadable)?
+            .ok_or_else(|| StateError::NotOurs { path: path.to_owned() }),
+    }
+}
+
+/// Replaces the file at `path` by one with these bans, as a whole or not at all. Blocks.
+///
+/// # Errors
+/// What the system says; the old file is untouched then.
+pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
+    let temporary = temporary(path);
+    // Left over from a crash. Not opened: it could be a link to elsewhere.
+    match std::fs::remove_file(&temporary) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    let written = write_new(&temporary, bans).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // The error says more than a failure to clean up would.
+        let _ = std::fs::remove_file(&temporary);
+        return written;
+    }
+    // The rename itself must reach the disk.
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+fn write_new(path: &Path, bans: &[Ban]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut text = BufWriter::new(file);
+    encode(&mut text, bans)?;
+    text.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// Writes the text of a state file.
+fn encode(text: &mut impl Write, bans: &[Ban]) -> io::Result<()> {
+    writeln!(text, "{VERSION}")?;
+    for ban in bans {
+        let (since, until) = (secs(ban.since), secs(ban.until));
+        writeln!(text, "{}\t{since}\t{until}\t{}", ban.network, ban.reason.as_str())?;
+    }
+    Ok(())
+}
+
+/// Reads the text of a state file; `None` if it is none of ours.
+fn decode(mut text: impl BufRead) -> io::Result<Option<Loaded>> {
+    let mut loaded = Loaded::default();
+    let mut buf = Vec::new();
+    let mut line: u32 = 0;
+    loop {
+        buf.clear();
+        let cap = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+        if text.by_ref().take(cap).read_until(b'\n', &mut buf)? == 0 {
+            return Ok(Some(loaded));
+        }
+        line = line.saturating_add(1);
+        let content = match buf.strip_suffix(b"\n") {
+            Some(content) => Ok(content),
+            None if buf.len() < MAX_LINE => Err(BadStateReason::CutOff),
+            None => {
+                text.skip_until(b'\n')?;
+                Err(BadStateReason::Encoding)
+            }
+        };
+        if line == 1 {
+            match content {
+                Ok(content) if content == VERSION.as_bytes() => continue,
+                // The very beginning of our own first line: nothing can be lost.
+                Err(BadStateReason::CutOff) if VERSION.as_bytes().starts_with(&buf) => {}
+                _ => return Ok(None),
+            }
+        }
+        let ban = match content {
+            Ok(_) if loaded.bans.len() >= MAX_BANS => Err(BadStateReason::TooMany),
+            Ok(content) => decode_line(content),
+            Err(reason) => Err(reason),
+        };
+        match ban {
+            Ok(ban) => loaded.bans.push(ban),
+            Err(reason) => {
+                loaded.skipped = loaded.skipped.saturating_add(1);
+                if loaded.bad_lines.len() < MAX_NAMED_LINES {
+                    loaded.bad_lines.push(BadStateLine { line, reason });
+                }
+            }
+        }
+    }
+}
+
+fn decode_line(content: &[u8]) -> Result<Ban, BadStateReason> {
+    let content = std::str::from_utf8(content).map_err(|_| BadStateReason::Encoding)?;
+    let mut fields = content.split('\t');
+    let (Some(network), Some(since), Some(until), Some(reason), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err(BadStateReason::Fields);
+    };
+    let network = parse_network(network).map_err(|_| BadStateReason::Network)?;
+    let seconds = |text: &str| text.parse().map(time).map_err(|_| BadStateReason::Time);
+    Ok(Ban { network, since: seconds(since)?, until: seconds(until)?, reason: Reason::new(reason) })
+}
+
+/// In the same directory, so that renaming replaces; always the same name, so that crashes leave one at most.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+impl fmt::Display for BadStateLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+impl fmt::Display for BadStateReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutOff => f.write_str("cut off"),
+            Self::Encoding => f.write_str("not a line of text"),
+            Self::Fields => f.write_str("not four fields"),
+            Self::Network => f.write_str("no network"),
+            Self::Time => f.write_str("no time"),
+            Self::TooMany => write!(f, "more than {MAX_BANS} bans"),
+        }
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, .. } => write!(f, "{}: cannot be read", path.display()),
+            Self::NotOurs { path } => write!(
+                f,
+                "{}: the first line is not \"{VERSION}\"; move the file away if it may be replaced",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { cause, .. } => Some(cause),
+            Self::NotOurs { .. } => None,
+        }
+    }
+}
+
+/// How many bad lines are named; the others are counted.
+pub const MAX_NAMED_LINES: usize = 5;
+
+/// The first line.
+const VERSION: &str = "truepeer-bans 1";
+
+/// Longer than any line that is written: a network, two times and a reason.
+const MAX_LINE: usize = 512;
+
+#[cfg(test)]
+mod tests;

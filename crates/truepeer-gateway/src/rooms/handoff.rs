@@ -1,0 +1,178 @@
+//! Handoff: tell the backend who the client is. One file per way; this one is the PROXY header.
+//!
+//! Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
+//! received text. Over the kind's budget optional TLVs go in a fixed order; address and checksum never.
+
+pub mod kind;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use truepeer::proto::{Addresses, EncodeError, Encoder, Tlv, TlvType};
+use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
+
+use crate::config::{Backend, Handoff};
+use crate::rooms::handoff::kind::{PortZero, TlvChoice};
+
+/// What precedes the client's bytes on the way to a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Header {
+    /// To be written first, in one write. Empty with `handoff = "none"`.
+    pub bytes: Vec<u8>,
+    /// What was replaced because it was not told or did not fit.
+    pub substituted: Substituted,
+    /// TLVs that did not fit into the backend's budget.
+    pub dropped_tlvs: usize,
+}
+
+/// What a header says that the client's proxy did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Substituted {
+    /// The destination is the address that the peer reached.
+    pub destination: bool,
+    /// The client's port is made up, since the backend refuses "not told".
+    pub client_port: bool,
+}
+
+/// Why a backend cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untellable {
+    /// The proxy's own connection came over a UNIX socket: it has no address, and ours would be a lie.
+    NoAddress,
+    /// The header cannot be encoded.
+    Encode(EncodeError),
+}
+
+/// The port that stands for "not told" where 0 is refused.
+const MADE_UP_PORT: u16 = 1;
+
+/// The header for `backend`.
+///
+/// `reached`: the address that the peer connected to. `id`: the connection's id, sent as unique-id TLV to kinds that
+/// read it.
+///
+/// # Errors
+/// [`Untellable`].
+pub fn header(
+    backend: &Backend,
+    identity: &ClientIdentity,
+    reached: Option<SocketAddr>,
+    id: &str,
+) -> Result<Header, Untellable> {
+    if backend.handoff == Handoff::None {
+        return Ok(Header::default());
+    }
+    let facts = backend.kind.facts();
+    let mut substituted = Substituted::default();
+    let source = client(identity)?;
+    let destination = destination(identity, source.ip, reached, &mut substituted);
+    let source_port = match (source.port, backend.handoff, facts.v1_port_zero) {
+        (None, Handoff::ProxyV1, PortZero::Refused) => {
+            substituted.client_port = true;
+            MADE_UP_PORT
+        }
+        (port, ..) => port.map_or(0, Into::into),
+    };
+    let client = SocketAddr::new(source.ip, source_port);
+    let addresses: Addresses<'_> = ClientPair { client, destination }.addresses();
+    if backend.handoff == Handoff::ProxyV1 {
+        let bytes = encode(&Encoder::v1(addresses))?;
+        return Ok(Header { bytes, substituted, dropped_tlvs: 0 });
+    }
+    let ssl = ssl_value(identity);
+    let mut tlvs = tlvs(facts.tlvs, identity, ssl.as_deref(), id);
+    let mut dropped_tlvs = 0_usize;
+    loop {
+        let mut encoder = Encoder::v2(addresses).tlvs(&tlvs);
+        if facts.tlvs == TlvChoice::Registered {
+            encoder = encoder.with_checksum();
+        }
+        let len = encoder.encoded_len().map_err(Untellable::Encode)?;
+        if len <= facts.header_budget || tlvs.is_empty() {
+            return Ok(Header { bytes: encode(&encoder)?, substituted, dropped_tlvs });
+        }
+        tlvs.pop();
+        dropped_tlvs = dropped_tlvs.saturating_add(1);
+    }
+}
+
+/// Whom the header names: the client, or the proxy itself for its own connections. Never us.
+fn client(identity: &ClientIdentity) -> Result<Endpoint, Untellable> {
+    match (identity.role(), identity.peer()) {
+        (Role::Client(client), _) => Ok(client),
+        (Role::ProxyOwn(_), PeerAddress::Tcp(proxy)) => Ok(proxy.into()),
+        (Role::ProxyOwn(_), PeerAddress::Unix { .. }) => Err(Untellable::NoAddress),
+    }
+}
+
+/// Where the client wanted to go, in the client's family: the two are never mixed.
+fn destination(
+    identity: &ClientIdentity,
+    client: IpAddr,
+    reached: Option<SocketAddr>,
+    substituted: &mut Substituted,
+) -> SocketAddr {
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == client.is_ipv4();
+    let told = identity.destination();
+    let reached_port = reached.map_or(0, |reached| reached.port());
+    let port = told.and_then(|told| told.port).map_or(reached_port, Into::into);
+    if let Some(told) = told.filter(|told| same_family(&told.ip)) {
+        substituted.destination = told.port.is_none();
+        return SocketAddr::new(told.ip, port);
+    }
+    substituted.destination = true;
+    let unspecified = match client {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(reached.map(|reached| reached.ip()).filter(same_family).unwrap_or(unspecified), port)
+}
+
+/// The TLVs for a kind, most useful first: the last one is the first to go when they do not fit.
+fn tlvs<'a>(
+    choice: TlvChoice,
+    identity: &'a ClientIdentity,
+    ssl: Option<&'a [u8]>,
+    id: &'a str,
+) -> Vec<Tlv<'a>> {
+    let ssl = ssl.map(|value| Tlv { kind: TlvType::SSL, value });
+    match choice {
+        TlvChoice::None => Vec::new(),
+        TlvChoice::Ssl => ssl.into_iter().collect(),
+        TlvChoice::Registered => {
+            let found = |kind| identity.tlvs().find(kind).map(|value| Tlv { kind, value });
+            let id = (!id.is_empty()).then_some(Tlv { kind: TlvType::UNIQUE_ID, value: id.as_bytes() });
+            [ssl, id, found(TlvType::AUTHORITY), found(TlvType::ALPN)].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// The value of an SSL TLV with what a backend may rely on: flags, version, cipher, and a common name only if it was
+/// verified. Sent for clear-text clients, too, if the proxy said so: "no TLS" is a fact.
+fn ssl_value(identity: &ClientIdentity) -> Option<Vec<u8>> {
+    let received = truepeer::proto::Ssl::new(identity.tlvs().find(TlvType::SSL)?)?;
+    let mut value = vec![received.client.0];
+    value.extend_from_slice(&received.verify.to_be_bytes());
+    let name = if received.is_verified() { received.common_name() } else { None };
+    let parts = [
+        (TlvType::SSL_VERSION, received.version()),
+        (TlvType::SSL_CIPHER, received.cipher()),
+        (TlvType::SSL_CN, name),
+    ];
+    for (kind, part) in parts {
+        if let Some(part) = part
+            && let Ok(len) = u16::try_from(part.len())
+        {
+            value.push(kind.0);
+            value.extend_from_slice(&len.to_be_bytes());
+            value.extend_from_slice(part);
+        }
+    }
+    Some(value)
+}
+
+fn encode(encoder: &Encoder<'_>) -> Result<Vec<u8>, Untellable> {
+    OutgoingHeader::encode(encoder).map(OutgoingHeader::into_bytes).map_err(Untellable::Encode)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Health ports: where balancers that cannot send a header ask whether a listener's clients would be served.
+//!
+//! A check hears the greeting of the listener's protocol exactly while a backend of it can be reached, and the temporary
+//! refusal that clients would hear otherwise, or while the server drains. No byte of it reaches a backend; it is no
+//! client, so nothing of access, limits, bans and records is about it. Whoever connects and leaves is counted, too, and
+//! nothing is ever said about it in the log.
+//! Served on the keepers' thread. Anybody may come, so connections and their time are bounded; the oldest makes room,
+//! so that nobody who stays keeps a check out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::connection::speak;
+use crate::door::Door;
+use crate::engine::{AcceptPause, Arrival};
+use crate::observe::metrics::{HealthAnswer, Metrics};
+use crate::rooms::own::{Answer, Asker, BackendState};
+use crate::server::worker::{Gate, Orders, Post, Stop, Told};
+
+/// Connections at once to one port; when there is one more, the oldest ends.
+const MAX_CONNECTIONS: usize = 64;
+/// How long one may last: a check takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What checks are answered from, besides the door.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    /// Whether the server drains.
+    pub(crate) stop: watch::Receiver<Stop>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Which shard of it is written here.
+    pub(crate) shard: usize,
+}
+
+/// Answers checks at one port until it is told to leave, or dropped. Runs inside a `LocalSet`.
+///
+/// # Cancel safety
+/// Dropping the future ends every check.
+pub(crate) async fn attend(mut post: Post, desk: Desk) {
+    let Some(socket) = post.listening.take_raw() else { return };
+    let mut gate = Gate::new(socket, Arc::clone(&post.open));
+    let mut orders = Orders::new(post.told.clone());
+    let mut checks = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    let mut pause = AcceptPause::default();
+    loop {
+        let accepted = async {
+            match gate.acceptor() {
+                Some(acceptor) => acceptor.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            order = orders.next() => {
+                let obeyed = match order {
+                    Told::Leave => return,
+                    Told::Listen => gate.open(),
+                    // Who waits in the queue learns the same from being cut off.
+                    Told::Shut => gate.shut(drop),
+                };
+                orders.obeyed(obeyed, &post.listening.address);
+            }
+            Some(_) = checks.join_next(), if !checks.is_empty() => {
+                by_age.retain(|check| !check.is_finished());
+            }
+            accepted = accepted => match accepted {
+                Ok(arrival) => {
+                    pause.succeeded();
+                    if by_age.len() >= MAX_CONNECTIONS && let Some(oldest) = by_age.pop_front() {
+                        oldest.abort();
+                    }
+                    let check = answer(arrival, post.door.load_full(), &desk);
+                    by_age.push_back(checks.spawn_local(check));
+                }
+                Err(error) => {
+                    if let Some(wait) = pause.after(&error) {
+                        AcceptPause::wait(wait).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Answers one check, from what is known when it comes.
+fn answer(arrival: Arrival, door: Arc<Door>, desk: &Desk) -> impl Future<Output = ()> + use<> {
+    let state = match (*desk.stop.borrow(), door.is_reachable()) {
+        (Stop::DrainUntil(_), _) => BackendState::Draining,
+        (Stop::No, true) => BackendState::Reachable,
+        (Stop::No, false) => BackendState::Unreachable,
+    };
+    let answer = match state {
+        BackendState::Reachable => HealthAnswer::Ready,
+        BackendState::Unreachable | BackendState::Draining => HealthAnswer::Unready,
+    };
+    desk.metrics.shard(desk.shard, &door.listener.id).health_checked(answer);
+    async move {
+        let dialogue = Answer::new(door.listener.protocol, &door.hostname, state, Asker::Check);
+        speak::converse(arrival.socket, Vec::new(), dialogue, LIMIT).await;
+    }
+}

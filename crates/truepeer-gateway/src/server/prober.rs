@@ -1,0 +1,185 @@
+//! The proof: does this address of a backend read our header?
+//!
+//! It is asked twice. Without a header it must stay silent; with one it must greet, and then understand a goodbye:
+//! a server that ignores headers greets as well, but has by then read our header as a command. Both answers must
+//! agree, so that a slow machine proves nothing wrong.
+//! Of an address that was proved, only the second question is asked again: see [`still_serves`].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use truepeer::{ClientIdentity, PeerAddress, Seen};
+
+use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::facts::protocol::Protocol;
+use crate::rooms::backend::{Pool, Readiness, Unready};
+use crate::rooms::handoff;
+
+/// How long a backend may take to greet, or to say goodbye. A name lookup of our address may be in it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it must at least stay silent without a header.
+const SILENCE: Duration = Duration::from_millis(300);
+/// The most that is read of one answer.
+const ANSWER_MAX: usize = 4096;
+
+/// Asks `address`.
+pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
+    let timeout = pool.backend.connect_timeout;
+    // Connected first, and read last: it has all the time of the other question to greet.
+    let without = match dial(address, &[], timeout).await {
+        Ok(socket) => socket,
+        Err(error) => return unreached(&error),
+    };
+    if !pool.is_provable() {
+        return Readiness::Unproven;
+    }
+    let started = Instant::now();
+    let with = match dial(address, &[], timeout).await {
+        Ok(socket) => socket,
+        Err(error) => return unreached(&error),
+    };
+    let asked = ask_with_header(pool, address, &with).await;
+    drop(with);
+    if let Err(unready @ Unready::IgnoresHeader { .. }) = asked {
+        return Readiness::Unready(unready);
+    }
+    // A server that greets without a header does not read ours, even if it refused it as a client that talks too
+    // soon (Postfix from 3.10 on).
+    match (heard_without_header(&without, pool.protocol, started.elapsed().max(SILENCE)).await, asked) {
+        (Some(saw), _) => Readiness::Unready(Unready::IgnoresHeader { saw }),
+        (None, Err(unready)) => Readiness::Unready(unready),
+        (None, Ok(())) => Readiness::Proved,
+    }
+}
+
+fn unreached(error: &DialError) -> Readiness {
+    let text = error.to_string();
+    Readiness::Unready(if error.is_ours() {
+        Unready::NotAsked { error: text }
+    } else {
+        Unready::Unreachable { error: text }
+    })
+}
+
+/// Whether an address that may serve still answers as it did. A `false` proves nothing yet: it is to be asked anew.
+///
+/// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
+pub async fn still_serves(pool: &Pool, address: &Address) -> bool {
+    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else { return false };
+    !pool.is_provable() || ask_with_header(pool, address, &socket).await.is_ok()
+}
+
+async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
+    let deadline = later(Instant::now(), PATIENCE);
+    let refuses = |saw: String| Unready::RefusesHeader { saw };
+    let header =
+        probe_header(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
+    say(socket, &header, deadline).await.map_err(|error| refuses(error.to_string()))?;
+    let mut heard = hear(socket, pool.protocol, Part::Greeting, deadline, Vec::new()).await;
+    if !is_greeting(pool.protocol, &heard) {
+        return Err(refuses(describe("with our header it said", &heard)));
+    }
+    // What came in one piece with the greeting was said before our goodbye: it answers our header.
+    let behind = heard.split_off(complete_len(pool.protocol, Part::Greeting, &heard).unwrap_or(heard.len()));
+    // A server that took our header for commands may be gone already; what it said to them is still to be read.
+    let _ = say(socket, goodbye(pool.protocol), deadline).await;
+    let answer = hear(socket, pool.protocol, Part::Answer, deadline, behind).await;
+    if is_goodbye(pool.protocol, &answer) {
+        Ok(())
+    } else {
+        Err(Unready::IgnoresHeader { saw: describe("it greeted, and to our header it said", &answer) })
+    }
+}
+
+/// What a backend said that should have waited for a header; `None` if it waited, or only complained.
+async fn heard_without_header(socket: &Socket, protocol: Protocol, patience: Duration) -> Option<String> {
+    let heard = hear(socket, protocol, Part::Greeting, later(Instant::now(), patience), Vec::new()).await;
+    is_greeting(protocol, &heard).then(|| describe("without a header it said", &heard))
+}
+
+/// The header of our own connection to the backend: true, and of the form that clients will have.
+fn probe_header(pool: &Pool, address: &Address, socket: &Socket) -> Option<Vec<u8>> {
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let reached = match address {
+        Address::Tcp(addr) => *addr,
+        Address::Unix(_) => nowhere,
+    };
+    let ours = socket.local_addr().unwrap_or(nowhere);
+    let identity = ClientIdentity::direct(PeerAddress::tcp(ours), Some(reached))?;
+    handoff::header(&pool.backend, &identity, Some(reached), "").ok().map(|header| header.bytes)
+}
+
+/// Which line is awaited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What a server says first.
+    Greeting,
+    /// What it says to our goodbye.
+    Answer,
+}
+
+/// Reads until the awaited line is complete, the end, or the deadline; `heard` is what is here already.
+async fn hear(
+    socket: &Socket,
+    protocol: Protocol,
+    part: Part,
+    deadline: Instant,
+    mut heard: Vec<u8>,
+) -> Vec<u8> {
+    while complete_len(protocol, part, &heard).is_none() && heard.len() < ANSWER_MAX {
+        let Received::Bytes(_) = receive(socket, &mut heard, deadline, None).await else { break };
+    }
+    heard
+}
+
+/// Where the line that completes an answer ends, if it is there.
+fn complete_len(protocol: Protocol, part: Part, heard: &[u8]) -> Option<usize> {
+    let mut len = 0_usize;
+    for line in heard.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+        len = len.saturating_add(line.len());
+        let completes = match (protocol, part) {
+            // `220-` lines go on; capabilities end with a line that begins with OK.
+            (Protocol::Smtp | Protocol::Submission | Protocol::Lmtp, _) => line.get(3) != Some(&b'-'),
+            (Protocol::ManageSieve, Part::Greeting) => {
+                ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word.as_bytes()))
+            }
+            _ => true,
+        };
+        if completes {
+            return Some(len);
+        }
+    }
+    None
+}
+
+fn is_greeting(protocol: Protocol, heard: &[u8]) -> bool {
+    match protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"220"),
+        Protocol::Imap => heard.starts_with(b"* OK") || heard.starts_with(b"* PREAUTH"),
+        Protocol::Pop3 => heard.starts_with(b"+OK"),
+        Protocol::ManageSieve => heard.starts_with(b"\"") || heard.starts_with(b"OK"),
+        Protocol::Http | Protocol::Tcp => false,
+    }
+}
+
+fn goodbye(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Imap => b"a LOGOUT\r\n",
+        Protocol::ManageSieve => b"LOGOUT\r\n",
+        _ => b"QUIT\r\n",
+    }
+}
+
+fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
+    match protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"221"),
+        Protocol::Imap => heard.starts_with(b"* BYE"),
+        Protocol::Pop3 => heard.starts_with(b"+OK"),
+        Protocol::ManageSieve => heard.starts_with(b"OK"),
+        Protocol::Http | Protocol::Tcp => false,
+    }
+}
+
+fn describe(what: &str, heard: &[u8]) -> String {
+    if heard.is_empty() { format!("{what} nothing") } else { format!("{what} \"{}\"", Seen::new(heard)) }
+}

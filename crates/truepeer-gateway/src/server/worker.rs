@@ -1,0 +1,384 @@
+//! A worker: one thread, one executor, its own listening sockets. No connection ever moves to another.
+//!
+//! It owns every connection it accepts until that connection's record is written.
+
+mod gate;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::config::LogFormat;
+use crate::connection;
+use crate::door::{Desk, Door};
+use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, later};
+use crate::facts::outcome::{Level, Outcome};
+use crate::observe::folding::{Cause, Example, Fold, Standing};
+use crate::observe::log::Log;
+use crate::observe::metrics::{Metrics, Refusal, Shard};
+use crate::rooms::record::Record;
+use crate::server::registry::Registry;
+use crate::server::trouble::Trouble;
+
+pub(crate) use gate::Gate;
+
+/// Posts that a worker may be told of before it takes them.
+pub const POSTS_QUEUED: usize = 64;
+
+/// What all workers are told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Go on.
+    No,
+    /// Accept no more; open connections may go on until then.
+    DrainUntil(Instant),
+}
+
+/// What a post is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Accept.
+    Listen,
+    /// Accept no more for now, so that connecting fails.
+    Shut,
+    /// The configuration has no such address any more.
+    Leave,
+}
+
+/// What every connection of a server is given.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// How many connections there may be.
+    pub admission: Admission,
+    /// Which connections are open.
+    pub registry: Registry,
+    /// Where records go.
+    pub log: Log,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What was said of accepting that does not work.
+    pub trouble: Arc<Trouble>,
+    /// Which worker this is.
+    pub worker: usize,
+    /// Whether to go on.
+    pub stop: watch::Receiver<Stop>,
+    /// Counts the connections that a drain cut.
+    pub cut: Arc<AtomicU32>,
+}
+
+/// One listening socket of one worker, and the door behind it.
+#[derive(Debug)]
+pub struct Post {
+    /// This worker's share of a bound address.
+    pub listening: Listening,
+    /// The door, as the latest configuration has it.
+    pub door: Arc<ArcSwap<Door>>,
+    /// What becomes of the socket.
+    pub told: watch::Receiver<Told>,
+    /// How many workers listen there now.
+    pub open: Arc<AtomicU32>,
+}
+
+/// How long a worker waits before it tries again to listen where the system said no.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Attends the posts that it is told of, until `tools.stop` says so and every connection has ended or was cut.
+///
+/// # Cancel safety
+/// Dropping the future cuts every connection; each leaves its record.
+pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
+    let local = LocalSet::new();
+    let desk = Rc::new(desk);
+    let attended = async {
+        let mut attended = JoinSet::new();
+        let mut stop = tools.stop.clone();
+        while *stop.borrow_and_update() == Stop::No {
+            tokio::select! {
+                Some(post) = posts.recv() => {
+                    attended.spawn_local(attend(post, Rc::clone(&desk), tools.clone()));
+                }
+                Some(_) = attended.join_next(), if !attended.is_empty() => {}
+                // The sender outlives the workers; if it is gone, so is the server.
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        while attended.join_next().await.is_some() {}
+    };
+    local.run_until(attended).await;
+}
+
+/// Accepts at one post and owns its connections.
+async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
+    let Some(socket) = post.listening.take_raw() else { return };
+    let mut gate = Gate::new(socket, Arc::clone(&post.open));
+    let mut orders = Orders::new(post.told.clone());
+    let mut connections = JoinSet::new();
+    let mut stop = tools.stop.clone();
+    let counters = Counters::new(&tools, &post.door.load());
+    let served = |arrival: Arrival| {
+        let permit = tools.admission.enter();
+        let door = post.door.load_full();
+        let counters = counters.of(&door);
+        let served = serve(arrival, door, Rc::clone(&desk), counters, &tools);
+        async move {
+            served.await;
+            drop(permit);
+        }
+    };
+    let mut pause = AcceptPause::default();
+    let why = loop {
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break Ended::Stopped,
+            order = orders.next() => {
+                let obeyed = match order {
+                    Told::Leave => break Ended::Retired,
+                    Told::Listen => gate.open(),
+                    Told::Shut => gate.shut(|arrival| drop(connections.spawn_local(served(arrival)))),
+                };
+                orders.obeyed(obeyed, &post.listening.address);
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = next(gate.acceptor(), &tools, &counters) => match accepted {
+                Ok(arrival) => {
+                    pause.succeeded();
+                    if let Some(lasted) = tools.trouble.accepted(arrival.at) {
+                        let seconds = lasted.as_secs();
+                        tracing::info!(event = "accept_recovered", seconds);
+                    }
+                    connections.spawn_local(served(arrival));
+                }
+                Err(error) => {
+                    counters.last().accept_failed();
+                    wait_out(&mut pause, &error, &post.listening.address, &tools.trouble).await;
+                },
+            }
+        }
+    };
+    if why == Ended::Retired {
+        // What the kernel has already accepted for us is served; only then is the address given up.
+        gate.leave(|arrival| drop(connections.spawn_local(served(arrival))));
+    } else {
+        drop(gate);
+    }
+    if drain(&mut connections, stop).await == Drain::Over {
+        // Those that have ended are not cut, whether that was noticed yet or not.
+        while connections.try_join_next().is_some() {}
+        tools.cut.fetch_add(u32::try_from(connections.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+    connections.shutdown().await;
+}
+
+/// The counters of one worker's post: looked up again only when a reload gave its address to another listener.
+struct Counters {
+    metrics: Arc<Metrics>,
+    worker: usize,
+    last: RefCell<Arc<Shard>>,
+}
+
+impl Counters {
+    fn new(tools: &Tools, door: &Door) -> Self {
+        let last = RefCell::new(tools.metrics.shard(tools.worker, &door.listener.id));
+        Self { metrics: Arc::clone(&tools.metrics), worker: tools.worker, last }
+    }
+
+    fn of(&self, door: &Door) -> Arc<Shard> {
+        let mut last = self.last.borrow_mut();
+        if last.listener() != &door.listener.id {
+            *last = self.metrics.shard(self.worker, &door.listener.id);
+        }
+        Arc::clone(&last)
+    }
+
+    fn last(&self) -> Arc<Shard> {
+        Arc::clone(&self.last.borrow())
+    }
+}
+
+/// Why a post is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The server stops.
+    Stopped,
+    /// Only this address is no longer wanted.
+    Retired,
+}
+
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    // A sender that is gone means the same as its last word would.
+    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+}
+
+/// What a post is told, and told again where the system said no.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    told: watch::Receiver<Told>,
+    again_at: Option<Instant>,
+}
+
+impl Orders {
+    /// What `told` says from now on; what it says already comes first.
+    pub(crate) fn new(mut told: watch::Receiver<Told>) -> Self {
+        told.mark_changed();
+        Self { told, again_at: None }
+    }
+
+    /// The next order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no order.
+    pub(crate) async fn next(&mut self) -> Told {
+        let again = async {
+            match self.again_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.told.changed() => if changed.is_err() { return Told::Leave },
+            () = again => {}
+        }
+        *self.told.borrow_and_update()
+    }
+
+    /// Notes how the last order went.
+    pub(crate) fn obeyed(&mut self, how: io::Result<()>, address: &str) {
+        let first = self.again_at.is_none();
+        self.again_at = how.as_ref().err().map(|_| later(Instant::now(), REOPEN_PAUSE));
+        if let (Err(error), true) = (how, first) {
+            let cause = error.to_string();
+            tracing::error!(event = "listener_failed", address, cause);
+        }
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    /// Every connection ended by itself.
+    Empty,
+    /// Time was over.
+    Over,
+}
+
+/// Waits until all connections have ended, or their time is over: that of a stop, which may come late or be shortened.
+async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -> Drain {
+    while !connections.is_empty() {
+        let until = match *stop.borrow_and_update() {
+            Stop::No => None,
+            Stop::DrainUntil(until) => Some(until),
+        };
+        let over = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = connections.join_next() => {}
+            () = over => return Drain::Over,
+            changed = stop.changed() => if changed.is_err() { return Drain::Over },
+        }
+    }
+    Drain::Empty
+}
+
+async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
+    let Some(acceptor) = acceptor else { return std::future::pending().await };
+    let admission = &tools.admission;
+    if admission.is_full() {
+        counters.last().accept_paused();
+    }
+    if admission.is_full() && tools.trouble.full(Instant::now()) {
+        let (cause, remedy) =
+            ("server.max-connections is reached", "accepting pauses until a connection ends");
+        tracing::warn!(event = "accept_paused", cause, remedy);
+    }
+    admission.room().await;
+    acceptor.accept().await
+}
+
+async fn wait_out(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
+    let Some(wait) = pause.after(error) else { return };
+    if trouble.failed(Instant::now()) {
+        let cause = error.to_string();
+        let remedy =
+            "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";
+        tracing::warn!(event = "accept_failed", address, cause, remedy);
+    }
+    AcceptPause::wait(wait).await;
+}
+
+/// One connection, from arrival to record.
+fn serve(
+    arrival: Arrival,
+    door: Arc<Door>,
+    desk: Rc<Desk>,
+    counters: Arc<Shard>,
+    tools: &Tools,
+) -> impl Future<Output = ()> + use<> {
+    let listener = &door.listener;
+    let listed = tools.registry.open(desk.ids.next(), listener.id.clone(), listener.protocol, arrival.peer);
+    let entry = Arc::clone(&listed.entry);
+    let record = Record::new(listed, arrival.at, counters);
+    let mut open = OpenRecord { record, outcome: None, log: tools.log.clone(), stop: tools.stop.clone() };
+    async move {
+        let outcome = tokio::select! {
+            outcome = connection::walk(arrival, &door, &desk, &mut open.record) => outcome,
+            () = entry.cut().woken() => Outcome::Cut,
+        };
+        open.end(outcome);
+    }
+}
+
+/// A record that is written when it is dropped: at the end, when the connection is cut, and after a mistake of ours.
+struct OpenRecord {
+    record: Record,
+    outcome: Option<Outcome>,
+    log: Log,
+    stop: watch::Receiver<Stop>,
+}
+
+impl OpenRecord {
+    fn end(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        let cut = *self.stop.borrow() != Stop::No && !std::thread::panicking();
+        let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
+        let outcome = self.outcome.unwrap_or(unfinished);
+        // Before the line: whoever has read it finds it counted.
+        self.record.ended(outcome, Instant::now());
+        if outcome.facts().level == Level::Debug {
+            return;
+        }
+        let line =
+            |format: LogFormat| self.record.to_line(outcome, format, Instant::now(), SystemTime::now());
+        if outcome.was_served() {
+            return self.log.line(line);
+        }
+        let entry = &self.record.listed.entry;
+        let cause = Cause {
+            listener: Arc::clone(&entry.listener),
+            outcome,
+            rule: self.record.refusal.map(Refusal::code),
+        };
+        let standing = Standing::of(outcome, entry.peer, self.record.source);
+        let client = self.record.client.map(|client| client.ip);
+        let example = Example { peer: entry.peer, client, standing };
+        if self.log.refused(&cause, example, line) == Fold::Count {
+            self.record.counters.folded();
+        }
+    }
+}
