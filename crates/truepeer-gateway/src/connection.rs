@@ -4,32 +4,35 @@
 //! `engine`, so that this file reads as what happens, not as how.
 
 mod admit;
-pub(crate) mod misfit;
+mod misfit;
 pub(crate) mod speak;
 
 use std::time::{Instant, SystemTime};
 
 use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustDecision};
 
-use crate::config::{ConnectionLines, Handoff, ImplausibleClients, OwnConnections};
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival, Guard, RelayEnd};
+use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
+use crate::facts::protocol::OwnConnections;
+use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect;
+use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::{self, Untellable};
+use crate::rooms::identify::ImplausibleClients;
 use crate::rooms::identify::{self, Unidentified};
-use crate::rooms::record::Record;
 use crate::rooms::refuse::Reason;
 
-/// Walks one connection from its arrival to its outcome; `record` is filled along the way.
-pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Outcome {
-    match rooms(arrival, door, desk, record).await {
+/// Walks one connection from its arrival to its outcome; `seen` is filled along the way.
+pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Outcome {
+    match rooms(arrival, door, desk, seen).await {
         Ok(outcome) | Err(outcome) => outcome,
     }
 }
 
 /// The rooms in order; an `Err` is only an earlier end.
-async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) -> Result<Outcome, Outcome> {
+async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Result<Outcome, Outcome> {
     let Arrival { socket: client, peer, reached, at } = arrival;
     let listener = &*door.listener;
     let header_deadline = engine::later(at, listener.header_timeout);
@@ -37,23 +40,25 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?
     let (identity, early) = match listener.trust.decide(peer) {
-        TrustDecision::Refuse => return Err(misfit::unlisted(record)),
+        TrustDecision::Refuse => return Err(misfit::unlisted(&mut seen.record)),
         TrustDecision::Direct => match ClientIdentity::direct(peer, reached) {
             Some(identity) => (identity, Vec::new()),
-            None => return Err(misfit::unlisted(record)),
+            None => return Err(misfit::unlisted(&mut seen.record)),
         },
         TrustDecision::ExpectHeader => {
             let reader = HeaderReader::new(listener.header, peer, header_deadline);
             let found = identify::read(&client, &reader, &desk.pending).await;
-            let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
+            let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
             if listener.implausible == ImplausibleClients::Refuse {
                 let plausible = reader.check_plausible(&identity, &door.own_addresses);
-                plausible.map_err(|error| misfit::unidentified(record, &Unidentified::Error(error)))?;
+                plausible
+                    .map_err(|error| misfit::unidentified(&mut seen.record, &Unidentified::Error(error)))?;
             }
             (identity, early)
         }
     };
-    record.identified(&identity, Instant::now());
+    seen.identified(&identity, Instant::now());
+    let record = &mut seen.record;
 
     // The proxy's own connections are nobody's: kept apart from clients, and from backends that would take the
     // address of whoever connects for the client's.
@@ -81,7 +86,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
     // Backend and handoff: choose, connect, tell it who the client is in one write.
     let entered = Instant::now();
     let pool = door.pool_for(&identity);
-    let header = handoff::header(&pool.backend, &identity, reached, &record.listed.entry.id);
+    let header = handoff::header(pool.backend.telling(), &identity, reached, &record.entry.id);
     let header = header.map_err(|why| match why {
         Untellable::NoAddress => Outcome::OwnRefused,
         Untellable::Encode(_) => Outcome::Internal,
@@ -91,9 +96,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
     record.times.handoff = Some(entered.elapsed());
     let backend = match connected {
         Ok((backend, target)) => {
-            record.reached(&pool.backend.id, &target.address);
+            record.reached(&pool.backend.id, target.address.to_string());
             if listener.lines == ConnectionLines::Both {
-                desk.log.line(|format| record.to_start_line(format, SystemTime::now()));
+                desk.log.line(|format| lines::start_line(record, format, SystemTime::now()));
             }
             backend
         }
@@ -112,7 +117,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, record: &mut Record) 
     let guard =
         Guard { first_bytes: FirstBytes::new(own_header, header_deadline), idle: listener.idle_timeout };
     let entered = Instant::now();
-    let end = engine::relay(&client, &backend, early, guard, &record.listed.entry.traffic).await;
+    let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(entered.elapsed());
     Ok(match end {
         RelayEnd::Done => Outcome::Done,

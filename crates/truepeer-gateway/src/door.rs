@@ -12,9 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
-use crate::config::{InsecureClients, Listener};
+use crate::config::Listener;
 use crate::engine::PendingHeaders;
 use crate::observe::log::Log;
+use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::limits::Gate;

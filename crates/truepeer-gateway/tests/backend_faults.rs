@@ -16,9 +16,10 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, Nobody, listens, reset, resets_behind_v1, smtp_behind_v1};
 use support::{House, PATIENCE, Plan, expect, read_to_end};
-use truepeer_gateway::config::{BackendAddress, Handoff};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::BackendAddress;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const REFUSAL: &str = "421 4.3.2 mx.example no server is ready for you now, try again later\r\n";

@@ -16,12 +16,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use truepeer::{PeerAddress, TrustDecision};
-use truepeer_gateway::config::{
-    self, BackendAddress, Bind, ClientTls, Colour, Config, ConfigErrors, ConnectionLines, Families, Handoff,
-    ImplausibleClients, Listener, LogFormat, LogTarget, Origin, OwnConnections, Surroundings,
-};
+use truepeer_gateway::config::{self, Colour, Config, ConfigErrors, Listener, Origin, Surroundings};
+use truepeer_gateway::facts::bind::{Bind, Families};
+use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat, LogTarget};
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections};
+use truepeer_gateway::rooms::backend::BackendAddress;
+use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::identify::ImplausibleClients;
 use truepeer_gateway::rooms::limits::{Mode, Rate};
 
 /// A machine in a container network.

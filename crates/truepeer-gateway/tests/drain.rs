@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use support::fake::{Fake, smtp_behind_v1};
 use support::{House, PATIENCE, Plan, Record, eventually, expect, read_to_end};
-use truepeer_gateway::config::Handoff;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::server::{Drained, View};
 
 const GREETING: &str = "220 backend ready\r\n";

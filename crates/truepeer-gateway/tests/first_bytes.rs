@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use support::fake::{Fake, echo_behind_v1, listens};
 use support::{House, PATIENCE, Plan, expect, read_to_end};
-use truepeer_gateway::config::Handoff;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xc6\x33\x64\x19\x12\x67\0\x19";

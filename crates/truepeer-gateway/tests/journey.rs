@@ -8,8 +8,8 @@ use std::io::Write;
 use std::net::Shutdown;
 
 use support::{HeaderMailServer, Plan, expect, read_to_end};
-use truepeer_gateway::config::Handoff;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 #[test]
 fn a_proxied_client_reaches_the_backend_as_itself() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use truepeer_gateway::observe::events::EVENTS;
-use truepeer_gateway::rooms::record::FIELDS;
+use truepeer_gateway::observe::record::FIELDS;
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/logs.md");

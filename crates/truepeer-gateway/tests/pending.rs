@@ -8,8 +8,8 @@ mod support;
 use std::io::Write;
 
 use support::{HeaderMailServer, Plan, expect};
-use truepeer_gateway::config::Handoff;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 #[test]
 fn strangers_with_unfinished_headers_evict_no_trusted_peer() {

@@ -14,11 +14,13 @@ use std::process::Command;
 use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, smtp_behind_v1};
 use support::{House, PATIENCE, Plan, expect, read_to_end};
-use truepeer_gateway::config::{BackendAddress, Bind, Families, Handoff};
 use truepeer_gateway::engine::{Address, DialError, dial};
+use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::backend::Readiness;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
 const GREETINGS: [&str; 2] = ["220 a\r\n", "220 b\r\n"];

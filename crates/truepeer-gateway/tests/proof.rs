@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use support::fake::{Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, listens, smtp_behind_v1};
 use support::{House, Plan, expect, read_to_end};
-use truepeer_gateway::config::{BackendAddress, ClientTls, Handoff};
 use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::ClientTls;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::backend::{Readiness, Unready};
+use truepeer_gateway::rooms::handoff::Handoff;
 
 /// What no backend of these tests may ever hear.
 const SECRET: &[u8] = b"MAIL FROM:<secret@client.example>\r\n";

@@ -53,12 +53,13 @@ use support::fake::{Fake, smtp_behind_v1};
 use support::{House, Plan, expect, read_to_end};
 use truepeer::HeaderRules;
 use truepeer::proto::{Decoder, Versions};
-use truepeer_gateway::config::{Handoff, LogFormat};
 use truepeer_gateway::door::OwnCount;
+use truepeer_gateway::facts::lines::LogFormat;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::observe::folding::Folding;
-use truepeer_gateway::server::registry::Entry;
+use truepeer_gateway::rooms::handoff::Handoff;
+use truepeer_gateway::rooms::record::Entry;
 
 const PROXY: [u8; 4] = [127, 0, 0, 1];
 const STRANGER: [u8; 4] = [127, 0, 0, 9];

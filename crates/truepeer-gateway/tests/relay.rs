@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use support::fake::{Fake, echo_behind_v1, listens, reset, smtp_behind_v1};
 use support::{HeaderMailServer, PATIENCE, Plan, expect, read_to_end};
-use truepeer_gateway::config::Handoff;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::handoff::Handoff;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const MIB: usize = 1024 * 1024;

@@ -18,12 +18,14 @@ use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, smtp_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, Plan, eventually, expect, read_to_end, together};
 use truepeer::UnixPeers;
-use truepeer_gateway::config::{BackendAddress, Bind, Families, Handoff};
 use truepeer_gateway::engine::ListenError;
+use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::observe::log::{Log, Refusals};
+use truepeer_gateway::rooms::backend::BackendAddress;
+use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::server::Server;
 
 const GREETING: &str = "220 backend ready\r\n";

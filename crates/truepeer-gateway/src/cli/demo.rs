@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, LogFormat};
+use crate::config::{self};
+use crate::facts::lines::LogFormat;
 use crate::observe::log::{Log, Refusals};
 use crate::server::Server;
 

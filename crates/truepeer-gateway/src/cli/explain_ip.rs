@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use truepeer::{PeerAddress, TrustDecision};
 
-use crate::config::{Config, InsecureClients, Listener};
+use crate::config::{Config, Listener};
 use crate::rooms::access::Decision;
+use crate::rooms::access::InsecureClients;
 use crate::rooms::limits::{Mode, Policy};
 
 /// What is said about `addr`, for all listeners or for the one of that name; `None` if there is none of that name.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::networks;
 use super::problem::Problem;
 use super::read::{Reader, Text};
-use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
+use super::surroundings::Surroundings;
 use super::tree::{Found, Owner};
 use crate::rooms::access::{AccessDefault, AccessRules, AccessScope, ListFileError, RuleList};
 

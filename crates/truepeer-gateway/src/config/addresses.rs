@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::BackendAddress;
+use crate::rooms::backend::BackendAddress;
 
 /// Where to listen, before it is known which families a wildcard serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_BIND};
 use super::tree::Owner;
-use super::{Bind, Families};
+use crate::facts::bind::{Bind, Families};
 
 /// `[admin]`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -12,7 +12,8 @@ use super::settings::{
     PLANNED_KINDS, SEES_ONLY_TRUEPEER,
 };
 use super::tree::{Found, Owner, Section};
-use super::{Backend, BackendAddress, Handoff};
+use crate::rooms::backend::{Backend, BackendAddress};
+use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
 
 /// A backend and what only the checks of a whole file need.

@@ -17,17 +17,18 @@ use super::nearest::nearest;
 use super::problem::Problem;
 use super::proxy::Proxy;
 use super::read::Reader;
-use super::resolve::Surroundings;
 use super::setting::Setting;
 use super::settings::{
     BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, IDLE_TIMEOUT, PROTOCOL, REFUSE_TEXT, REQUIRE_SECURE,
     SOCKET_MODE, SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
 };
+use super::surroundings::Surroundings;
 use super::tree::{Found, Owner, Section};
-use super::{
-    ClientTls, ConnectionLines, InsecureClients, OwnConnections, WhenBackendDown, backends, settings,
-};
+use super::{WhenBackendDown, backends, settings};
+use crate::facts::lines::ConnectionLines;
 use crate::facts::protocol::Protocol;
+use crate::facts::protocol::{ClientTls, OwnConnections};
+use crate::rooms::access::InsecureClients;
 use crate::rooms::refuse::RefusalText;
 
 /// Ports where the client's bytes begin with TLS by convention.
@@ -385,10 +386,10 @@ fn missing(reader: &mut Reader<'_>, section: &Section<'_>, setting: &Setting, la
 }
 
 /// Whether a backend at `address` would be reached on the socket that `place` opens.
-pub(super) fn is_itself(place: &Place, address: &super::BackendAddress) -> bool {
+pub(super) fn is_itself(place: &Place, address: &crate::rooms::backend::BackendAddress) -> bool {
     match (place, address) {
-        (Place::Tcp(own), super::BackendAddress::Socket(backend)) => meets(*own, *backend),
-        (Place::Unix(own), super::BackendAddress::Unix(backend)) => own == backend,
+        (Place::Tcp(own), crate::rooms::backend::BackendAddress::Socket(backend)) => meets(*own, *backend),
+        (Place::Unix(own), crate::rooms::backend::BackendAddress::Unix(backend)) => own == backend,
         _ => false,
     }
 }

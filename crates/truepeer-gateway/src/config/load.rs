@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::problem::{ConfigErrors, Problem};
-use super::resolve::{Surroundings, resolve};
+use super::resolve::resolve;
+use super::surroundings::Surroundings;
 use super::{Config, surroundings};
 
 /// Where the configuration is looked for when none is named.

@@ -25,17 +25,17 @@ mod sockets;
 mod surroundings;
 mod tree;
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use truepeer::{HeaderRules, IpNet, TrustPolicy};
 
-use crate::facts::protocol::Protocol;
-use crate::rooms::access::AccessRules;
-use crate::rooms::handoff::kind::Kind;
+use crate::facts::bind::Bind;
+use crate::facts::lines::{ConnectionLines, LogSettings};
+use crate::facts::protocol::{ClientTls, OwnConnections, Protocol};
+use crate::rooms::access::{AccessRules, InsecureClients};
+use crate::rooms::backend::Backend;
+use crate::rooms::identify::ImplausibleClients;
 use crate::rooms::limits::Policy;
 use crate::rooms::refuse::RefusalText;
 
@@ -43,9 +43,9 @@ pub use admin::{Admin, Status};
 pub use docs::{explain, reference, sample};
 pub use load::{DEFAULT_PATH, Loaded, Origin, demonstration, load};
 pub use problem::{Colour, ConfigErrors, Problem};
-pub use resolve::{Surroundings, resolve};
+pub use resolve::resolve;
 pub use sockets::{binds, sockets};
-pub use surroundings::{is_supervised, read as read_surroundings};
+pub use surroundings::{Surroundings, is_supervised, read as read_surroundings};
 
 /// Everything that one run needs to know.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub struct Config {
     /// `[backend.<id>]`, in the order of the file.
     pub backends: Vec<Arc<Backend>>,
     /// `[log]`
-    pub log: Log,
+    pub log: LogSettings,
     /// `[admin]`
     pub admin: Admin,
     /// `[status]`
@@ -137,64 +137,6 @@ pub struct TrustedNetwork {
     pub line: usize,
 }
 
-/// One address to listen on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Bind {
-    /// TCP. An IPv6 wildcard serves IPv4 as well unless the same port is also bound to an IPv4 address.
-    Tcp {
-        /// Address and port; port 0 lets the system choose.
-        addr: SocketAddr,
-        /// Which families the socket serves.
-        families: Families,
-    },
-    /// A UNIX socket.
-    Unix {
-        /// The path, made at start and removed at the end.
-        path: PathBuf,
-        /// Permission bits, 0600 by default.
-        mode: u32,
-    },
-}
-
-impl fmt::Display for Bind {
-    /// As it is written in the configuration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { addr, .. } => addr.fmt(f),
-            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// Which families a TCP socket serves. Decided here; the system's default never decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Families {
-    /// The one of its address.
-    Own,
-    /// `[::]` that serves IPv4, too.
-    Both,
-}
-
-/// What the client's bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ClientTls {
-    /// Clear text (or STARTTLS later): refusals are spoken.
-    #[default]
-    None,
-    /// `tls.implicit = true`: TLS that passes through, so no plain-text answer is ever written.
-    Implicit,
-}
-
-/// `require-secure`: clients for whom no TLS was conveyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InsecureClients {
-    /// They may enter.
-    #[default]
-    Admit,
-    /// They hear that TLS is required.
-    Refuse,
-}
-
 /// `when-backend-down`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenBackendDown {
@@ -211,119 +153,6 @@ impl Listener {
     pub fn shows_reachability(&self) -> bool {
         self.when_backend_down == WhenBackendDown::CloseListener || !self.health_binds.is_empty()
     }
-}
-
-/// `proxy.own`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnConnections {
-    /// We answer in the listener's protocol; no byte reaches a backend.
-    Answer,
-    /// The backend gets them under the proxy's own address.
-    Forward,
-    /// The connection ends.
-    Refuse,
-}
-
-/// `proxy.unsafe-accept-implausible-clients`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ImplausibleClients {
-    /// They end as `client_implausible`.
-    #[default]
-    Refuse,
-    /// They are believed.
-    UnsafeAccept,
-}
-
-/// `[backend.<id>]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// The name in logs and metrics.
-    pub id: Arc<str>,
-    /// What it is.
-    pub kind: Kind,
-    /// How it learns who the client is.
-    pub handoff: Handoff,
-    /// Where it is; several are spread over. Empty for `whoami` only, which is started by us.
-    pub addresses: Vec<BackendAddress>,
-    /// Wall time for one connect.
-    pub connect_timeout: Duration,
-}
-
-/// Where a backend is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum BackendAddress {
-    /// An IP address and port.
-    Socket(SocketAddr),
-    /// A host name, resolved again and again; the last good answer is kept.
-    Host {
-        /// The name.
-        name: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:` path.
-    Unix(PathBuf),
-}
-
-/// `backend.<id>.handoff`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Handoff {
-    /// A v2 header.
-    ProxyV2,
-    /// A v1 header.
-    ProxyV1,
-    /// Nothing: the backend sees us as the client.
-    None,
-}
-
-impl Handoff {
-    /// The word in the configuration and in logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ProxyV2 => "proxy-v2",
-            Self::ProxyV1 => "proxy-v1",
-            Self::None => "none",
-        }
-    }
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Log {
-    /// Where lines go.
-    pub target: LogTarget,
-    /// How they look.
-    pub format: LogFormat,
-}
-
-/// `log.file`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum LogTarget {
-    /// Standard error.
-    #[default]
-    Stderr,
-    /// A file, made if it is not there, and opened anew on each reload.
-    File(PathBuf),
-}
-
-/// `log.connections`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionLines {
-    /// A line when the backend is reached, and the record at the end.
-    Both,
-    /// The record only.
-    End,
-}
-
-/// `log.format`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// `key=value` pairs.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Valid, but worth a word.

@@ -14,7 +14,8 @@ use super::settings::{
     TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
 use super::tree::Owner;
-use super::{ImplausibleClients, OwnConnections};
+use crate::facts::protocol::OwnConnections;
+use crate::rooms::identify::ImplausibleClients;
 
 /// What holds for the headers of one listener, or of all that say nothing.
 #[derive(Debug, Clone)]

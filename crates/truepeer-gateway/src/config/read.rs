@@ -11,12 +11,13 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::Advice;
 use super::nearest::nearest;
 use super::problem::{Problem, line_of};
 use super::setting::{Setting, Shape, duration_text, names};
 use super::settings::STDERR;
 use super::tree::{Found, Owner, Tree, describe};
-use super::{Advice, LogTarget};
+use crate::facts::lines::LogTarget;
 use crate::rooms::limits::Rate;
 
 /// What sets no limit.

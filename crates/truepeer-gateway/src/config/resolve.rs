@@ -1,9 +1,7 @@
 //! From text to a [`Config`], or to everything that is wrong with it. Pure: what is around, list files too, comes as an
 //! argument.
 
-use std::net::IpAddr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
@@ -22,33 +20,11 @@ use super::settings::{
     self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
     LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
 };
+use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
-use super::{Bind, Config, Families, Listener, Log, Server, admin, backends};
-use crate::rooms::access::{ListFile, ListFileError};
-
-/// What a configuration cannot say itself.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// The name of this system.
-    pub hostname: String,
-    /// The default gateways of this machine; a trusted network that holds one draws advice.
-    pub default_gateways: Vec<IpAddr>,
-    /// Where the configuration's relative paths count from.
-    pub directory: PathBuf,
-    /// How its list files are read.
-    pub read_list: fn(&Path) -> Result<ListFile, ListFileError>,
-}
-
-impl Default for Surroundings {
-    fn default() -> Self {
-        Self {
-            hostname: String::new(),
-            default_gateways: Vec::new(),
-            directory: PathBuf::new(),
-            read_list: ListFile::read,
-        }
-    }
-}
+use super::{Config, Listener, Server, admin, backends};
+use crate::facts::bind::{Bind, Families};
+use crate::facts::lines::LogSettings;
 
 /// Resolves `text`; `file_name` is for messages only.
 ///
@@ -112,7 +88,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         server,
         listeners,
         backends: backends.into_iter().map(|backend| backend.backend).collect::<Option<_>>()?,
-        log: Log { target: target.unwrap_or_default(), format: format.unwrap_or_default() },
+        log: LogSettings { target: target.unwrap_or_default(), format: format.unwrap_or_default() },
         admin,
         status,
         advice: Vec::new(),

@@ -11,8 +11,9 @@ mod proxy;
 use std::time::Duration;
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
-use super::{ConnectionLines, Handoff, LogFormat};
+use crate::facts::lines::{ConnectionLines, LogFormat};
 use crate::facts::protocol::Protocol;
+use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};

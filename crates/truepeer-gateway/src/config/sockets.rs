@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Backend, Bind, Config, Families, Handoff, InsecureClients, Listener};
+use super::{Config, Listener};
+use crate::facts::bind::{Bind, Families};
+use crate::rooms::access::InsecureClients;
+use crate::rooms::backend::Backend;
+use crate::rooms::handoff::Handoff;
 
 /// One line for each socket, in the order of the file.
 #[must_use]

@@ -2,8 +2,33 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
-use super::resolve::Surroundings;
+use crate::rooms::access::{ListFile, ListFileError};
+
+/// What a configuration cannot say itself.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The name of this system.
+    pub hostname: String,
+    /// The default gateways of this machine; a trusted network that holds one draws advice.
+    pub default_gateways: Vec<IpAddr>,
+    /// Where the configuration's relative paths count from.
+    pub directory: PathBuf,
+    /// How its list files are read.
+    pub read_list: fn(&Path) -> Result<ListFile, ListFileError>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            hostname: String::new(),
+            default_gateways: Vec::new(),
+            directory: PathBuf::new(),
+            read_list: ListFile::read,
+        }
+    }
+}
 
 /// A route that goes through a gateway (RTF_GATEWAY).
 const THROUGH_GATEWAY: u32 = 2;

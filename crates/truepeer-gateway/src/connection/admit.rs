@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use truepeer::{ClientIdentity, Role};
 
-use crate::config::InsecureClients;
 use crate::connection::misfit;
 use crate::door::Door;
 use crate::facts::outcome::Outcome;
+use crate::rooms::access::InsecureClients;
 use crate::rooms::access::{Decision, Why};
 use crate::rooms::limits::{Entry, Permit};
 use crate::rooms::record::Record;
@@ -18,7 +18,7 @@ use crate::rooms::refuse::Reason;
 
 /// Why a client may not enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(super) struct Refused {
     /// How its connection ends.
     pub outcome: Outcome,
     /// What it hears.
@@ -29,7 +29,7 @@ pub(crate) struct Refused {
 ///
 /// # Errors
 /// [`Refused`], with the rule noted in the record.
-pub(crate) fn decide(
+pub(super) fn decide(
     identity: &ClientIdentity,
     door: &Door,
     record: &mut Record,

@@ -3,28 +3,27 @@
 //! Knowledge only: it reads what happened, fills `seen`, `cause` and `remedy`, and names the outcome. Nothing here
 //! decides who may enter.
 
-use std::net::IpAddr;
-
 use truepeer::proto::{DecodeErrorKind, Version};
 use truepeer::{ClientIdentity, IdentifyReason, IdentitySource, Likely, PeerAddress, Seen};
 
+use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
-use crate::observe::metrics::Refusal;
 use crate::rooms::access::Why;
 use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::bans::Ban;
 use crate::rooms::identify::Unidentified;
 use crate::rooms::limits::Which;
 use crate::rooms::record::Record;
+use crate::rooms::record::Refusal;
 
 /// A peer that is in no trusted network, where only proxies may come.
-pub(crate) fn unlisted(record: &mut Record) -> Outcome {
-    let listener = record.listed.entry.listener.clone();
-    record.cause = Some(match record.listed.entry.peer {
+pub(super) fn unlisted(record: &mut Record) -> Outcome {
+    let listener = record.entry.listener.clone();
+    record.cause = Some(match record.entry.peer {
         PeerAddress::Tcp(_) => "this listener takes connections from its trusted networks only".to_owned(),
         PeerAddress::Unix { .. } => "a UNIX peer has no address that could be the client's".to_owned(),
     });
-    record.remedy = Some(match record.listed.entry.peer {
+    record.remedy = Some(match record.entry.peer {
         PeerAddress::Tcp(peer) if is_near(peer.ip()) => format!(
             "if {} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{}\"]",
             peer.ip(),
@@ -41,7 +40,7 @@ pub(crate) fn unlisted(record: &mut Record) -> Outcome {
 }
 
 /// A trusted peer without a usable header.
-pub(crate) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
+pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
     match why {
         Unidentified::Evicted(seen) => {
             note_seen(record, seen);
@@ -65,7 +64,7 @@ pub(crate) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
 }
 
 /// A header where none may come: from a direct client, or behind the first one.
-pub(crate) fn second_header(
+pub(super) fn second_header(
     record: &mut Record,
     identity: &ClientIdentity,
     found: &Result<(ClientIdentity, Vec<u8>), Unidentified>,
@@ -96,7 +95,7 @@ pub(crate) fn second_header(
         record.remedy = Some("switch one of the two off at the balancer".to_owned());
         return Outcome::HeaderRedundant;
     }
-    let listener = record.listed.entry.listener.clone();
+    let listener = record.entry.listener.clone();
     record.cause = Some(format!("{peer} is in no trusted network of this listener and spoke for {named}"));
     record.remedy = Some(match peer.ip() {
         Some(ip) if is_near(ip) => {
@@ -108,7 +107,7 @@ pub(crate) fn second_header(
 }
 
 /// A client that may not enter, by this rule.
-pub(crate) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
+pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
     record.rule = Some(why.to_string());
     let (refusal, cause) = match why {
         Why::Listed(_) => (Refusal::DenyList, "a list names the client"),
@@ -119,7 +118,7 @@ pub(crate) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
     if let (IdentitySource::Direct, Some(ip)) = (identity.source(), identity.peer().ip())
         && is_near(ip)
     {
-        let listener = &record.listed.entry.listener;
+        let listener = &record.entry.listener;
         record.remedy = Some(format!(
             "if {ip} is your proxy, and not the client: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]"
         ));
@@ -128,7 +127,7 @@ pub(crate) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
 }
 
 /// An operator, or a program of theirs, keeps the client out for a while.
-pub(crate) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
+pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
     record.refusal = Some(Refusal::Ban);
     record.rule = Some(ban.to_string());
     record.cause = Some("somebody keeps the client out for a while".to_owned());
@@ -137,7 +136,7 @@ pub(crate) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
 }
 
 /// A client for whom no TLS was conveyed, where it is required.
-pub(crate) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
+pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
     refused_by(record, Refusal::RequireSecure);
     let (cause, remedy) = match identity.source() {
         IdentitySource::Direct => ("the client came without a proxy, so nobody ended its TLS", None),
@@ -158,25 +157,25 @@ pub(crate) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
 }
 
 /// A limit that is against the client.
-pub(crate) fn limited(record: &mut Record, which: &Which) -> Outcome {
+pub(super) fn limited(record: &mut Record, which: &Which) -> Outcome {
     refused_by(record, Refusal::Limit(which.rule));
     over_limit(record, which);
     Outcome::LimitReached
 }
 
 /// A limit that would be against the client, were it enforced.
-pub(crate) fn observed(record: &mut Record, which: &Which) {
+pub(super) fn observed(record: &mut Record, which: &Which) {
     record.would_refuse = Some(Refusal::Limit(which.rule));
     over_limit(record, which);
 }
 
 fn over_limit(record: &mut Record, which: &Which) {
     record.cause = Some(which.to_string());
-    record.remedy = which.remedy(&record.listed.entry.listener);
+    record.remedy = which.remedy(&record.entry.listener);
 }
 
 /// No address of the backend could take the client.
-pub(crate) fn not_connected(record: &mut Record, failure: &NotConnected) {
+pub(super) fn not_connected(record: &mut Record, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());
     let remedy = match failure.outcome {
         Outcome::BackendPortsExhausted => Some(
@@ -202,7 +201,7 @@ fn note_seen(record: &mut Record, seen: &Seen) {
 fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'static str> {
     Some(match (reason, likely) {
         (IdentifyReason::Empty | IdentifyReason::Truncated, _) => return None,
-        (IdentifyReason::Timeout, Likely::Nothing) => match record.listed.entry.protocol.first_speaker() {
+        (IdentifyReason::Timeout, Likely::Nothing) => match record.entry.protocol.first_speaker() {
             crate::facts::protocol::FirstSpeaker::Server => {
                 "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`); if it waits for the client's first bytes, switch its protocol sniffing off: this protocol's server speaks first"
             }
@@ -234,12 +233,4 @@ fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'
         }
         _ => "the proxy's header is wrong: update the proxy, or report this line to its maintainers",
     })
-}
-
-/// Private, loopback and link-local addresses: what a proxy of one's own usually has.
-pub(crate) fn is_near(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
-    }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use truepeer::ClientIdentity;
 
-use crate::config::ClientTls;
 use crate::door::Door;
 use crate::engine::{self, Received, Socket};
 use crate::facts::outcome::Outcome;
+use crate::facts::protocol::ClientTls;
 use crate::rooms::own::{Answer, Asker, BackendState, Then};
 use crate::rooms::refuse::{Reason, Refusal, refuse};
 

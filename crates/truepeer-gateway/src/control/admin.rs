@@ -8,6 +8,7 @@
 pub mod client;
 mod deny;
 mod feed;
+mod lines;
 mod report;
 mod request;
 mod serve;

@@ -15,9 +15,10 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::config::{Bind, Config};
+use crate::config::Config;
 use crate::control::admin::Order;
 use crate::engine::{Binding, Given, ListenError, Listening, bind};
+use crate::facts::bind::Bind;
 use crate::server::View;
 
 /// Why control could not be started.

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 use socket2::{SockRef, Socket as RawSocket};
 
 use super::socket::set_tcp_options;
-use crate::config::{Bind, Families};
+use crate::facts::bind::{Bind, Families};
 
 /// The first descriptor of those that were given.
 const FIRST: u32 = 3;

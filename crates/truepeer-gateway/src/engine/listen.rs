@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 use super::Given;
 use super::accept::{self, Acceptor, Arrival};
 use super::socket::set_tcp_options;
-use crate::config::{Bind, Families};
+use crate::facts::bind::{Bind, Families};
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;

@@ -1,5 +1,8 @@
 //! Plain values that everybody may read and that read nobody.
 
+pub mod address;
+pub mod bind;
+pub mod lines;
 pub mod machine;
 pub mod outcome;
 pub mod protocol;

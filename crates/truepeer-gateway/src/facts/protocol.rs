@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::{ConnectionLines, OwnConnections};
+use super::lines::ConnectionLines;
 
 /// The language of a listener: that of its refusals, and what its idle limit follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,27 @@ pub enum FirstSpeaker {
     Client,
     /// Not known.
     Unknown,
+}
+
+/// `proxy.own`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnConnections {
+    /// We answer in the listener's protocol; no byte reaches a backend.
+    Answer,
+    /// The backend gets them under the proxy's own address.
+    Forward,
+    /// The connection ends.
+    Refuse,
+}
+
+/// What the client's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientTls {
+    /// Clear text (or STARTTLS later): refusals are spoken.
+    #[default]
+    None,
+    /// `tls.implicit = true`: TLS that passes through, so no plain-text answer is ever written.
+    Implicit,
 }
 
 impl Protocol {

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use truepeer::{IdentitySource, PeerAddress};
 
-use crate::config::LogFormat;
-use crate::connection::misfit::is_near;
+use crate::facts::address::is_near;
+use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Outcome;
-use crate::rooms::record::Line;
+use crate::observe::line::Line;
 
 /// What records have in common that are folded into one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

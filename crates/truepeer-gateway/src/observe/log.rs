@@ -18,10 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer};
 
-use crate::config::LogFormat;
+use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Level;
 use crate::observe::folding::{Cause, Example, Fold, Folding};
-use crate::rooms::record::Line;
+use crate::observe::line::Line;
 
 pub use destination::{Configured, OpenError};
 pub use queue::LINES;

@@ -19,7 +19,7 @@ mod text;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use label::{Direction, HealthAnswer, Refusal, Room, Scope, Source};
+pub use label::{Direction, HealthAnswer, Room};
 pub use render::{BackendGauge, Gauges, render};
 pub use shard::Shard;
 pub use text::Format;

@@ -2,5 +2,7 @@
 
 pub mod events;
 pub mod folding;
+pub mod line;
 pub mod log;
 pub mod metrics;
+pub mod record;

@@ -31,6 +31,16 @@ pub use table::{ListKind, ListSource, MAX_ENTRIES, MAX_SOURCES, Rule, RuleList, 
 
 use table::RuleTable;
 
+/// `require-secure`: clients for whom no TLS was conveyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InsecureClients {
+    /// They may enter.
+    #[default]
+    Admit,
+    /// They hear that TLS is required.
+    Refuse,
+}
+
 /// Who may enter through one listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessRules {

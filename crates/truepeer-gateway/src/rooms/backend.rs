@@ -3,6 +3,7 @@
 //! The keeper asks addresses whether they read our header and writes the answers here; connections read them.
 
 pub mod connect;
+mod settings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Backend, Handoff};
 use crate::engine::{Address, Bell, Wake};
 use crate::facts::protocol::{FirstSpeaker, Protocol};
+use crate::rooms::handoff::Handoff;
+
+pub use settings::{Backend, BackendAddress};
 
 /// Whether an address may be handed clients.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
 //! received text. Over the kind's budget optional TLVs go in a fixed order; address and checksum never.
 
+mod choice;
 pub mod kind;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +11,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use truepeer::proto::{Addresses, EncodeError, Encoder, Tlv, TlvType};
 use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
-use crate::config::{Backend, Handoff};
-use crate::rooms::handoff::kind::{PortZero, TlvChoice};
+pub use choice::Handoff;
+pub use kind::Kind;
+use kind::{PortZero, TlvChoice};
+
+/// How a backend is told: what it is, and the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// What it can read.
+    pub kind: Kind,
+    /// The way that was chosen.
+    pub handoff: Handoff,
+}
 
 /// What precedes the client's bytes on the way to a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,7 +56,7 @@ pub enum Untellable {
 /// The port that stands for "not told" where 0 is refused.
 const MADE_UP_PORT: u16 = 1;
 
-/// The header for `backend`.
+/// The header for a backend that is told in this way.
 ///
 /// `reached`: the address that the peer connected to. `id`: the connection's id, sent as unique-id TLV to kinds that
 /// read it.
@@ -53,19 +64,19 @@ const MADE_UP_PORT: u16 = 1;
 /// # Errors
 /// [`Untellable`].
 pub fn header(
-    backend: &Backend,
+    telling: Telling,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
     id: &str,
 ) -> Result<Header, Untellable> {
-    if backend.handoff == Handoff::None {
+    if telling.handoff == Handoff::None {
         return Ok(Header::default());
     }
-    let facts = backend.kind.facts();
+    let facts = telling.kind.facts();
     let mut substituted = Substituted::default();
     let source = client(identity)?;
     let destination = destination(identity, source.ip, reached, &mut substituted);
-    let source_port = match (source.port, backend.handoff, facts.v1_port_zero) {
+    let source_port = match (source.port, telling.handoff, facts.v1_port_zero) {
         (None, Handoff::ProxyV1, PortZero::Refused) => {
             substituted.client_port = true;
             MADE_UP_PORT
@@ -74,7 +85,7 @@ pub fn header(
     };
     let client = SocketAddr::new(source.ip, source_port);
     let addresses: Addresses<'_> = ClientPair { client, destination }.addresses();
-    if backend.handoff == Handoff::ProxyV1 {
+    if telling.handoff == Handoff::ProxyV1 {
         let bytes = encode(&Encoder::v1(addresses))?;
         return Ok(Header { bytes, substituted, dropped_tlvs: 0 });
     }

@@ -7,6 +7,16 @@ use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
 use crate::engine::{Pending, PendingHeaders, Received, Socket, receive};
 
+/// `proxy.unsafe-accept-implausible-clients`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImplausibleClients {
+    /// They end as `client_implausible`.
+    #[default]
+    Refuse,
+    /// They are believed.
+    UnsafeAccept,
+}
+
 /// Why there is no identity.
 #[derive(Debug)]
 pub enum Unidentified {

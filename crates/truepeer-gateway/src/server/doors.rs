@@ -7,12 +7,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use truepeer::NetworkSet;
 
-use crate::config::{Backend, BackendAddress, ClientTls, Config, Listener};
+use crate::config::{Config, Listener};
 use crate::door::{Door, OwnCount};
 use crate::engine::Bell;
 use crate::facts::machine;
+use crate::facts::protocol::ClientTls;
+use crate::rooms::backend::{Backend, BackendAddress};
 use crate::rooms::backend::{Greeting, Pool};
-use crate::rooms::bans::denied::Denied;
+use crate::rooms::bans::denied::{Denied, Guarded};
 use crate::rooms::limits::Limits;
 
 /// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
@@ -121,4 +123,15 @@ fn own_addresses(pools: &[Arc<Pool>]) -> NetworkSet {
     let backends: Vec<IpAddr> =
         pools.iter().flat_map(|pool| pool.backend.addresses.iter().filter_map(ip)).collect();
     machine::addresses().into_iter().chain(backends).map(IpNet::from).collect()
+}
+
+/// What bans have to know of these listeners.
+pub(super) fn guarded(listeners: &[Arc<Listener>]) -> Vec<Guarded> {
+    let guarded = |listener: &Listener| Guarded {
+        listener: Arc::clone(&listener.id),
+        key: format!("server.listener.{}.proxy.trusted-networks", listener.id),
+        trust: listener.trust.clone(),
+        access: listener.access.clone(),
+    };
+    listeners.iter().map(|listener| guarded(listener)).collect()
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::config::Bind;
 use crate::engine::ListenError;
+use crate::facts::bind::Bind;
 use crate::facts::machine::TooFewDescriptors;
 use crate::rooms::bans::state::StateError;
 

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use super::Bound;
 use super::shutters::Shuttered;
 use super::view;
-use crate::config::{Advice, Bind, Listener, WhenBackendDown};
+use crate::config::{Advice, Listener, WhenBackendDown};
 use crate::door::Door;
 use crate::engine::Listening;
+use crate::facts::bind::Bind;
 use crate::facts::protocol::Protocol;
 use crate::server::worker::Told;
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::BackendAddress;
 use crate::engine::later;
+use crate::rooms::backend::BackendAddress;
 use crate::rooms::backend::{Pool, Readiness, Target, Unready};
 use crate::server::prober;
 

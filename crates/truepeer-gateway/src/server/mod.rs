@@ -148,7 +148,7 @@ impl Server {
                 usize::try_from(config.server.max_clients).unwrap_or(usize::MAX),
                 Instant::now(),
             ),
-            denied: Denied::restore(config.admin.state.clone(), &config.listeners)
+            denied: Denied::restore(config.admin.state.clone(), doors::guarded(&config.listeners))
                 .map_err(StartError::State)?,
             admission: Admission::new(room.connections),
             registry: Registry::default(),
@@ -209,7 +209,7 @@ impl Server {
             Arc::clone(&self.limits),
             self.denied.clone(),
         );
-        self.denied.take(&config.listeners);
+        self.denied.take(doors::guarded(&config.listeners));
         let mut held: Vec<Held> = std::mem::take(&mut self.listening);
         held.append(&mut self.health);
         for listener in &config.listeners {

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::held::{For, Held};
 use super::{Bound, Server, StartError, shutters};
-use crate::config::{Bind, Listener};
+use crate::config::Listener;
 use crate::door::Door;
 use crate::engine::{Binding, Listening, bind};
+use crate::facts::bind::Bind;
 use crate::server::health;
 use crate::server::worker::{Post, Told};
 

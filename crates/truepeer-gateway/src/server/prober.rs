@@ -106,7 +106,7 @@ fn probe_header(pool: &Pool, address: &Address, socket: &Socket) -> Option<Vec<u
     };
     let ours = socket.local_addr().unwrap_or(nowhere);
     let identity = ClientIdentity::direct(PeerAddress::tcp(ours), Some(reached))?;
-    handoff::header(&pool.backend, &identity, Some(reached), "").ok().map(|header| header.bytes)
+    handoff::header(pool.backend.telling(), &identity, Some(reached), "").ok().map(|header| header.bytes)
 }
 
 /// Which line is awaited.

@@ -9,9 +9,9 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::shutter::{Shutter, Step};
-use crate::config::Families;
 use crate::door::Door;
 use crate::engine::{Bell, prove_free};
+use crate::facts::bind::Families;
 use crate::server::worker::Told;
 
 /// One listening address that is shut while no backend of its listener can be reached.

@@ -16,16 +16,18 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::config::LogFormat;
 use crate::connection;
 use crate::door::{Desk, Door};
 use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, later};
+use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
 use crate::observe::log::Log;
-use crate::observe::metrics::{Metrics, Refusal, Shard};
+use crate::observe::metrics::{Metrics, Shard};
+use crate::observe::record::{Observer, line as record_line};
 use crate::rooms::record::Record;
-use crate::server::registry::Registry;
+use crate::rooms::record::Refusal;
+use crate::server::registry::{Listed, Registry};
 use crate::server::trouble::Trouble;
 
 pub(crate) use gate::Gate;
@@ -328,11 +330,12 @@ fn serve(
     let listener = &door.listener;
     let listed = tools.registry.open(desk.ids.next(), listener.id.clone(), listener.protocol, arrival.peer);
     let entry = Arc::clone(&listed.entry);
-    let record = Record::new(listed, arrival.at, counters);
-    let mut open = OpenRecord { record, outcome: None, log: tools.log.clone(), stop: tools.stop.clone() };
+    let seen = Observer::new(Record::new(Arc::clone(&entry), arrival.at), counters);
+    let mut open =
+        OpenRecord { seen, _listed: listed, outcome: None, log: tools.log.clone(), stop: tools.stop.clone() };
     async move {
         let outcome = tokio::select! {
-            outcome = connection::walk(arrival, &door, &desk, &mut open.record) => outcome,
+            outcome = connection::walk(arrival, &door, &desk, &mut open.seen) => outcome,
             () = entry.cut().woken() => Outcome::Cut,
         };
         open.end(outcome);
@@ -341,7 +344,8 @@ fn serve(
 
 /// A record that is written when it is dropped: at the end, when the connection is cut, and after a mistake of ours.
 struct OpenRecord {
-    record: Record,
+    seen: Observer,
+    _listed: Listed,
     outcome: Option<Outcome>,
     log: Log,
     stop: watch::Receiver<Stop>,
@@ -359,26 +363,27 @@ impl Drop for OpenRecord {
         let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
         let outcome = self.outcome.unwrap_or(unfinished);
         // Before the line: whoever has read it finds it counted.
-        self.record.ended(outcome, Instant::now());
+        self.seen.ended(outcome, Instant::now());
         if outcome.facts().level == Level::Debug {
             return;
         }
-        let line =
-            |format: LogFormat| self.record.to_line(outcome, format, Instant::now(), SystemTime::now());
+        let line = |format: LogFormat| {
+            record_line(&self.seen.record, outcome, format, Instant::now(), SystemTime::now())
+        };
         if outcome.was_served() {
             return self.log.line(line);
         }
-        let entry = &self.record.listed.entry;
+        let entry = &self.seen.record.entry;
         let cause = Cause {
             listener: Arc::clone(&entry.listener),
             outcome,
-            rule: self.record.refusal.map(Refusal::code),
+            rule: self.seen.record.refusal.map(Refusal::code),
         };
-        let standing = Standing::of(outcome, entry.peer, self.record.source);
-        let client = self.record.client.map(|client| client.ip);
+        let standing = Standing::of(outcome, entry.peer, self.seen.record.source);
+        let client = self.seen.record.client.map(|client| client.ip);
         let example = Example { peer: entry.peer, client, standing };
         if self.log.refused(&cause, example, line) == Fold::Count {
-            self.record.counters.folded();
+            self.seen.counters.folded();
         }
     }
 }

@@ -16,15 +16,20 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use truepeer::{HeaderRules, TrustPolicy, UnixPeers, Unlisted};
 use truepeer_gateway::config::{
-    self, Backend, BackendAddress, Bind, ClientTls, Config, ConnectionLines, Families, Handoff,
-    ImplausibleClients, InsecureClients, Listener, LogFormat, OwnConnections, Server as ServerConfig,
-    Surroundings, WhenBackendDown,
+    self, Config, Listener, Server as ServerConfig, Surroundings, WhenBackendDown,
 };
+use truepeer_gateway::facts::bind::{Bind, Families};
+use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections};
 use truepeer_gateway::observe::log::{Log, Refusals, Writer};
 use truepeer_gateway::rooms::access::AccessRules;
+use truepeer_gateway::rooms::access::InsecureClients;
+use truepeer_gateway::rooms::backend::{Backend, BackendAddress};
+use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::identify::ImplausibleClients;
 use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
 
@@ -122,7 +127,10 @@ impl Plan {
             },
             listeners: vec![Arc::new(listener)],
             backends: vec![backend],
-            log: config::Log { format: self.format, ..config::Log::default() },
+            log: truepeer_gateway::facts::lines::LogSettings {
+                format: self.format,
+                ..truepeer_gateway::facts::lines::LogSettings::default()
+            },
             admin: config::Admin::default(),
             status: config::Status::default(),
             advice: Vec::new(),

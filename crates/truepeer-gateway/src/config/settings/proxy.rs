@@ -5,8 +5,8 @@ use std::time::Duration;
 use truepeer::Unlisted;
 use truepeer::proto::{MixedFamilies, Versions};
 
-use crate::config::OwnConnections;
 use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
+use crate::facts::protocol::OwnConnections;
 
 pub(in crate::config) const MAX_PENDING_DEFAULT: u32 = 16_384;
 pub(in crate::config) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);

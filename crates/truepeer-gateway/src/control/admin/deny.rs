@@ -68,7 +68,13 @@ pub(super) async fn make(
     let now = SystemTime::now();
     // Only now: who comes from here on finds the ban, and who came before is in the registry.
     let cut = match open {
-        OpenConnections::Cut => view.denied.cut(&added(&made, now), &view.registry),
+        OpenConnections::Cut => {
+            let bans = added(&made, now);
+            view.registry.cut(|entry| {
+                let client = entry.found().client.map(|client| client.ip);
+                client.is_some_and(|client| view.denied.ends(&bans, &entry.listener, client))
+            })
+        }
         OpenConnections::Keep => 0,
     };
     let kept = kept.map(kept_json);

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::deny::{self, Answered, Made};
-use super::serve::{read_line, refusal, say};
+use super::lines::{read_line, refusal, say};
 use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Request};
 use crate::rooms::bans::{BanChange, Changed};
 use crate::server::View;

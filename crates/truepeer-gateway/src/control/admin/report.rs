@@ -9,7 +9,7 @@ use truepeer::PeerAddress;
 
 use crate::config::Advice;
 use crate::rooms::backend::{Pool, Readiness};
-use crate::server::registry::{Entry, HeaderState};
+use crate::rooms::record::{Entry, HeaderState};
 use crate::server::{Bound, ListeningAt, View};
 
 /// Peers named for their unfinished headers.
@@ -108,7 +108,7 @@ fn unproven(pool: &Pool) -> String {
     let protocol = pool.protocol.name();
     let lead = "it accepts connections; whether it reads our header";
     match (pool.backend.handoff, pool.greeting) {
-        (crate::config::Handoff::None, _) => {
+        (crate::rooms::handoff::Handoff::None, _) => {
             "it accepts connections; it is not told who the client is".to_owned()
         }
         (_, crate::rooms::backend::Greeting::NotReadable) => {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rooms::access::parse_network;
 use crate::rooms::bans::{BanDuration, BanOrder, Reason};
-use crate::server::registry::Entry;
+use crate::rooms::record::Entry;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::lines::{read_line, refusal, say};
 use super::{
     ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
     report,
@@ -130,16 +131,6 @@ async fn attend(mut stream: UnixStream, desk: &Desk, feeds: &Semaphore) -> io::R
     timeout(ANSWER_TIME, answered).await?
 }
 
-/// The request's line; the inner error is the asker's.
-pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<String, String>> {
-    let mut line = Vec::new();
-    read.take(MAX_REQUEST as u64).read_until(b'\n', &mut line).await?;
-    if line.pop() != Some(b'\n') {
-        return Ok(Err(format!("a request is one line of at most {MAX_REQUEST} bytes")));
-    }
-    Ok(String::from_utf8(line).map_err(|_| "a request is UTF-8".to_owned()))
-}
-
 /// A line for each connection, and one that says how many there were: without it the list is not whole.
 async fn connections(
     write: &mut (impl AsyncWriteExt + Unpin),
@@ -170,18 +161,8 @@ async fn reload(desk: &Desk) -> Result<Value, String> {
     }))
 }
 
-pub(super) fn refusal(error: String) -> Value {
-    json!({ "ok": false, "error": error })
-}
-
 fn insert(object: &mut Value, key: &str, value: Value) {
     if let Some(object) = object.as_object_mut() {
         object.insert(key.to_owned(), value);
     }
-}
-
-pub(super) async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> io::Result<()> {
-    let mut line = value.to_string();
-    line.push('\n');
-    write.write_all(line.as_bytes()).await
 }

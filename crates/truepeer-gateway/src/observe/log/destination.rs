@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use crate::config::{self, LogTarget};
+use crate::facts::lines::{LogSettings, LogTarget};
 
 use super::{Log, NotYet, Refusals, Writer};
 
@@ -23,13 +23,13 @@ const MODE: u32 = 0o640;
 #[derive(Debug)]
 pub struct Configured {
     log: Log,
-    config: config::Log,
+    config: LogSettings,
 }
 
 /// A change whose file is open already, so that nothing can go wrong any more.
 #[must_use]
 pub struct Change {
-    config: config::Log,
+    config: LogSettings,
     destination: Option<Box<dyn Write + Send>>,
 }
 
@@ -45,7 +45,7 @@ impl Configured {
     ///
     /// # Errors
     /// A file that cannot be opened, or no thread.
-    pub fn start(config: &config::Log, refusals: Refusals) -> io::Result<(Self, Writer)> {
+    pub fn start(config: &LogSettings, refusals: Refusals) -> io::Result<(Self, Writer)> {
         let destination = open(&config.target).map_err(io::Error::other)?;
         let (log, writer) = Log::start(config.format, refusals, destination)?;
         Ok((Self { log, config: config.clone() }, writer))
@@ -76,7 +76,7 @@ impl Configured {
     ///
     /// # Errors
     /// [`OpenError`]; nothing has changed.
-    pub fn prepare(&self, wanted: &config::Log) -> Result<Change, OpenError> {
+    pub fn prepare(&self, wanted: &LogSettings) -> Result<Change, OpenError> {
         let elsewhere = wanted.target != self.config.target;
         let destination = elsewhere.then(|| open(&wanted.target)).transpose()?;
         Ok(Change { config: wanted.clone(), destination })

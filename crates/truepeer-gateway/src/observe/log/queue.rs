@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::LogFormat;
+use crate::facts::lines::LogFormat;
 
 /// Lines that may wait for the destination.
 pub const LINES: usize = 8192;

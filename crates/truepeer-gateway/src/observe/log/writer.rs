@@ -8,10 +8,10 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::LogFormat;
+use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Level;
 use crate::observe::folding::Folding;
-use crate::rooms::record::Line;
+use crate::observe::line::Line;
 
 use super::queue::{Message, Phase, Queue, Switch};
 

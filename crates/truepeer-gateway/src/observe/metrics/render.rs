@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::family::{Facts, Family};
 use crate::observe::metrics::histogram::Sum;
-use crate::observe::metrics::label::{Direction, HealthAnswer, Refusal, Room, Scope, Source};
+use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
 use crate::observe::metrics::micros;
 use crate::observe::metrics::shard::{Counter, Shard};
 use crate::observe::metrics::text::{Format, Held, Seconds, Text};
 use crate::rooms::backend::{Pool, Readiness};
 use crate::rooms::limits::LimitsStatus;
+use crate::rooms::record::{Refusal, Scope, Source};
 
 /// What is not counted here but read when somebody asks.
 #[derive(Debug, Clone, Default)]

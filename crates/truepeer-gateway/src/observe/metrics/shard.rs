@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::histogram::{Histogram, Sum};
-use crate::observe::metrics::label::{Direction, HealthAnswer, Refusal, Room, Scope, Source};
+use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
+use crate::rooms::record::{Refusal, Scope, Source};
 
 /// The counters of one listener in one worker.
 ///

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::facts::outcome::Outcome;
 use crate::rooms::limits::{LimitsStatus, Rule};
+use crate::rooms::record::{Refusal, Scope, Source};
 use parser::{Parsed, parse};
 
 fn shards(names: &[&str]) -> Vec<Arc<Shard>> {

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
-use crate::config::Listener;
-use crate::rooms::access::{Decision, Why};
+use truepeer::TrustPolicy;
+
+use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::state::{self, StateError};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
-use crate::server::registry::{Entry, Registry};
 
 /// The bans; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +45,20 @@ impl Default for Inner {
 #[derive(Debug, Default)]
 struct Table {
     bans: Bans,
-    listeners: Vec<Trusting>,
+    listeners: Vec<Guarded>,
+}
+
+/// What bans have to know of a listener.
+#[derive(Debug, Clone)]
+pub struct Guarded {
+    /// Its name.
+    pub listener: Arc<str>,
+    /// The key of its trusted networks, for whoever wants to ban a proxy.
+    pub key: String,
+    /// Who may speak for others there: a ban would shut out everybody behind them.
+    pub trust: TrustPolicy,
+    /// Whom its lists admit, whatever is banned.
+    pub access: AccessRules,
 }
 
 /// Whether a change will be there after a restart.
@@ -64,13 +77,12 @@ impl Denied {
     ///
     /// # Errors
     /// A file that cannot be read or is not ours: it must not be written over.
-    pub fn restore(file: Option<PathBuf>, listeners: &[Arc<Listener>]) -> Result<Self, StateError> {
+    pub fn restore(file: Option<PathBuf>, listeners: Vec<Guarded>) -> Result<Self, StateError> {
         let loaded = file.as_deref().map(state::load).transpose()?.unwrap_or_default();
         for bad in &loaded.bad_lines {
             let (cause, skipped) = (bad.to_string(), u64::try_from(loaded.skipped).unwrap_or(u64::MAX));
             tracing::warn!(event = "ban_skipped", key = "admin.state", cause, skipped);
         }
-        let listeners = trusting(listeners);
         let denied = Self::default();
         let began = denied.0.clock.now(now());
         let (bans, refused) = Bans::restore(loaded.bans, &protected(&listeners), began);
@@ -82,9 +94,9 @@ impl Denied {
     }
 
     /// Takes the listeners of a new configuration: bans that touch their trusted networks are lifted.
-    pub fn take(&self, listeners: &[Arc<Listener>]) {
+    pub fn take(&self, listeners: Vec<Guarded>) {
         let lifted = self.change(|table| {
-            table.listeners = trusting(listeners);
+            table.listeners = listeners;
             table.bans.release(&protected(&table.listeners))
         });
         say_lifted(&lifted);
@@ -133,15 +145,11 @@ impl Denied {
         (made, kept)
     }
 
-    /// Cuts the open connections of the clients that one of `bans` keeps out; those that a list admits stay, as they
+    /// Whether one of `bans` keeps out `client`, who came in at `listener`; those that a list admits there stay, as they
     /// would be let in again.
     #[must_use]
-    pub fn cut(&self, bans: &Bans, registry: &Registry) -> usize {
-        let now = now().wall;
-        registry.cut(|entry| {
-            let client = entry.found().client.map(|client| client.ip);
-            client.is_some_and(|client| bans.find(client, now).is_some() && !self.is_listed(entry, client))
-        })
+    pub fn ends(&self, bans: &Bans, listener: &str, client: IpAddr) -> bool {
+        bans.find(client, now().wall).is_some() && !self.is_listed(listener, client)
     }
 
     fn find_at(&self, client: IpAddr, moment: Moment) -> Option<Ban> {
@@ -189,10 +197,10 @@ impl Denied {
         })
     }
 
-    fn is_listed(&self, entry: &Entry, client: IpAddr) -> bool {
+    fn is_listed(&self, listener: &str, client: IpAddr) -> bool {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let found = table.listeners.iter().find(|of| of.listener.id == entry.listener);
-        found.is_some_and(|of| matches!(of.listener.access.decide(client), Decision::Admit(Why::Listed(_))))
+        let found = table.listeners.iter().find(|of| &*of.listener == listener);
+        found.is_some_and(|of| matches!(of.access.decide(client), Decision::Admit(Why::Listed(_))))
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut Table) -> T) -> T {
@@ -218,21 +226,9 @@ fn now() -> Moment {
     Moment { steady: Instant::now(), wall: SystemTime::now() }
 }
 
-/// A listener, and the key of its trusted networks.
-#[derive(Debug, Clone)]
-struct Trusting {
-    key: String,
-    listener: Arc<Listener>,
-}
-
-fn trusting(listeners: &[Arc<Listener>]) -> Vec<Trusting> {
-    let key = |listener: &Listener| format!("server.listener.{}.proxy.trusted-networks", listener.id);
-    listeners.iter().map(|listener| Trusting { key: key(listener), listener: Arc::clone(listener) }).collect()
-}
-
 /// The trusted networks of every listener: a ban there would shut out everybody behind a proxy.
-fn protected(trusting: &[Trusting]) -> Vec<Protected<'_>> {
-    trusting.iter().map(|of| Protected { list: &of.key, networks: of.listener.trust.trusted() }).collect()
+fn protected(listeners: &[Guarded]) -> Vec<Protected<'_>> {
+    listeners.iter().map(|of| Protected { list: &of.key, networks: of.trust.trusted() }).collect()
 }
 
 fn say_lifted(lifted: &[(Ban, BanError)]) {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::config::Handoff;
+use super::choice::Handoff;
 
 /// A kind of backend that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use truepeer::proto::{Decode, Header as Decoded, Ssl, decode};
 use truepeer::{HeaderReader, HeaderRules, Progress};
@@ -8,10 +8,6 @@ use crate::rooms::handoff::kind::Kind;
 
 const PROXY: &str = "192.0.2.10:50000";
 const REACHED: &str = "192.0.2.1:25";
-
-fn backend(kind: Kind, handoff: Handoff) -> Backend {
-    Backend { id: "b".into(), kind, handoff, addresses: Vec::new(), connect_timeout: Duration::from_secs(5) }
-}
 
 fn identity(header: &[u8]) -> ClientIdentity {
     let peer = PeerAddress::tcp(PROXY.parse().unwrap());
@@ -23,7 +19,7 @@ fn identity(header: &[u8]) -> ClientIdentity {
 }
 
 fn made(kind: Kind, handoff: Handoff, received: &[u8]) -> Header {
-    header(&backend(kind, handoff), &identity(received), Some(REACHED.parse().unwrap()), "id-1").unwrap()
+    header(Telling { kind, handoff }, &identity(received), Some(REACHED.parse().unwrap()), "id-1").unwrap()
 }
 
 fn decoded(header: &Header) -> Decoded<'_> {
@@ -185,8 +181,8 @@ fn a_unix_proxys_own_connection_cannot_be_told() {
     let Progress::Done { identity, .. } = reader.advance(b"PROXY UNKNOWN\r\n").unwrap() else {
         panic!("incomplete")
     };
-    let backend = backend(Kind::Other, Handoff::ProxyV2);
-    assert_eq!(header(&backend, &identity, None, ""), Err(Untellable::NoAddress));
+    let telling = Telling { kind: Kind::Other, handoff: Handoff::ProxyV2 };
+    assert_eq!(header(telling, &identity, None, ""), Err(Untellable::NoAddress));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use truepeer::IpNet;
 
-use crate::connection::misfit::is_near;
+use crate::facts::address::is_near;
 use crate::rooms::limits::policy::Policy;
 
 /// A kind of limit. Closed: metrics have a series for each.

@@ -2,7 +2,7 @@
 //!
 //! RFC 3501 and 9051: 2.2.1 (tags), 6.1 (the three commands), 7.1 (greeting, OK, NO, BAD, BYE).
 
-use super::dialogue::verb;
+use super::lines::verb;
 use super::{Script, Then};
 
 /// No login in any state, so that no client tries.

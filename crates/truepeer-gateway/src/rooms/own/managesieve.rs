@@ -2,7 +2,7 @@
 //!
 //! RFC 5804: 1.2 (responses), 1.7 (capabilities), 2.3, 2.4 and 2.13 (the three commands).
 
-use super::dialogue::verb;
+use super::lines::verb;
 use super::{Script, Then};
 
 /// The greeting: the capabilities, then OK.

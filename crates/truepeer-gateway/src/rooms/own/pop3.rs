@@ -2,7 +2,7 @@
 //!
 //! RFC 1939 sections 3 and 4, RFC 2449 section 5 (CAPA). The greeting carries no timestamp, so that nobody tries APOP.
 
-use super::dialogue::verb;
+use super::lines::verb;
 use super::{Script, Then};
 
 /// The greeting.

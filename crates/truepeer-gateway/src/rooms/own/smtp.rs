@@ -3,7 +3,7 @@
 //! RFC 5321 section 4 (commands and replies), RFC 2033 (LMTP: LHLO instead of EHLO and HELO), RFC 2034 and 3463
 //! (enhanced codes), RFC 2920 (pipelining; LMTP asks for it).
 
-use super::dialogue::verb;
+use super::lines::verb;
 use super::{Script, Then};
 
 /// Which of the two languages.

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::config::BackendAddress;
 use crate::engine::Address;
+use crate::rooms::backend::BackendAddress;
 
 /// The last good answer to each name. Bounded by the names of one backend's configuration.
 #[derive(Debug, Default)]

@@ -118,8 +118,8 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::config::{Bind, Families};
     use crate::engine::{Binding, Given, bind};
+    use crate::facts::bind::{Bind, Families};
 
     #[test]
     fn it_counts_as_open_until_nobody_can_find_it_listening() {

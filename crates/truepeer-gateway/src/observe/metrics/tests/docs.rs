@@ -5,10 +5,11 @@ use std::path::Path;
 
 use truepeer::Fault;
 
-use crate::config::ConnectionLines;
+use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::family::Family;
-use crate::observe::metrics::label::{Direction, HealthAnswer, Label, Refusal, Scope, Source};
+use crate::observe::metrics::label::{Direction, HealthAnswer, Label};
+use crate::rooms::record::{Refusal, Scope, Source};
 
 #[test]
 fn documented_tables_are_those_of_the_program() {
@@ -49,7 +50,7 @@ fn events() -> String {
 
 fn fields() -> String {
     let mut table = "| field | lines | what it says |\n|---|---|---|\n".to_owned();
-    for (field, lines, meaning) in crate::rooms::record::FIELDS {
+    for (field, lines, meaning) in crate::observe::record::FIELDS {
         let lines = match lines {
             ConnectionLines::Both => "both",
             ConnectionLines::End => "end",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{gauges, parse, render, shards};
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::Format;
-use crate::observe::metrics::label::{Refusal, Scope, Source};
+use crate::rooms::record::{Refusal, Scope, Source};
 
 const RULES: &str = include_str!("../../../../../../packaging/prometheus/truepeer.rules.yml");
 

@@ -4,15 +4,14 @@ use truepeer::{HeaderReader, HeaderRules, Progress};
 
 use super::*;
 use crate::facts::protocol::Protocol;
-use crate::observe::metrics::{Refusal, Shard};
 use crate::rooms::limits::Rule;
-use crate::server::registry::Registry;
+use crate::rooms::record::{Entry, Times, TlsFacts};
 
 /// A record in which every field has a value.
 fn full(now: Instant) -> Record {
     let peer = PeerAddress::Unix { uid: Some(1000) };
-    let listed = Registry::default().open("id-1".to_owned(), "smtp".into(), Protocol::Smtp, peer);
-    let mut record = Record::new(listed, now, Arc::new(Shard::new("smtp".into())));
+    let entry = Entry::new("id-1".to_owned(), "smtp".into(), Protocol::Smtp, peer, UNIX_EPOCH);
+    let mut record = Record::new(Arc::new(entry), now);
     let reader = HeaderReader::new(HeaderRules::default(), peer, now);
     let Ok(Progress::Done { identity, .. }) = reader.advance(b"PROXY TCP4 10.0.0.7 192.0.2.1 4711 25\r\n")
     else {
@@ -42,7 +41,7 @@ fn full(now: Instant) -> Record {
 #[test]
 fn a_record_has_the_documented_fields_in_their_order() {
     let now = Instant::now();
-    let line = full(now).to_line(Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
+    let line = line(&full(now), Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
     let mut at = 0;
     for (field, ..) in FIELDS {
         let found = line[at..].find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} in {line}"));
@@ -54,7 +53,7 @@ fn a_record_has_the_documented_fields_in_their_order() {
 
 #[test]
 fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_record() {
-    let line = full(Instant::now()).to_start_line(LogFormat::Json, UNIX_EPOCH);
+    let line = start_line(&full(Instant::now()), LogFormat::Json, UNIX_EPOCH);
     let serde_json::Value::Object(fields) = line.parse().unwrap() else { panic!("{line}") };
     let documented = FIELDS.iter().filter(|(_, lines, _)| *lines == Both);
     let mut documented: Vec<_> = documented.map(|(field, ..)| *field).collect();
@@ -70,8 +69,8 @@ fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_rec
 fn both_formats_say_the_same_and_stay_on_one_line() {
     let now = Instant::now();
     let record = full(now);
-    let json = record.to_line(Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
-    let text = record.to_line(Outcome::Done, LogFormat::Text, now, UNIX_EPOCH);
+    let json = line(&record, Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
+    let text = line(&record, Outcome::Done, LogFormat::Text, now, UNIX_EPOCH);
     assert!(!json.contains('\n') && !text.contains('\n'), "{text}");
     assert!(text.starts_with("time=1970-01-01T00:00:00.000Z level=info event=connection id=id-1 "), "{text}");
     assert!(text.contains(r#" proxy_id="p 1" "#), "{text}");

@@ -1,0 +1,47 @@
+//! What the configuration says of a backend.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::rooms::handoff::{Handoff, Kind, Telling};
+
+/// `[backend.<id>]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The name in logs and metrics.
+    pub id: Arc<str>,
+    /// What it is.
+    pub kind: Kind,
+    /// How it learns who the client is.
+    pub handoff: Handoff,
+    /// Where it is; several are spread over. Empty for `whoami` only, which is started by us.
+    pub addresses: Vec<BackendAddress>,
+    /// Wall time for one connect.
+    pub connect_timeout: Duration,
+}
+
+/// Where a backend is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BackendAddress {
+    /// An IP address and port.
+    Socket(SocketAddr),
+    /// A host name, resolved again and again; the last good answer is kept.
+    Host {
+        /// The name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:` path.
+    Unix(PathBuf),
+}
+
+impl Backend {
+    /// How it is told who the client is.
+    #[must_use]
+    pub const fn telling(&self) -> Telling {
+        Telling { kind: self.kind, handoff: self.handoff }
+    }
+}

@@ -1,0 +1,115 @@
+//! Words of a record that come from closed sets; the labels of the same names have them, too.
+
+use std::net::IpAddr;
+
+use truepeer::IdentitySource;
+use truepeer::proto::Version;
+
+use crate::facts::address::is_near;
+use crate::rooms::limits::Rule;
+
+/// How a client is known; the label `source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The peer's own address.
+    Direct,
+    /// A v1 header.
+    V1,
+    /// A v2 header.
+    V2,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::V1, Self::V2];
+
+    /// The label's value; the same word as in records.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+impl From<IdentitySource> for Source {
+    fn from(source: IdentitySource) -> Self {
+        match source {
+            IdentitySource::Direct => Self::Direct,
+            IdentitySource::Header(Version::V1) => Self::V1,
+            IdentitySource::Header(Version::V2) => Self::V2,
+        }
+    }
+}
+
+/// Where a client's address lies; the label `scope`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Anywhere on the internet.
+    Public,
+    /// Private, loopback or link-local: if all clients are, a proxy or a NAT hides them.
+    Private,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::Public, Self::Private];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+impl From<IpAddr> for Scope {
+    fn from(client: IpAddr) -> Self {
+        if is_near(client.to_canonical()) { Self::Private } else { Self::Public }
+    }
+}
+
+/// Which rule is against a client; the label `rule`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A list of denied networks names it.
+    DenyList,
+    /// No list names it, and the default is to deny.
+    DefaultDeny,
+    /// `truepeer deny` keeps it out for a while.
+    Ban,
+    /// TLS is required, and none was conveyed.
+    RequireSecure,
+    /// A limit.
+    Limit(Rule),
+}
+
+impl Refusal {
+    /// Every rule.
+    pub const ALL: [Self; 8] = [
+        Self::DenyList,
+        Self::DefaultDeny,
+        Self::Ban,
+        Self::RequireSecure,
+        Self::Limit(Rule::ConnectionsPerClient),
+        Self::Limit(Rule::RatePerClient),
+        Self::Limit(Rule::ListenerConnections),
+        Self::Limit(Rule::ServerConnections),
+    ];
+
+    /// The label's value; the same word as in records.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::DenyList => "deny_list",
+            Self::DefaultDeny => "default_deny",
+            Self::Ban => "ban",
+            Self::RequireSecure => "require_secure",
+            Self::Limit(rule) => rule.code(),
+        }
+    }
+}
