@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 
 use support::fake::{Fake, echo_behind_v1, greets_behind_v1, listens};
 use support::{House, Plan, expect, read_to_end};
@@ -25,7 +25,20 @@ fn headers() -> Vec<(Vec<u8>, &'static str)> {
         (b"PROXY UNKNOWN\r\n".to_vec(), "unknown"),
         (b"PROXY UNKNOWN ffff:f::1 ffff:f::2 65535 65535\r\n".to_vec(), "unknown"),
         (v2(b"\x21\0\0\0"), "unspecified"),
+        (OWN_ADDRESS.to_vec(), "own_address"),
     ]
+}
+
+/// Stands for a version 1 header with the addresses of the very connection that it is sent on.
+const OWN_ADDRESS: &[u8] = b"own address";
+
+/// `header` as it is to be sent on `check`.
+fn for_connection(header: &[u8], check: &TcpStream) -> Vec<u8> {
+    if header != OWN_ADDRESS {
+        return header.to_vec();
+    }
+    let (ours, theirs) = (check.local_addr().unwrap(), check.peer_addr().unwrap());
+    format!("PROXY TCP4 {} {} {} {}\r\n", ours.ip(), theirs.ip(), ours.port(), theirs.port()).into_bytes()
 }
 
 /// A backend that is proved in this protocol, and what it says first.
@@ -63,7 +76,7 @@ fn forwarded_they_reach_the_backend_under_the_proxys_own_address() {
         for (header, word) in headers() {
             let mut check = house.connect();
             let (ours, theirs) = (check.local_addr().unwrap().port(), house.address().port());
-            check.write_all(&[&header, &b"mine\r\n"[..]].concat()).unwrap();
+            check.write_all(&[&for_connection(&header, &check), &b"mine\r\n"[..]].concat()).unwrap();
             expect(&check, greeting.as_bytes());
             check.shutdown(Shutdown::Write).unwrap();
             read_to_end(&check);
@@ -116,7 +129,7 @@ fn answered_they_hear_the_greeting_and_reach_no_backend() {
         };
         for (header, _) in headers() {
             let mut check = house.connect();
-            check.write_all(&[&header, &b"mine\r\n"[..]].concat()).unwrap();
+            check.write_all(&[&for_connection(&header, &check), &b"mine\r\n"[..]].concat()).unwrap();
             expect(&check, greeting);
         }
         house.finish();
@@ -131,7 +144,7 @@ fn refused_they_are_closed_without_a_byte_and_reach_no_backend() {
         let house = house(protocol, &backend, "refuse");
         for (header, word) in headers() {
             let mut check = house.connect();
-            check.write_all(&header).unwrap();
+            check.write_all(&for_connection(&header, &check)).unwrap();
             assert_eq!(read_to_end(&check), b"", "{protocol}");
             drop(check);
             house.record().assert(&[("outcome", "own_refused"), ("own", word)]);

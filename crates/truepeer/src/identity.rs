@@ -68,6 +68,8 @@ pub enum OwnConnection {
     UnixClient,
     /// A datagram family on a stream: whoever it was for, it is not this connection.
     Datagram,
+    /// The header names exactly the peer that sent it, port included: a version 1 health check, which has no LOCAL.
+    OwnAddress,
 }
 
 impl OwnConnection {
@@ -80,6 +82,7 @@ impl OwnConnection {
             Self::Unspecified => "unspecified",
             Self::UnixClient => "unix_client",
             Self::Datagram => "datagram",
+            Self::OwnAddress => "own_address",
         }
     }
 }
@@ -176,6 +179,8 @@ impl ClientIdentity {
     pub(crate) fn from_header(header: &Header<'_>, peer: PeerAddress) -> Self {
         let source = IdentitySource::Header(header.version());
         let (role, destination) = match role(header) {
+            // Nobody else can be at the other end of the very connection that we have with the peer.
+            Ok((client, _)) if is_peer(client, peer) => (Role::ProxyOwn(OwnConnection::OwnAddress), None),
             Ok((client, destination)) => (Role::Client(client.into()), Some(Endpoint::from(destination))),
             Err(own) => (Role::ProxyOwn(own), None),
         };
@@ -359,6 +364,12 @@ impl fmt::Display for Implausible {
 }
 
 impl core::error::Error for Implausible {}
+
+/// Whether a header names our socket's other end itself, address and port.
+fn is_peer(client: SocketAddr, peer: PeerAddress) -> bool {
+    let PeerAddress::Tcp(addr) = peer else { return false };
+    Endpoint::from(client) == Endpoint::from(addr)
+}
 
 /// Source and destination of the client, or why there is none.
 fn role(header: &Header<'_>) -> Result<(SocketAddr, SocketAddr), OwnConnection> {

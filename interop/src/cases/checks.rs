@@ -20,6 +20,8 @@ struct Check {
 /// One case per kind of check.
 pub(super) fn cases() -> Vec<Case> {
     let check = |listener, lines| Check { listener, server: "send-proxy-v2 check inter 200ms rise 2", lines };
+    // Version 1 knows no LOCAL, so these name the check's own connection.
+    let v1 = |listener, lines| Check { listener, server: "send-proxy check inter 200ms rise 2", lines };
     vec![
         row("haproxy_connect_check_succeeds_and_no_client_appears".to_owned(), check("smtp4", ""), run),
         row(
@@ -32,12 +34,23 @@ pub(super) fn cases() -> Vec<Case> {
             check("imap4", "  option tcp-check\n  tcp-check expect rstring ^\\*\\ OK\n"),
             run,
         ),
+        row("haproxy_v1_connect_check_succeeds_and_no_client_appears".to_owned(), v1("smtp4", ""), run),
+        row(
+            "haproxy_v1_smtpchk_succeeds_and_no_client_appears".to_owned(),
+            v1("smtp4", "  option smtpchk EHLO check.interop.test\n"),
+            run,
+        ),
+        row(
+            "haproxy_v1_imap_check_succeeds_and_no_client_appears".to_owned(),
+            v1("imap4", "  option tcp-check\n  tcp-check expect rstring ^\\*\\ OK\n"),
+            run,
+        ),
     ]
 }
 
 fn run(lab: &Lab, check: &Check) -> Result {
     let truepeer = lab.truepeer()?;
-    let mark = lab.postfix()?.log().mark();
+    let (mark, ours) = (lab.postfix()?.log().mark(), truepeer.log().mark());
     let dovecot = lab.dovecot()?.log();
     let dovecot_mark = dovecot.mark();
     let port = Port::free(super::PROXY.ip())?;
@@ -54,6 +67,10 @@ fn run(lab: &Lab, check: &Check) -> Result {
     haproxy.log().wait_line(Mark::default(), "HAProxy's check succeeds", succeeded)?;
     drop(haproxy);
     nobody_reached_postfix(lab, mark)?;
+    let records =
+        truepeer.log().lines(ours).into_iter().filter(|line| line.contains("\"event\":\"connection\""));
+    let records: Vec<_> = records.collect();
+    crate::verdict::ensure(records.is_empty(), || format!("a check left a record: {records:#?}"))?;
     let lines = dovecot.lines(dovecot_mark);
     crate::verdict::ensure(lines.is_empty(), || format!("Dovecot saw a check: {lines:#?}"))
 }

@@ -4,7 +4,9 @@
 //! decides who may enter.
 
 use truepeer::proto::{DecodeErrorKind, Version};
-use truepeer::{ClientIdentity, IdentifyReason, IdentitySource, Likely, PeerAddress, Seen};
+use truepeer::{
+    ClientIdentity, IdentifyReason, IdentitySource, Likely, OwnConnection, PeerAddress, Role, Seen,
+};
 
 use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
@@ -85,8 +87,8 @@ pub(super) fn second_header(
         );
         return Outcome::HeaderRepeated;
     }
-    if let (Ok((named, _)), PeerAddress::Tcp(addr)) = (found, peer)
-        && named.client().is_some_and(|client| client.to_socket_addr(0) == addr)
+    if let Ok((named, _)) = found
+        && named.role() == Role::ProxyOwn(OwnConnection::OwnAddress)
     {
         record.cause = Some(
             "the header names exactly the peer that sent it: a balancer that keeps client addresses and also sends a header"

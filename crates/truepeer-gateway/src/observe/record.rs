@@ -30,7 +30,11 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
         "whom the connection was for; absent while nobody was identified, and for a proxy's own connection",
     ),
     ("client_scope", Both, "`private` if the client's address is private, loopback or link-local"),
-    ("own", Both, "why it is the proxy's own: `local`, `unknown`, `unspecified`, `unix_client`, `datagram`"),
+    (
+        "own",
+        Both,
+        "why it is the proxy's own: `local`, `unknown`, `unspecified`, `unix_client`, `datagram`, `own_address`",
+    ),
     ("destination", Both, "where the client wanted to go, if told"),
     ("source", Both, "how the client is known: `direct`, or the header's version `v1`, `v2`"),
     ("tls", Both, "TLS version between client and proxy, as conveyed; absent without TLS"),

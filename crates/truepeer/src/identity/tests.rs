@@ -3,7 +3,7 @@
 use truepeer_proto::{ClientFlags, Decode, Encoder, Tlv, decode};
 
 use super::*;
-use crate::{Caller, IpNet};
+use crate::{Caller, HeaderReader, HeaderRules, IpNet, Progress};
 
 const PEER: &str = "192.0.2.10:1000";
 const LOCAL: u8 = 0x20;
@@ -177,6 +177,27 @@ fn the_proxys_own_connections_have_no_address_and_no_tls() {
         assert_eq!((own.why(), own.peer()), (why, peer(PEER)));
     }
     assert!(read(&proxy).is_secure(), "the same bytes under PROXY are believed");
+}
+
+/// A version 1 check has no LOCAL: it names the connection's own ends. A port apart is a client on the proxy's host.
+#[test]
+fn a_header_that_names_its_own_peer_is_the_proxys_own_and_one_port_apart_is_a_client() {
+    for (peer, line, own) in [
+        ("10.0.0.1:4711", "PROXY TCP4 10.0.0.1 192.0.2.1 4711 25\r\n", true),
+        ("10.0.0.1:4711", "PROXY TCP4 10.0.0.1 192.0.2.1 4712 25\r\n", false),
+        ("10.0.0.1:4711", "PROXY TCP4 10.0.0.2 192.0.2.1 4711 25\r\n", false),
+        ("[::ffff:10.0.0.1]:4711", "PROXY TCP4 10.0.0.1 192.0.2.1 4711 25\r\n", true),
+        ("[2001:db8::1]:4711", "PROXY TCP6 2001:db8::1 2001:db8::2 4711 25\r\n", true),
+    ] {
+        let reader = HeaderReader::new(HeaderRules::default(), self::peer(peer), std::time::Instant::now());
+        let Ok(Progress::Done { identity, .. }) = reader.advance(line.as_bytes()) else { panic!("{line}") };
+        let expected = if own { Some(OwnConnection::OwnAddress) } else { None };
+        let found = match identity.role() {
+            Role::ProxyOwn(own) => Some(own),
+            Role::Client(_) => None,
+        };
+        assert_eq!((found, identity.client().is_none()), (expected, own), "{peer} {line}");
+    }
 }
 
 #[test]
