@@ -8,6 +8,7 @@ use crate::lab::Lab;
 use crate::port::Port;
 use crate::servers::Front;
 use crate::servers::haproxy::{Frontend, Haproxy};
+use crate::servers::truepeer::Record;
 use crate::verdict::Result;
 
 /// How HAProxy checks a server.
@@ -67,9 +68,13 @@ fn run(lab: &Lab, check: &Check) -> Result {
     haproxy.log().wait_line(Mark::default(), "HAProxy's check succeeds", succeeded)?;
     drop(haproxy);
     nobody_reached_postfix(lab, mark)?;
-    let records =
-        truepeer.log().lines(ours).into_iter().filter(|line| line.contains("\"event\":\"connection\""));
-    let records: Vec<_> = records.collect();
+    // Clients of other cases may still be ending; a check would be an own connection, or a proxy as its own client.
+    let is_check = |record: &Record| {
+        let as_client = record.text("client") == record.text("peer") && record.text("source") != "direct";
+        as_client || !record.text("own").is_empty()
+    };
+    let records = truepeer.log().lines(ours).into_iter().filter_map(|line| Record::parse(&line));
+    let records: Vec<_> = records.filter(is_check).collect();
     crate::verdict::ensure(records.is_empty(), || format!("a check left a record: {records:#?}"))?;
     let lines = dovecot.lines(dovecot_mark);
     crate::verdict::ensure(lines.is_empty(), || format!("Dovecot saw a check: {lines:#?}"))
