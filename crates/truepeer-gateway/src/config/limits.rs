@@ -7,7 +7,6 @@ use std::sync::Arc;
 use truepeer::NetworkSet;
 
 use super::networks;
-use super::problem::line_of;
 use super::read::Reader;
 use super::settings::{
     CONNECTIONS_PER_CLIENT, EXEMPT, IPV4_PREFIX, IPV6_PREFIX, LIMITS_MAX_CONNECTIONS, LIMITS_MODE,
@@ -42,7 +41,7 @@ impl LimitWords {
             && let (Some(refusing), Some(all)) = (words.server_connections, pausing.integer())
             && u64::from(refusing.get()) >= all
         {
-            let line = line_of(reader.text, pausing.value.span().start);
+            let line = reader.lines.number(pausing.value.span().start);
             reader.advise(
                 &found.key,
                 &found.value.span(),

@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod docs;
 mod limits;
+mod lines;
 mod listeners;
 mod load;
 mod nearest;

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use truepeer::{TrustedNetworks, UnixPeers};
 
 use super::TrustedNetwork;
-use super::problem::{Problem, line_of};
+use super::problem::Problem;
 use super::read::{Reader, Text};
 use super::tree::{Found, Owner};
 
@@ -102,7 +102,7 @@ pub(super) fn read<'t>(
                 Some(())
             }
             _ => network(reader, found, text, gateways).map(|network| {
-                let line = line_of(reader.text, text.at.start);
+                let line = reader.lines.number(text.at.start);
                 lines.push(TrustedNetwork { network, key: Arc::clone(&key), line });
             }),
         };

@@ -8,6 +8,11 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
+use super::lines::Lines;
+
+/// Problems of one file that are shown. Each costs a walk over the text.
+const MOST_SHOWN: usize = 100;
+
 /// Everything that is wrong with one configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
@@ -157,12 +162,12 @@ impl ConfigErrors {
 
     /// Each problem with the number of its line, where it has one.
     pub fn problems(&self) -> impl Iterator<Item = (Option<usize>, &Problem)> {
-        self.problems
-            .iter()
-            .map(|problem| (problem.at.as_ref().map(|mark| line_of(&self.text, mark.span.start)), problem))
+        let lines = Lines::new(&self.text);
+        let line = move |problem: &Problem| problem.at.as_ref().map(|mark| lines.number(mark.span.start));
+        self.problems.iter().map(move |problem| (line(problem), problem))
     }
 
-    /// All problems, each with its lines of the file, and their number at the end.
+    /// The problems, each with its lines of the file, and their number at the end; at most [`MOST_SHOWN`] of them.
     #[must_use]
     pub fn render(&self, colour: Colour) -> String {
         let renderer = match colour {
@@ -170,11 +175,14 @@ impl ConfigErrors {
             Colour::Styled => Renderer::styled(),
         };
         let mut out = String::new();
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(MOST_SHOWN) {
             out.push_str(&renderer.render(&[problem.group(&self.text, &self.file_name)]));
             out.push_str("\n\n");
         }
         let count = self.problems.len();
+        if count > MOST_SHOWN {
+            out.push_str(&format!("the first {MOST_SHOWN} are shown, correct these first\n\n"));
+        }
         let noun = if count == 1 { "error" } else { "errors" };
         out.push_str(&format!("{}: {count} {noun}", self.file_name));
         out
@@ -188,12 +196,6 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
-
-/// The number of the line that holds byte `at`, from 1.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
-}
 
 /// The span cut to the text and to whole characters, for the renderer counts on both.
 fn within(text: &str, span: &Range<usize>) -> Range<usize> {

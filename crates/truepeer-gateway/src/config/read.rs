@@ -12,8 +12,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Advice;
+use super::lines::Lines;
 use super::nearest::nearest;
-use super::problem::{Problem, line_of};
+use super::problem::Problem;
 use super::setting::{Setting, Shape, duration_text, names};
 use super::settings::STDERR;
 use super::tree::{Found, Owner, Tree, describe};
@@ -28,8 +29,8 @@ const OFF: &str = "off";
 pub(super) struct Reader<'t> {
     /// What the file holds.
     pub(super) tree: &'t Tree<'t>,
-    /// The file's text.
-    pub(super) text: &'t str,
+    /// The file's lines.
+    pub(super) lines: Lines,
     /// Where braces of set notation opened.
     pub(super) sets: &'t [usize],
     /// What is wrong so far.
@@ -60,7 +61,7 @@ impl<'t> Reader<'t> {
 
     /// Notes an advice about `key`, which stands at `at`.
     pub(super) fn advise(&mut self, key: &str, at: &Range<usize>, text: impl Into<String>) {
-        let line = Some(line_of(self.text, at.start));
+        let line = Some(self.lines.number(at.start));
         self.advice.push(Advice { key: key.to_owned(), line, text: text.into() });
     }
 

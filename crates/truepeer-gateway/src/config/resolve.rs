@@ -11,8 +11,9 @@ use truepeer::{HeaderRules, TrustPolicy};
 use super::access::AccessWords;
 use super::addresses::{Place, is_host_name};
 use super::limits::LimitWords;
+use super::lines::Lines;
 use super::listeners::{self, Draft, Inherited};
-use super::problem::{ConfigErrors, Problem, line_of};
+use super::problem::{ConfigErrors, Problem};
 use super::proxy::Proxy;
 use super::read::Reader;
 use super::sets::bracket_sets;
@@ -34,7 +35,13 @@ pub fn resolve(text: &str, file_name: &str, surroundings: &Surroundings) -> Resu
     let bracketed = bracket_sets(text);
     let (table, syntax) = DeTable::parse_recoverable(&bracketed.text);
     let (tree, problems) = Tree::walk(table.get_ref());
-    let mut reader = Reader { tree: &tree, text, sets: &bracketed.opened, problems, advice: Vec::new() };
+    let mut reader = Reader {
+        tree: &tree,
+        lines: Lines::new(text),
+        sets: &bracketed.opened,
+        problems,
+        advice: Vec::new(),
+    };
     let config = config(&mut reader, surroundings);
     let problems =
         if syntax.is_empty() { reader.problems } else { with_syntax(text, &syntax, reader.problems) };
@@ -253,12 +260,13 @@ fn bind(place: &Place, mode: u32, drafts: &[Draft<'_>]) -> Bind {
 ///
 /// A broken line may have swallowed a key, so what is missing is not reported, nor what stands on a broken line.
 fn with_syntax(text: &str, syntax: &[toml::de::Error], others: Vec<Problem>) -> Vec<Problem> {
+    let lines = Lines::new(text);
     let mut problems: Vec<Problem> = Vec::new();
     let mut broken: Vec<usize> = Vec::new();
     let mut in_list = None;
     for error in syntax {
         let span = error.span().unwrap_or_default();
-        let line = line_of(text, span.start);
+        let line = lines.number(span.start);
         // The parser stumbles on from its first error of a line, and of a list that was not closed; that is the one to
         // mend.
         let about_list = error.message().contains("array");
@@ -275,9 +283,9 @@ fn with_syntax(text: &str, syntax: &[toml::de::Error], others: Vec<Problem>) -> 
         in_list = about_list.then_some(line);
     }
     problems.extend(
-        others.into_iter().filter(|problem| {
-            !problem.needs_all_lines() && !broken.contains(&line_of(text, problem.start()))
-        }),
+        others
+            .into_iter()
+            .filter(|problem| !problem.needs_all_lines() && !broken.contains(&lines.number(problem.start()))),
     );
     problems
 }
@@ -286,4 +294,33 @@ fn with_syntax(text: &str, syntax: &[toml::de::Error], others: Vec<Problem>) -> 
 fn nothing_between(text: &str, last: usize, line: usize) -> bool {
     let between = text.lines().skip(last).take(line.saturating_sub(last).saturating_sub(1));
     between.map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::lines::READ;
+
+    /// The text of a file with `entries` networks a list, in each place where networks may stand.
+    fn long(entries: usize) -> String {
+        let networks: Vec<_> = (0..entries).map(|n| format!("\"10.{}.{}.1\",\n", n / 250, n % 250)).collect();
+        let list = networks.concat();
+        format!(
+            "[server.proxy]\ntrusted-networks = [\n{list}]\n[access]\nallow = [\n{list}]\ndeny = [\n\"192.0.2.0/24\"]\n\
+             [server.listener.a]\nbind = \"127.0.0.1:2525\"\nprotocol = \"tcp\"\nbackend = \"b\"\n\
+             proxy.trusted-networks = [\n{list}]\n[backend.b]\nhandoff = \"proxy-v2\"\naddress = \"127.0.0.1:1\"\n"
+        )
+    }
+
+    #[test]
+    fn the_lines_of_a_long_file_are_found_by_reading_it_a_fixed_number_of_times() {
+        for entries in [10, 2_000] {
+            let text = long(entries);
+            let before = READ.get();
+            let config = resolve(&text, "long.toml", &Surroundings::default()).unwrap();
+            assert_eq!(config.listeners[0].trusted_lines.len(), entries);
+            assert_eq!(config.listeners[0].trusted_lines.last().unwrap().line, 2 * entries + entries + 13);
+            assert_eq!(READ.get() - before, text.len(), "{entries}");
+        }
+    }
 }
