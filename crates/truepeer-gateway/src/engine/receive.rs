@@ -51,25 +51,25 @@ pub async fn receive(
 pub(super) const RECEIVE_MAX: usize = 4096 + 16;
 
 async fn receive_some(socket: &Socket, buf: &mut Vec<u8>) -> Received {
-    let mut scratch = [0; RECEIVE_MAX];
-    let result = poll_fn(|cx| {
+    poll_fn(|cx| {
+        // On the stack of one poll: across the wait it would be in every connection's future, for its whole life.
+        let mut scratch = [0; RECEIVE_MAX];
         loop {
-            ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(&mut scratch) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+            if let Err(error) = ready!(socket.poll_read_ready(cx)) {
+                return Poll::Ready(Received::Failed(error));
             }
+            return Poll::Ready(match socket.try_read(&mut scratch) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => Received::Failed(error),
+                Ok(0) => Received::Ended,
+                Ok(len) => {
+                    // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
+                    buf.reserve_exact(len);
+                    buf.extend_from_slice(scratch.get(..len).unwrap_or_default());
+                    Received::Bytes(len)
+                }
+            });
         }
     })
-    .await;
-    match result {
-        Ok(0) => Received::Ended,
-        Ok(len) => {
-            // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
-            buf.reserve_exact(len);
-            buf.extend_from_slice(scratch.get(..len).unwrap_or_default());
-            Received::Bytes(len)
-        }
-        Err(error) => Received::Failed(error),
-    }
+    .await
 }
