@@ -468,6 +468,7 @@ fn a_default_that_is_written_down_is_the_default() {
         ("require-secure", "false"),
         ("when-backend-down", "\"answer\""),
         ("connect-timeout", "\"5s\""),
+        ("proof-timeout", "\"5m\""),
         ("sees-only-truepeer", "false"),
         ("ipv4-prefix", "32"),
         ("ipv6-prefix", "64"),
@@ -505,7 +506,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 46);
+    assert_eq!(keys.len(), 47);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

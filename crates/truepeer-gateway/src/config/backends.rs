@@ -9,7 +9,7 @@ use super::read::Reader;
 use super::setting::names;
 use super::settings::{
     self, ADDRESS, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
-    PLANNED_KINDS, SEES_ONLY_TRUEPEER,
+    PLANNED_KINDS, PROOF_TIMEOUT, PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
 };
 use super::tree::{Found, Owner, Section};
 use crate::rooms::backend::{Backend, BackendAddress};
@@ -44,6 +44,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     let addresses = read_addresses(reader, &section, kind);
     let connect_timeout =
         reader.duration(reader.get(&CONNECT_TIMEOUT, owner)).unwrap_or(CONNECT_TIMEOUT_DEFAULT);
+    let proof_timeout = reader.duration(reader.get(&PROOF_TIMEOUT, owner)).unwrap_or(PROOF_TIMEOUT_DEFAULT);
     let understood = reader.flag(reader.get(&SEES_ONLY_TRUEPEER, owner)) == Some(true);
     if let Some(found) = reader.get(&SEES_ONLY_TRUEPEER, owner)
         && understood
@@ -64,6 +65,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             handoff,
             addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
             connect_timeout,
+            proof_timeout,
         })
     });
     Resolved { section, backend, blind, addresses: addresses.unwrap_or_default() }

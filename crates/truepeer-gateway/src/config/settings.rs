@@ -30,6 +30,8 @@ pub(super) use proxy::{
 
 pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// RFC 5321 4.5.3.2.1 lets a server take five minutes to greet.
+pub(super) const PROOF_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 /// The word for standard error.
 pub(super) const STDERR: &str = "stderr";
 pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
@@ -71,6 +73,7 @@ pub(super) static ALL: &[&Setting] = &[
     &HANDOFF_KIND,
     &ADDRESS,
     &CONNECT_TIMEOUT,
+    &PROOF_TIMEOUT,
     &SEES_ONLY_TRUEPEER,
     &ALLOW,
     &DENY,
@@ -333,6 +336,17 @@ pub(super) static CONNECT_TIMEOUT: Setting = Setting {
     shape: Shape::Duration { floor: Duration::from_millis(1), why: "no connection is made in no time" },
     default: Default::Duration(CONNECT_TIMEOUT_DEFAULT),
     docs: "How long one connect to one address may take.",
+    sample: Sample::CommentDefault,
+};
+
+pub(super) static PROOF_TIMEOUT: Setting = Setting {
+    scope: Scope::Backend,
+    name: "proof-timeout",
+    shape: Shape::Duration { floor: Duration::from_millis(1), why: "nobody answers in no time" },
+    default: Default::Duration(PROOF_TIMEOUT_DEFAULT),
+    docs: "How long the backend may take to greet, and to answer a goodbye, when it is asked whether it reads our header.\n\
+           No answer in time proves nothing: it is asked again, and a backend that was proved goes on serving.\n\
+           Longer than its own pauses, such as Postfix' `postscreen_greet_wait` or a look-up of truepeer's name.",
     sample: Sample::CommentDefault,
 };
 

@@ -31,6 +31,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "this address talks without a header and is handed nobody: `remedy` names the setting",
     ),
     ("backend_refuses_header", "this address does not take our header and is handed nobody"),
+    (
+        "backend_slow",
+        "this address has not shown yet whether it reads our header; it is asked until it has, and handed nobody before",
+    ),
     ("backend_unreachable", "nobody answers at this address"),
     ("backend_not_asked", "this host lacks what it takes to ask the address: `cause` says what"),
     (

@@ -51,6 +51,11 @@ pub enum Unready {
         /// What it did.
         saw: String,
     },
+    /// It has not said yet whether it reads our header: it is silent, or its answer is unfinished. Proves nothing.
+    Slow {
+        /// What it did so far.
+        saw: String,
+    },
     /// It cannot be connected to.
     Unreachable {
         /// What the system said.
@@ -70,6 +75,7 @@ impl Unready {
         match self {
             Self::IgnoresHeader { .. } => "backend_ignores_header",
             Self::RefusesHeader { .. } => "backend_refuses_header",
+            Self::Slow { .. } => "backend_slow",
             Self::Unreachable { .. } => "backend_unreachable",
             Self::NotAsked { .. } => "backend_not_asked",
         }
@@ -88,6 +94,7 @@ impl fmt::Display for Unready {
             Self::RefusesHeader { saw } => {
                 write!(f, "it does not greet a peer that sends our header ({saw})")
             }
+            Self::Slow { saw } => write!(f, "it has not shown yet whether it reads our header ({saw})"),
             Self::Unreachable { error } => f.write_str(error),
             Self::NotAsked { error } => write!(f, "it could not be asked: {error}"),
         }
@@ -282,6 +289,7 @@ mod tests {
             handoff: Handoff::ProxyV2,
             addresses: Vec::new(),
             connect_timeout: Duration::from_secs(5),
+            proof_timeout: Duration::from_secs(5),
         });
         let pool = Pool::new(backend, Protocol::Smtp, Greeting::Readable);
         let address = |port| Address::Tcp(([127, 0, 0, 1], port).into());

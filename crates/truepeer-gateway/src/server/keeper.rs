@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::later;
 use crate::rooms::backend::BackendAddress;
 use crate::rooms::backend::{Pool, Readiness, Target, Unready};
-use crate::server::prober;
+use crate::server::prober::{self, Still};
 
 use names::Names;
 
@@ -28,9 +28,49 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often addresses that serve are asked whether they still do, where a listener shows it to balancers.
 const WATCH: Duration = Duration::from_secs(5);
+/// How often they are asked elsewhere: a backend may lose its option in a restart that nobody notices.
+const RECHECK: Duration = Duration::from_secs(600);
+/// When it is said that a backend takes long to answer; it is listened to all the same.
+const NOTABLE: Duration = Duration::from_secs(10);
+
+/// One address, and when it is asked next.
+struct Kept {
+    target: Arc<Target>,
+    /// The question that is on its way.
+    asking: Option<AbortHandle>,
+    /// Whether it was answered once.
+    answered: bool,
+    /// Whether it is to be asked in full although it serves.
+    anew: bool,
+    /// When it is asked, while it does not serve.
+    next: Instant,
+    pause: Duration,
+}
+
+impl Kept {
+    fn new(target: &Arc<Target>, now: Instant) -> Self {
+        let target = Arc::clone(target);
+        Self { target, asking: None, answered: false, anew: false, next: now, pause: FIRST_PAUSE }
+    }
+
+    /// Takes note of a question that has been answered.
+    fn settle(&mut self, now: Instant) {
+        if self.asking.take_if(|asking| asking.is_finished()).is_none() {
+            return;
+        }
+        self.answered = true;
+        if self.target.readiness().may_serve() {
+            self.pause = FIRST_PAUSE;
+        } else {
+            self.next = later(now, self.pause);
+            self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+}
 
 /// Keeps one pool until its future is dropped. `asked` turns true once every address was asked at least once.
 ///
+/// Each address is asked apart, so that one that takes minutes delays no other.
 /// Runs inside a `LocalSet`.
 ///
 /// # Cancel safety
@@ -40,52 +80,74 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
     let mut names = Names::default();
     let mut next_lookup = Instant::now();
     let mut next_watch = later(Instant::now(), WATCH);
-    let mut pause = FIRST_PAUSE;
+    let mut next_recheck = later(Instant::now(), RECHECK);
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut asking = JoinSet::new();
     loop {
         let now = Instant::now();
         if now >= next_lookup {
             look_up(&pool, &mut names).await;
             next_lookup = later(now, LOOKUP);
         }
-        // At once, so that an address that stays silent does not delay the others.
-        let mut asking = JoinSet::new();
-        let ask_all = pool.take_ask_all();
+        let targets = pool.targets();
+        kept.retain(|kept| targets.iter().any(|target| Arc::ptr_eq(target, &kept.target)));
+        for target in targets.iter() {
+            if !kept.iter().any(|kept| Arc::ptr_eq(target, &kept.target)) {
+                kept.push(Kept::new(target, now));
+            }
+        }
+        if pool.take_ask_all() {
+            kept.iter_mut().for_each(|kept| (kept.anew, kept.next) = (true, now));
+        }
         let watch = pool.is_asked_regularly() && now >= next_watch;
+        let recheck = pool.is_provable() && now >= next_recheck;
         if watch {
             next_watch = later(now, WATCH);
         }
-        for target in pool.targets().iter() {
-            let anew = ask_all || !target.readiness().may_serve();
-            if anew || watch {
-                let (pool, target) = (Arc::clone(&pool), Arc::clone(target));
-                asking.spawn_local(async move {
-                    if anew || !prober::still_serves(&pool, &target.address).await {
+        if recheck {
+            next_recheck = later(now, RECHECK);
+        }
+        for kept in kept.iter_mut().filter(|kept| kept.asking.is_none()) {
+            let serves = kept.target.readiness().may_serve();
+            let anew = kept.anew || !serves;
+            if if serves { kept.anew || watch || recheck } else { now >= kept.next } {
+                kept.anew = false;
+                let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
+                kept.asking = Some(asking.spawn_local(async move {
+                    if anew || prober::still_serves(&pool, &target.address).await == Still::Differs {
                         ask(&pool, &target).await;
                     }
-                });
+                }));
             }
         }
-        while asking.join_next().await.is_some() {}
-        let all_ready = pool.targets().iter().all(|target| target.readiness().may_serve());
-        asked.send_replace(true);
-        let mut wake_at = if named { Some(next_lookup) } else { None };
-        if pool.is_asked_regularly() {
-            wake_at = Some(wake_at.map_or(next_watch, |at| at.min(next_watch)));
+        if kept.iter().all(|kept| kept.answered) {
+            asked.send_replace(true);
         }
-        if !all_ready || pool.targets().is_empty() {
-            let retry = later(Instant::now(), pause);
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            wake_at = Some(wake_at.map_or(retry, |at| at.min(retry)));
-        } else {
-            pause = FIRST_PAUSE;
-        }
+        let waiting = |kept: &&Kept| kept.asking.is_none() && !kept.target.readiness().may_serve();
+        let wake_at = [
+            named.then_some(next_lookup),
+            pool.is_asked_regularly().then_some(next_watch),
+            pool.is_provable().then_some(next_recheck),
+            // Somebody gives the built-in backend its addresses.
+            kept.is_empty().then(|| later(now, FIRST_PAUSE)),
+            kept.iter().filter(waiting).map(|kept| kept.next).min(),
+        ];
         tokio::select! {
-            () = pool.needs_asking().woken() => {
-                pool.targets().iter().for_each(|target| say(&pool, target));
-                // An address that refuses is asked no more often than so, however many clients find it out.
-                tokio::time::sleep(FIRST_PAUSE).await;
+            Some(_) = asking.join_next(), if !asking.is_empty() => {
+                let now = Instant::now();
+                kept.iter_mut().for_each(|kept| kept.settle(now));
             }
-            () = sleep_until(wake_at) => {}
+            () = pool.needs_asking().woken() => {
+                let soon = later(Instant::now(), FIRST_PAUSE);
+                for kept in &mut kept {
+                    say(&pool, &kept.target);
+                    // An address that refuses is asked no more often than so, however many clients find it out.
+                    if kept.target.readiness().may_serve() || kept.pause == FIRST_PAUSE {
+                        kept.next = soon;
+                    }
+                }
+            }
+            () = sleep_until(wake_at.into_iter().flatten().min()) => {}
         }
     }
 }
@@ -98,9 +160,23 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 async fn ask(pool: &Pool, target: &Target) {
-    let readiness = prober::ask(pool, &target.address).await;
-    if matches!(readiness, Readiness::Unready(Unready::NotAsked { .. })) && target.readiness().may_serve() {
-        // What this host lacks says nothing about the address: what was found out stays.
+    let question = prober::ask(pool, &target.address);
+    tokio::pin!(question);
+    let readiness = match tokio::time::timeout(NOTABLE, &mut question).await {
+        Ok(readiness) => readiness,
+        Err(_) => {
+            if !target.readiness().may_serve() {
+                let saw = format!("no whole answer within {} s, it is still listened to", NOTABLE.as_secs());
+                pool.note(target, Readiness::Unready(Unready::Slow { saw }));
+                say(pool, target);
+            }
+            question.await
+        }
+    };
+    let proves_nothing =
+        matches!(readiness, Readiness::Unready(Unready::NotAsked { .. } | Unready::Slow { .. }));
+    if proves_nothing && target.readiness().may_serve() {
+        // What this host lacks, or an answer that does not come, says nothing: what was found out stays.
         return;
     }
     pool.note(target, readiness);
@@ -131,6 +207,9 @@ fn say(pool: &Pool, target: &Target) {
 fn remedy(pool: &Pool, why: &Unready) -> &'static str {
     match why {
         Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } => pool.backend.kind.facts().remedy,
+        Unready::Slow { .. } => {
+            "nothing, if it is meant to take so long: it is asked until it has answered; otherwise find what delays its greeting (mostly a look-up of truepeer's own address), or raise backend.<id>.proof-timeout"
+        }
         Unready::Unreachable { .. } => {
             "start the backend, or correct `address`; clients are asked to come back later"
         }

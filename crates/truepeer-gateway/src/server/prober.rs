@@ -15,10 +15,10 @@ use crate::facts::protocol::Protocol;
 use crate::rooms::backend::{Pool, Readiness, Unready};
 use crate::rooms::handoff;
 
-/// How long a backend may take to greet, or to say goodbye. A name lookup of our address may be in it.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it must at least stay silent without a header.
+/// How long a backend must at least stay silent without a header, once it has answered with one.
 const SILENCE: Duration = Duration::from_millis(300);
+/// How long that silence is listened to at most: the connection was there before the other one, and had its time, too.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// The most that is read of one answer.
 const ANSWER_MAX: usize = 4096;
 
@@ -45,7 +45,11 @@ pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
     }
     // A server that greets without a header does not read ours, even if it refused it as a client that talks too
     // soon (Postfix from 3.10 on).
-    match (heard_without_header(&without, pool.protocol, started.elapsed().max(SILENCE)).await, asked) {
+    match (
+        heard_without_header(&without, pool.protocol, started.elapsed().clamp(SILENCE, LONGEST_SILENCE))
+            .await,
+        asked,
+    ) {
         (Some(saw), _) => Readiness::Unready(Unready::IgnoresHeader { saw }),
         (None, Err(unready)) => Readiness::Unready(unready),
         (None, Ok(())) => Readiness::Proved,
@@ -61,39 +65,62 @@ fn unreached(error: &DialError) -> Readiness {
     })
 }
 
-/// Whether an address that may serve still answers as it did. A `false` proves nothing yet: it is to be asked anew.
+/// What became of an address that may serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Still {
+    /// It answers as it did, or takes its time, which proves nothing.
+    Serves,
+    /// It answers otherwise: it is to be asked anew.
+    Differs,
+}
+
+/// Whether an address that may serve still answers as it did.
 ///
 /// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
-pub async fn still_serves(pool: &Pool, address: &Address) -> bool {
-    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else { return false };
-    !pool.is_provable() || ask_with_header(pool, address, &socket).await.is_ok()
+pub async fn still_serves(pool: &Pool, address: &Address) -> Still {
+    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else { return Still::Differs };
+    if !pool.is_provable() {
+        return Still::Serves;
+    }
+    match ask_with_header(pool, address, &socket).await {
+        Ok(()) | Err(Unready::Slow { .. }) => Still::Serves,
+        Err(_) => Still::Differs,
+    }
 }
 
 async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
-    let deadline = later(Instant::now(), PATIENCE);
+    let until = || later(Instant::now(), pool.backend.proof_timeout);
     let refuses = |saw: String| Unready::RefusesHeader { saw };
     let header =
         probe_header(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
-    say(socket, &header, deadline).await.map_err(|error| refuses(error.to_string()))?;
-    let mut heard = hear(socket, pool.protocol, Part::Greeting, deadline, Vec::new()).await;
-    if !is_greeting(pool.protocol, &heard) {
-        return Err(refuses(describe("with our header it said", &heard)));
+    say(socket, &header, until()).await.map_err(|error| refuses(error.to_string()))?;
+    let (mut heard, end) = hear(socket, pool.protocol, Part::Greeting, until(), Vec::new()).await;
+    match end {
+        End::Complete if is_greeting(pool.protocol, &heard) => {}
+        End::Late => return Err(Unready::Slow { saw: describe("with our header it said so far", &heard) }),
+        End::Complete | End::Gone => return Err(refuses(describe("with our header it said", &heard))),
     }
     // What came in one piece with the greeting was said before our goodbye: it answers our header.
     let behind = heard.split_off(complete_len(pool.protocol, Part::Greeting, &heard).unwrap_or(heard.len()));
     // A server that took our header for commands may be gone already; what it said to them is still to be read.
-    let _ = say(socket, goodbye(pool.protocol), deadline).await;
-    let answer = hear(socket, pool.protocol, Part::Answer, deadline, behind).await;
-    if is_goodbye(pool.protocol, &answer) {
-        Ok(())
-    } else {
-        Err(Unready::IgnoresHeader { saw: describe("it greeted, and to our header it said", &answer) })
+    let _ = say(socket, goodbye(pool.protocol), until()).await;
+    let (answer, end) = hear(socket, pool.protocol, Part::Answer, until(), behind).await;
+    match end {
+        End::Complete if is_goodbye(pool.protocol, &answer) => Ok(()),
+        // Only a wrong answer proves that it took our header for commands.
+        End::Late => {
+            Err(Unready::Slow { saw: describe("it greeted, and to our goodbye it said so far", &answer) })
+        }
+        End::Complete | End::Gone => {
+            Err(Unready::IgnoresHeader { saw: describe("it greeted, and to our header it said", &answer) })
+        }
     }
 }
 
 /// What a backend said that should have waited for a header; `None` if it waited, or only complained.
 async fn heard_without_header(socket: &Socket, protocol: Protocol, patience: Duration) -> Option<String> {
-    let heard = hear(socket, protocol, Part::Greeting, later(Instant::now(), patience), Vec::new()).await;
+    let (heard, _) =
+        hear(socket, protocol, Part::Greeting, later(Instant::now(), patience), Vec::new()).await;
     is_greeting(protocol, &heard).then(|| describe("without a header it said", &heard))
 }
 
@@ -118,6 +145,17 @@ enum Part {
     Answer,
 }
 
+/// Why no more was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The awaited line is there, or more than any line is long.
+    Complete,
+    /// The backend will say no more.
+    Gone,
+    /// It was not there in time.
+    Late,
+}
+
 /// Reads until the awaited line is complete, the end, or the deadline; `heard` is what is here already.
 async fn hear(
     socket: &Socket,
@@ -125,11 +163,15 @@ async fn hear(
     part: Part,
     deadline: Instant,
     mut heard: Vec<u8>,
-) -> Vec<u8> {
+) -> (Vec<u8>, End) {
     while complete_len(protocol, part, &heard).is_none() && heard.len() < ANSWER_MAX {
-        let Received::Bytes(_) = receive(socket, &mut heard, deadline, None).await else { break };
+        match receive(socket, &mut heard, deadline, None).await {
+            Received::Bytes(_) => {}
+            Received::Expired => return (heard, End::Late),
+            Received::Ended | Received::Evicted | Received::Failed(_) => return (heard, End::Gone),
+        }
     }
-    heard
+    (heard, End::Complete)
 }
 
 /// Where the line that completes an answer ends, if it is there.

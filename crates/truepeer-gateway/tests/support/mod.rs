@@ -52,6 +52,8 @@ pub struct Plan {
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub connect_timeout: Duration,
+    /// How long each answer may take when the backend is proved.
+    pub proof_timeout: Duration,
     pub max_connections: Option<u32>,
     pub max_pending: u32,
     pub drain_timeout: Duration,
@@ -77,6 +79,7 @@ impl Plan {
             header_timeout: Duration::from_secs(3),
             idle_timeout: protocol.idle_timeout(),
             connect_timeout: Duration::from_secs(5),
+            proof_timeout: Duration::from_secs(10),
             max_connections: Some(500),
             max_pending: 500,
             drain_timeout: Duration::from_secs(10),
@@ -93,6 +96,7 @@ impl Plan {
             handoff: self.handoff,
             addresses: self.addresses,
             connect_timeout: self.connect_timeout,
+            proof_timeout: self.proof_timeout,
         });
         let trusted = self.trusted.iter().map(|network| network.parse().unwrap()).collect();
         let listener = Listener {

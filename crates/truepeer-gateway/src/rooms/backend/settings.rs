@@ -20,6 +20,8 @@ pub struct Backend {
     pub addresses: Vec<BackendAddress>,
     /// Wall time for one connect.
     pub connect_timeout: Duration,
+    /// Wall time for each answer when it is asked whether it reads our header.
+    pub proof_timeout: Duration,
 }
 
 /// Where a backend is.
