@@ -58,7 +58,21 @@ pub(super) fn cases() -> Vec<Case> {
             },
             run,
         ),
+        row("a_postscreen_that_lets_clients_wait_is_slow_and_then_proved".to_owned(), (), waits),
     ]
+}
+
+/// Silence and a first `220-` prove nothing: the port is called slow, and proved once the greeting is whole.
+fn waits(lab: &Lab, (): &()) -> Result {
+    let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
+    let backend = Backend { id: "server", kind: "postfix", addr: lab.postfix()?.screen_port() };
+    let truepeer = lab.start_truepeer("truepeer-screened", &[listener], &[backend])?;
+    let log = truepeer.log();
+    log.wait_line(Mark::default(), "truepeer calls postscreen slow", |line| line.contains("backend_slow"))?;
+    log.wait_line(Mark::default(), "truepeer proves postscreen", |line| line.contains("backend_proved"))?;
+    let blamed = |line: &String| line.contains("_ignores_header") || line.contains("_refuses_header");
+    let wrong: Vec<_> = log.lines(Mark::default()).into_iter().filter(blamed).collect();
+    ensure(wrong.is_empty(), || format!("a port that reads headers was blamed: {wrong:#?}"))
 }
 
 fn run(lab: &Lab, lacking: &Lacking) -> Result {

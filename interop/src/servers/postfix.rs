@@ -28,6 +28,7 @@ pub(crate) struct Postfix {
     slow: Port,
     readme: Port,
     auth: Port,
+    screen: Port,
 }
 
 impl Postfix {
@@ -44,13 +45,14 @@ impl Postfix {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
         let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
+        let screen = Port::free(loopback)?;
         write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
         write(
             &config.join("master.cf"),
-            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()]),
+            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()], screen.addr()),
         )?;
         let program = launch(dir)?;
-        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth })
+        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth, screen })
     }
 
     /// Ends it; its ports stay its own, and nobody listens there.
@@ -107,6 +109,11 @@ impl Postfix {
     /// A port like the first one that offers AUTH, although it knows nothing of TLS.
     pub(crate) fn auth_port(&self) -> SocketAddr {
         self.auth.addr()
+    }
+
+    /// A port of postscreen that reads a header and lets every new client wait for 15 seconds behind a first `220-`.
+    pub(crate) fn screen_port(&self) -> SocketAddr {
+        self.screen.addr()
     }
 
     /// A port without it that lets every client wait for its greeting.
@@ -171,7 +178,7 @@ smtpd_sasl_path = {sasl}
     )
 }
 
-fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5]) -> String {
+fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5], screen: SocketAddr) -> String {
     const README: &str = include_str!("../../../packaging/examples/haproxy-postfix/master.cf");
     let from_readme = README.replace("127.0.0.1:10025", &readme.to_string());
     format!(
@@ -190,6 +197,16 @@ fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5]) -> String {
   -o syslog_name=slow
   -o smtpd_delay_reject=no
   -o smtpd_client_restrictions=$slow_restrictions
+{screen} inet n - n - 1 postscreen
+  -o postscreen_upstream_proxy_protocol=haproxy
+  -o postscreen_access_list=
+  -o postscreen_greet_action=enforce
+  -o postscreen_greet_wait=15s
+  -o syslog_name=screen
+smtpd pass - - n - - smtpd
+  -o syslog_name=screened
+dnsblog unix - - n - 0 dnsblog
+tlsproxy unix - - n - 0 tlsproxy
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
