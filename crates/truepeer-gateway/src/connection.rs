@@ -4,6 +4,7 @@
 //! `engine`, so that this file reads as what happens, not as how.
 
 mod admit;
+mod broken;
 mod misfit;
 pub(crate) mod speak;
 
@@ -51,8 +52,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
             if listener.implausible == ImplausibleClients::Refuse {
                 let plausible = reader.check_plausible(&identity, &door.own_addresses);
-                plausible
-                    .map_err(|error| misfit::unidentified(&mut seen.record, &Unidentified::Error(error)))?;
+                plausible.map_err(|error| {
+                    misfit::unidentified(&mut seen.record, &Unidentified::Error(error, Vec::new()))
+                })?;
             }
             (identity, early)
         }

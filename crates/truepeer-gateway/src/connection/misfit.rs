@@ -3,11 +3,12 @@
 //! Knowledge only: it reads what happened, fills `seen`, `cause` and `remedy`, and names the outcome. Nothing here
 //! decides who may enter.
 
-use truepeer::proto::{DecodeErrorKind, Version};
+use truepeer::proto::Version;
 use truepeer::{
     ClientIdentity, IdentifyReason, IdentitySource, Likely, OwnConnection, PeerAddress, Role, Seen,
 };
 
+use crate::connection::broken;
 use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
 use crate::rooms::access::Why;
@@ -53,13 +54,15 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
             );
             Outcome::HeaderEvicted
         }
-        Unidentified::Error(error) => {
+        Unidentified::Error(error, received) => {
             let reason = error.reason();
             if !matches!(reason, IdentifyReason::Implausible(_) | IdentifyReason::Empty) {
-                note_seen(record, error.seen());
+                record.seen = Some(broken::excerpt(error, received));
             }
             record.cause = Some(error.to_string());
-            record.remedy = remedy(reason, error.seen().likely(), record).map(str::to_owned);
+            let hint = broken::hint(error, received);
+            let remedy = hint.or_else(|| remedy(reason, error.seen().likely(), record));
+            record.remedy = remedy.map(str::to_owned);
             Outcome::from(error)
         }
     }
@@ -229,9 +232,6 @@ fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'
         }
         (IdentifyReason::Implausible(_), _) => {
             "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong"
-        }
-        (IdentifyReason::Malformed(error), _) if error.kind() == DecodeErrorKind::V1Address => {
-            "if the line mixes IPv4 and IPv6 (nginx writes that after `set_real_ip_from`), give nginx a listener of each family, or set `proxy.mixed-families = \"accept\"`; otherwise the proxy's header is wrong"
         }
         _ => "the proxy's header is wrong: update the proxy, or report this line to its maintainers",
     })

@@ -61,7 +61,11 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
         "the rule that the client was refused by: a line of a list with its file and line, a ban with its end and reason, or a word as in the label `rule`",
     ),
     ("would_refuse", End, "the limit that would have refused the client, were it enforced"),
-    ("seen", End, "at most 32 escaped bytes that came where a header was due"),
+    (
+        "seen",
+        End,
+        "the bytes that came where a header was due, escaped: the first 32, of a version 1 line those up to the fault, of a version 2 header also those around it",
+    ),
     ("cause", End, "what most likely happened, in words"),
     ("remedy", End, "what to change, and on which side"),
 ];

@@ -20,8 +20,8 @@ pub enum ImplausibleClients {
 /// Why there is no identity.
 #[derive(Debug)]
 pub enum Unidentified {
-    /// The peer's fault, with the library's explanation.
-    Error(IdentifyError),
+    /// The peer's fault, with the library's explanation and the bytes that it is about, at most the header's cap.
+    Error(IdentifyError, Vec<u8>),
     /// Too many unfinished headers: this one was the oldest.
     Evicted(Seen),
 }
@@ -61,7 +61,11 @@ async fn finish(
     mut received: Vec<u8>,
 ) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
     loop {
-        match reader.advance(&received).map_err(Unidentified::Error)? {
+        let progress = match reader.advance(&received) {
+            Ok(progress) => progress,
+            Err(error) => return Err(Unidentified::Error(error, received)),
+        };
+        match progress {
             Progress::Done { identity, header_len } => {
                 let early = received.split_off(header_len.min(received.len()));
                 return Ok((identity, early));
@@ -70,11 +74,11 @@ async fn finish(
         }
         match receive(client, &mut received, reader.deadline(), unfinished).await {
             Received::Bytes(_) => {}
-            Received::Expired => return Err(Unidentified::Error(reader.expired(&received))),
+            Received::Expired => return Err(Unidentified::Error(reader.expired(&received), received)),
             Received::Evicted => return Err(Unidentified::Evicted(Seen::new(&received))),
             // A reset is as much an end as a close: what matters is how far the header got.
             Received::Ended | Received::Failed(_) => {
-                return Err(Unidentified::Error(reader.ended(&received)));
+                return Err(Unidentified::Error(reader.ended(&received), received));
             }
         }
     }
