@@ -8,7 +8,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn silence_and_unfinished_answers_are_slow_and_never_called_disobedience() {
 
 /// A backend that reads headers and stays silent while `silent` says so; it reports each silent connection that began.
 fn gated(silent: &Arc<AtomicBool>) -> (Fake, Receiver<()>) {
-    let (begun, began): (Sender<()>, _) = channel();
+    let (begun, began) = sync_channel(64);
     let (silent, begun) = (Arc::clone(silent), Arc::new(Mutex::new(begun)));
     let backend = Fake::start(move |stream: TcpStream| {
         if silent.load(Ordering::SeqCst) {

@@ -132,7 +132,7 @@ mod tests {
             let hint = hint(&error(received), received);
             match expected {
                 Some(words) => {
-                    assert!(hint.is_some_and(|hint| hint.contains(words)), "{hint:?} for {received:?}")
+                    assert!(hint.is_some_and(|hint| hint.contains(words)), "{hint:?} for {received:?}");
                 }
                 None => assert_eq!(hint, None, "{}", received.escape_ascii()),
             }
