@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use program::{Folder, Program, command};
 use rustix::process::Signal;
@@ -354,4 +354,61 @@ fn a_request_that_is_none_gets_an_answer() {
         assert_eq!(answer["ok"], false);
         assert!(answer["error"].as_str().unwrap().contains(says), "{answer}");
     }
+}
+
+#[test]
+fn visitors_who_finish_no_request_keep_no_operator_waiting() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend, ""));
+    let socket = program.folder.path("admin.sock");
+    let slow: Vec<_> = (0..200)
+        .map(|visitor| {
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            let said: &[u8] = if visitor % 2 == 0 { b"{\"command\":\"status\"}" } else { b"" };
+            // One that had to make room already is refused.
+            let _ = stream.write_all(said);
+            stream
+        })
+        .collect();
+    for command in ["status", "connections"] {
+        let asked = Instant::now();
+        program.command(&[command]).ok();
+        assert!(asked.elapsed() < Duration::from_secs(1), "{command}: {:?}", asked.elapsed());
+    }
+    // The oldest had to go, and heard why.
+    let mut oldest = &slow[0];
+    oldest.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    oldest.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("too many ask at once"), "{answer}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_keeps_no_command_for_ever() {
+    let folder = Folder::new();
+    let silent = UnixListener::bind(folder.path("admin.sock")).unwrap();
+    // Full up to the last place: not even a connection is to be had.
+    let full = folder.path("full.sock");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&full).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let _waiting = UnixStream::connect(&full).unwrap();
+
+    std::thread::scope(|scope| {
+        for (arguments, socket, says) in [
+            (vec!["status"], folder.path("admin.sock"), "waited 10 s for the status on "),
+            (vec!["connections"], folder.path("admin.sock"), "waited 10 s for the list of connections on "),
+            (vec!["deny", "--list"], folder.path("admin.sock"), "waited 10 s for the list of bans on "),
+            (vec!["deny", "--feed"], folder.path("admin.sock"), "waited 10 s for the feed's answer on "),
+            (vec!["reload"], full.clone(), "waited 5 s for a place in the queue on "),
+            (vec!["undeny", "192.0.2.1"], full.clone(), "waited 5 s for a place in the queue on "),
+        ] {
+            scope.spawn(move || {
+                let answer = command(&arguments, &socket);
+                assert_eq!(answer.code(), Some(3), "{arguments:?}: {}", answer.error());
+                assert!(answer.error().contains(says), "{arguments:?}: {}", answer.error());
+            });
+        }
+    });
+    drop(silent);
 }

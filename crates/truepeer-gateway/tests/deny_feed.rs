@@ -280,3 +280,21 @@ fn a_feed_takes_denials_only() {
     );
     assert_eq!(answers[1]["error"], "a feed takes `deny` and `undeny` only");
 }
+
+#[test]
+fn a_feed_ends_with_the_admin_socket_and_says_why() {
+    let backend = HeaderMailServer::start();
+    let program = Program::start(&config(&backend));
+    let mut feed = Feed::start(&program.folder, &[]);
+    assert_eq!(feed.order("+203.0.113.7 1h")["ok"], true);
+    let socket = program.folder.path("admin.sock");
+    let without = config(&backend).replace("socket = \"ADMIN\"\n", "");
+    program.write_config(&without);
+    command(&["reload"], &socket).ok();
+    // The input stays open: the end is the server's.
+    let _input = feed.input.take();
+    let mut said = String::new();
+    feed.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(feed.child.wait().unwrap().code(), Some(3), "{said}");
+    assert!(said.contains("truepeer ended the feed: a reload removed `[admin]`"), "{said}");
+}

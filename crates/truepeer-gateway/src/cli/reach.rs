@@ -76,7 +76,10 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         let code = match error {
             AskError::Refused(_) => FAILED,
-            AskError::Unreachable { .. } | AskError::Broken(_) => NOT_REACHED,
+            AskError::Unreachable { .. }
+            | AskError::Broken(_)
+            | AskError::Late { .. }
+            | AskError::Ended(_) => NOT_REACHED,
         };
         // What the server says may be a whole page of its own.
         let text = error.to_string();

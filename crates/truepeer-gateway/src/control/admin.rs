@@ -21,16 +21,16 @@ use crate::config::Advice;
 use crate::server::{Bound, View};
 
 pub use request::{Filter, OpenConnections, Request, network};
-pub(crate) use serve::{Room, serve};
+pub(crate) use serve::{Presence, Room, serve};
 
 /// The longest request line.
 const MAX_REQUEST: usize = 64 * 1024;
 /// From accept until a request must be there.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
+const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// For a whole answer, the work behind it included.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// Operators at once; the next one waits.
-const MAX_CLIENTS: usize = 16;
+/// Operators at once; the next one takes the place of one that has not asked.
+const MAX_CLIENTS: usize = 32;
 /// Feeds at once; one more is refused, so that operators always find room.
 const MAX_FEEDS: usize = 4;
 /// Orders of a feed that are made together, at most.

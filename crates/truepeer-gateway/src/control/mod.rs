@@ -6,17 +6,18 @@
 
 pub mod admin;
 pub mod manager;
+mod places;
 pub mod status;
 
 use std::fmt;
 use std::io;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::control::admin::Order;
+use crate::control::admin::{Order, Presence};
 use crate::engine::{Binding, Given, ListenError, Listening, bind};
 use crate::facts::bind::Bind;
 use crate::server::View;
@@ -67,6 +68,8 @@ pub struct Control {
     /// Dropping it ends the thread.
     ports: Option<mpsc::Sender<Port>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether operators have a socket anywhere.
+    presence: watch::Sender<Presence>,
 }
 
 /// Who is served at an address.
@@ -143,11 +146,12 @@ impl Sockets {
             .map_err(ControlError::System)?;
         let (ports, received) = mpsc::channel(PORTS_QUEUED);
         let desk = admin::Desk { view, orders };
+        let (presence, present) = watch::channel(Presence::Somewhere);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || runtime.block_on(attend(received, desk)))
+            .spawn(move || runtime.block_on(attend(received, desk, present)))
             .map_err(ControlError::System)?;
-        let mut control = Control { served: Vec::new(), ports: Some(ports), thread: Some(thread) };
+        let mut control = Control { served: Vec::new(), ports: Some(ports), thread: Some(thread), presence };
         control.take(self);
         Ok((control, ordered))
     }
@@ -175,6 +179,8 @@ impl Control {
             self.served.push(Served { purpose, bind, address, _until: until });
         }
         self.served.retain(|served| wanted.iter().any(|(purpose, bind)| served.is(*purpose, bind)));
+        let has_admin = wanted.iter().any(|(purpose, _)| *purpose == Purpose::Admin);
+        self.presence.send_replace(if has_admin { Presence::Somewhere } else { Presence::Nowhere });
     }
 
     /// Where status is served, with the ports that the system chose.
@@ -191,9 +197,9 @@ impl Served {
 }
 
 /// Serves each port that comes, until nobody can send one any more.
-async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk) {
+async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: watch::Receiver<Presence>) {
     let mut served = JoinSet::new();
-    let rooms = (admin::Room::default(), status::Room::default());
+    let rooms = (admin::Room::new(presence), status::Room::default());
     loop {
         tokio::select! {
             port = ports.recv() => match port {

@@ -2,40 +2,39 @@
 //!
 //! Read-only: it is given a [`View`] and nothing else, so that nothing can be ordered here, and no answer holds an
 //! address. Served on the control thread to whoever connects, so everything is bounded: connections at once, the
-//! bytes of a request's head, and the time that one connection may take.
+//! bytes of a request's head, and the time that one connection may take. Who is slow makes room for the next one.
 
 mod answer;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Socket};
 use crate::server::View;
 
-/// Connections at once, over all addresses; the next one waits.
-const MAX_CONNECTIONS: usize = 32;
+/// Connections at once, over all addresses; the next one takes the place of one that has not asked.
+const MAX_CONNECTIONS: usize = 64;
 /// From accept until the request's head must be there.
-const HEAD_TIME: Duration = Duration::from_secs(5);
+const HEAD_TIME: Duration = Duration::from_secs(3);
 /// For a whole connection, which is one request.
-const CONNECTION_TIME: Duration = Duration::from_secs(15);
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Room for connections, shared by all addresses.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct Room(Places);
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_CONNECTIONS)))
+        Self(Places::new(MAX_CONNECTIONS))
     }
 }
 
@@ -56,19 +55,24 @@ async fn accept(acceptor: Acceptor, view: View, room: Room, connections: &mut Jo
     let mut pause = AcceptPause::default();
     loop {
         let accepted = acceptor.accept().await;
-        // Held one connection at a time: the others wait in the kernel, not here.
-        let Ok(permit) = Arc::clone(&room.0).acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(arrival) => {
                 pause.succeeded();
+                // Held one connection at a time: the others wait in the kernel, not here.
+                let place = room.0.take().await;
                 let view = view.clone();
                 connections.spawn(async move {
-                    match arrival.socket {
-                        Socket::Tcp(stream) => attend(stream, view).await,
-                        Socket::Unix(stream) => attend(stream, view).await,
+                    let attended = async {
+                        match arrival.socket {
+                            Socket::Tcp(stream) => attend(stream, view, &place).await,
+                            Socket::Unix(stream) => attend(stream, view, &place).await,
+                        }
+                    };
+                    tokio::select! {
+                        () = attended => {}
+                        () = place.needed() => {}
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -81,8 +85,9 @@ async fn accept(acceptor: Acceptor, view: View, room: Room, connections: &mut Jo
 }
 
 /// One request, one answer.
-async fn attend(stream: impl AsyncRead + AsyncWrite + Unpin, view: View) {
+async fn attend(stream: impl AsyncRead + AsyncWrite + Unpin, view: View, place: &Place) {
     let service = service_fn(|request| {
+        place.reached(Stage::Answered);
         let answer = answer::to(&request, &view);
         async move { Ok::<_, Infallible>(answer) }
     });

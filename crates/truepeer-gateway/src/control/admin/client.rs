@@ -1,20 +1,26 @@
 //! The commands' end of the admin socket; blocking, since a command has nothing else to do.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ANSWER_TIME, OpenConnections, Request};
 
 /// The longest line of an answer that is read.
-const MAX_LINE: u64 = 16 * 1024 * 1024;
+const MAX_LINE: usize = 16 * 1024 * 1024;
 
-/// How long an answer may take: a little more than the server allows itself.
+/// How long it may take until the server takes a connection and a request.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the answer to a question may take, line by line.
+const QUICK: Duration = Duration::from_secs(10);
+/// How long work may take: a little more than the server allows itself.
 const PATIENCE: Duration = ANSWER_TIME.saturating_add(Duration::from_secs(5));
 
 /// Why there is no answer.
@@ -33,13 +39,32 @@ pub enum AskError {
     Broken(String),
     /// The server says no, and why.
     Refused(String),
+    /// It took too long.
+    Late {
+        /// Where.
+        path: PathBuf,
+        /// What was waited for.
+        awaited: &'static str,
+        /// How long.
+        waited: Duration,
+    },
+    /// The server ended a feed, and why.
+    Ended(String),
 }
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Unreachable { path, error, owner } = self else {
-            let (Self::Broken(text) | Self::Refused(text)) = self else { return Ok(()) };
-            return f.write_str(text);
+        let (path, error, owner) = match self {
+            Self::Unreachable { path, error, owner } => (path, error, owner),
+            Self::Broken(text) | Self::Refused(text) => return f.write_str(text),
+            Self::Ended(why) => return write!(f, "truepeer ended the feed: {why}"),
+            Self::Late { path, awaited, waited } => {
+                let (path, seconds) = (path.display(), waited.as_secs());
+                return write!(
+                    f,
+                    "waited {seconds} s for {awaited} on {path}: truepeer is stopped, stuck or overloaded; its log says more"
+                );
+            }
         };
         let path = path.display();
         match error.kind() {
@@ -70,6 +95,9 @@ impl std::error::Error for AskError {}
 pub struct Answer {
     lines: BufReader<UnixStream>,
     line: Vec<u8>,
+    path: PathBuf,
+    awaited: &'static str,
+    patience: Duration,
 }
 
 /// One line of an answer.
@@ -91,13 +119,39 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
         error,
         owner: std::fs::metadata(socket).ok().map(|found| found.uid()),
     };
-    let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
-    let sent = stream
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-        .and_then(|()| stream.write_all(format!("{}\n", request.to_line()).as_bytes()));
+    let late = |awaited| AskError::Late { path: socket.to_owned(), awaited, waited: CONNECT_TIME };
+    let mut stream = match connect(socket) {
+        Err(error) if is_timeout(&error) => return Err(late("a place in the queue")),
+        connected => connected.map_err(unreachable)?,
+    };
+    match stream.write_all(format!("{}\n", request.to_line()).as_bytes()) {
+        Err(error) if is_timeout(&error) => return Err(late("the request to be taken")),
+        // A server that had no place for it says so before it closes.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => return Err(AskError::Broken(format!("the request could not be sent: {error}"))),
+        Ok(()) => {}
+    }
+    // What follows in a feed has to wait while thousands before it are carried out.
+    let sent = stream.set_write_timeout(Some(PATIENCE));
     sent.map_err(|error| AskError::Broken(format!("the request could not be sent: {error}")))?;
-    Ok(Answer { lines: BufReader::new(stream), line: Vec::new() })
+    let (awaited, patience) = match request {
+        Request::Status => ("the status", QUICK),
+        Request::Connections(_) => ("the list of connections", QUICK),
+        Request::Denied => ("the list of bans", QUICK),
+        Request::Feed(_) => ("the feed's answer", PATIENCE),
+        Request::Deny(..) => ("the ban to be made", PATIENCE),
+        Request::Undeny(_) => ("the ban to be lifted", PATIENCE),
+        Request::Reload => ("the reload", PATIENCE),
+    };
+    Ok(Answer { lines: BufReader::new(stream), line: Vec::new(), path: socket.to_owned(), awaited, patience })
+}
+
+/// The system waits for room in the queue as long as a write may take.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(CONNECT_TIME))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
 /// Opens a feed of orders.
@@ -108,7 +162,9 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
 /// [`AskError`].
 pub fn feed(socket: &Path, open: OpenConnections) -> Result<(UnixStream, Answer), AskError> {
     let mut answer = ask(socket, &Request::Feed(open))?;
+    answer.patience = QUICK;
     answer.next_line()?;
+    answer.patience = PATIENCE;
     let orders = answer.lines.get_ref().try_clone();
     let orders =
         orders.map_err(|error| AskError::Broken(format!("the feed could not be opened: {error}")))?;
@@ -149,17 +205,53 @@ impl Answer {
     ) -> Result<Option<Result<Line, AskError>>, AskError> {
         self.line.clear();
         let mut was_awaited = awaited();
+        let mut since = Instant::now();
         loop {
-            let left = MAX_LINE.saturating_sub(u64::try_from(self.line.len()).unwrap_or(u64::MAX));
-            match self.lines.by_ref().take(left).read_until(b'\n', &mut self.line) {
-                Ok(0) if self.line.is_empty() => return Ok(None),
-                Ok(_) => return Ok(Some(parse(&self.line)?)),
-                // Nothing came for the whole of our patience.
-                Err(error) if is_timeout(&error) && !was_awaited => was_awaited = awaited(),
+            // One deadline for the whole line, however slowly it comes.
+            let time = self.patience.checked_sub(since.elapsed()).filter(|time| !time.is_zero());
+            let room = MAX_LINE.saturating_sub(self.line.len());
+            match time.map_or_else(|| Err(io::ErrorKind::TimedOut.into()), |time| self.piece(time, room)) {
+                Ok(Piece::End) if self.line.is_empty() => return Ok(None),
+                Ok(Piece::End | Piece::Last) => return Ok(Some(parse(&self.line)?)),
+                Ok(Piece::More) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Nothing was due for the whole of our patience.
+                Err(error) if is_timeout(&error) && !was_awaited => {
+                    was_awaited = awaited();
+                    since = Instant::now();
+                }
+                Err(error) if is_timeout(&error) => {
+                    let Self { path, awaited, patience, .. } = self;
+                    return Err(AskError::Late { path: path.clone(), awaited, waited: *patience });
+                }
                 Err(error) => return Err(broken(error)),
             }
         }
     }
+
+    /// Reads on, at most up to the end of the line, `room` bytes and `time`.
+    fn piece(&mut self, time: Duration, room: usize) -> io::Result<Piece> {
+        if self.lines.buffer().is_empty() {
+            self.lines.get_ref().set_read_timeout(Some(time))?;
+        }
+        let bytes = self.lines.fill_buf()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at.saturating_add(1));
+        let taken = end.min(room);
+        let Some(piece) = bytes.get(..taken).filter(|piece| !piece.is_empty()) else { return Ok(Piece::End) };
+        self.line.extend_from_slice(piece);
+        let last = piece.ends_with(b"\n");
+        self.lines.consume(taken);
+        Ok(if last { Piece::Last } else { Piece::More })
+    }
+}
+
+/// What was read of a line.
+enum Piece {
+    More,
+    /// Up to its end.
+    Last,
+    /// There is no more.
+    End,
 }
 
 /// What one line says; the outer error is that it is none.
@@ -170,6 +262,9 @@ fn parse(line: &[u8]) -> Result<Result<Line, AskError>, AskError> {
         Some(true) => Ok(Line::Done(value)),
         Some(false) => {
             let why = value.get("error").and_then(Value::as_str).unwrap_or("the server refused");
+            if value.get("feed").and_then(Value::as_bool) == Some(false) {
+                return Err(AskError::Ended(why.to_owned()));
+            }
             Err(AskError::Refused(why.to_owned()))
         }
     })

@@ -9,35 +9,61 @@
 
 use std::io;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::deny::{self, Answered, Made};
 use super::lines::{read_line, refusal, say};
-use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Request};
+use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Presence, Request};
 use crate::rooms::bans::{BanChange, Changed};
 use crate::server::View;
 
 /// What came together: the changes, or what is wrong with the line where one was due.
 type Batch = Vec<Result<BanChange, String>>;
 
-/// Takes orders until there are no more.
+/// Takes orders until there are no more, or no admin socket is wanted any more: the other end is told so.
 pub(super) async fn serve(
     read: &mut BufReader<impl AsyncRead + Unpin>,
     write: &mut (impl AsyncWriteExt + Unpin),
     view: &View,
     open: OpenConnections,
+    mut presence: watch::Receiver<Presence>,
 ) -> io::Result<()> {
     say(write, &json!({ "ok": true, "feed": true })).await?;
     write.flush().await?;
     loop {
-        let batch = gather(read).await?;
+        let batch = tokio::select! {
+            batch = gather(read) => batch?,
+            () = gone(&mut presence) => {
+                let why = "a reload removed `[admin]` from the configuration: orders are taken no more";
+                let end = refusal(why.to_owned());
+                return timeout(ANSWER_TIME, last_word(write, end)).await?;
+            }
+        };
         if batch.is_empty() {
             return Ok(());
         }
         timeout(ANSWER_TIME, answer(write, view, batch, open)).await??;
     }
+}
+
+/// Waits until no admin socket is wanted any more.
+async fn gone(presence: &mut watch::Receiver<Presence>) {
+    // A sender that is gone is the end of the process, which the other end sees.
+    if presence.wait_for(|presence| *presence == Presence::Nowhere).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn last_word(write: &mut (impl AsyncWriteExt + Unpin), mut end: Value) -> io::Result<()> {
+    // What tells it from the refusal of one order.
+    if let Some(end) = end.as_object_mut() {
+        end.insert("feed".to_owned(), Value::Bool(false));
+    }
+    say(write, &end).await?;
+    write.flush().await
 }
 
 /// The next order, and those that are here with it.

@@ -1,6 +1,6 @@
 //! The server's end of the admin socket: one request, one answer, then the end; `feed` takes over where one goes on.
 //!
-//! Bounds: [`MAX_CLIENTS`] at once, [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
+//! Bounds: [`MAX_CLIENTS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
 //! the answer. A list of connections is written line by line and never held as a whole text.
 
 use std::io;
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -19,19 +19,34 @@ use super::{
     ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
     report,
 };
+use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Socket};
+
+/// Told to whoever loses the place.
+const DISPLACED: &[u8] =
+    b"{\"ok\":false,\"error\":\"too many ask at once, and this request was not finished: ask again\"}\n";
 
 /// Room for clients and feeds, shared by all places where the socket is or was: a feed outlives a move.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
-    clients: Arc<Semaphore>,
+    clients: Places,
     feeds: Arc<Semaphore>,
+    presence: watch::Receiver<Presence>,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        let room = |most| Arc::new(Semaphore::new(most));
-        Self { clients: room(MAX_CLIENTS), feeds: room(MAX_FEEDS) }
+/// Whether the latest configuration has an admin socket anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It has.
+    Somewhere,
+    /// It has none any more.
+    Nowhere,
+}
+
+impl Room {
+    /// Nobody is in it; feeds end when `presence` does.
+    pub(crate) fn new(presence: watch::Receiver<Presence>) -> Self {
+        Self { clients: Places::new(MAX_CLIENTS), feeds: Arc::new(Semaphore::new(MAX_FEEDS)), presence }
     }
 }
 
@@ -51,19 +66,23 @@ pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, room: Room, until: imp
 async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSet<()>) {
     let mut pause = AcceptPause::default();
     loop {
-        // The permit first: a client that waits costs no descriptor.
-        let Ok(permit) = Arc::clone(&room.clients).acquire_owned().await else { return };
         while clients.try_join_next().is_some() {}
         match acceptor.accept().await {
             Ok(arrival) => {
                 pause.succeeded();
-                let (desk, feeds) = (desk.clone(), Arc::clone(&room.feeds));
+                // One waits here, the others in the kernel.
+                let place = room.clients.take().await;
+                let (desk, room) = (desk.clone(), room.clone());
                 clients.spawn(async move {
-                    if let Socket::Unix(stream) = arrival.socket {
-                        // Whoever asked and does not listen any more misses the answer; nothing else is lost.
-                        let _ = attend(stream, &desk, &feeds).await;
+                    if let Socket::Unix(mut stream) = arrival.socket {
+                        tokio::select! {
+                            // Whoever asked and does not listen any more misses the answer; nothing else is lost.
+                            _ = attend(&mut stream, &desk, &room, &place) => return,
+                            () = place.needed() => {}
+                        }
+                        // A word that finds no room is no reason to stay.
+                        let _ = stream.try_write(DISPLACED);
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -75,7 +94,7 @@ async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSe
     }
 }
 
-async fn attend(mut stream: UnixStream, desk: &Desk, feeds: &Semaphore) -> io::Result<()> {
+async fn attend(stream: &mut UnixStream, desk: &Desk, room: &Room, place: &Place) -> io::Result<()> {
     let (read, write) = stream.split();
     let mut read = BufReader::with_capacity(MAX_REQUEST, read);
     let mut write = BufWriter::new(write);
@@ -86,12 +105,17 @@ async fn attend(mut stream: UnixStream, desk: &Desk, feeds: &Semaphore) -> io::R
     };
     // A feed has no end of its own, so its answers have their time one by one.
     let feed = match request {
-        Ok(Request::Feed(open)) => Some((open, feeds.try_acquire())),
+        Ok(Request::Feed(open)) => Some((open, room.feeds.try_acquire())),
         _ => None,
     };
     if let Some((open, Ok(_permit))) = feed {
-        return feed::serve(&mut read, &mut write, &desk.view, open).await;
+        place.reached(Stage::Working);
+        return feed::serve(&mut read, &mut write, &desk.view, open, room.presence.clone()).await;
     }
+    place.reached(match request {
+        Ok(Request::Reload | Request::Deny(..) | Request::Undeny(_)) => Stage::Working,
+        _ => Stage::Answered,
+    });
     let answered = async {
         match request {
             Ok(Request::Connections(filter)) => connections(&mut write, desk, &filter).await?,
@@ -102,14 +126,17 @@ async fn attend(mut stream: UnixStream, desk: &Desk, feeds: &Semaphore) -> io::R
             }
             Ok(Request::Reload) => {
                 let answer = reload(desk).await.unwrap_or_else(refusal);
+                place.reached(Stage::Answered);
                 say(&mut write, &answer).await?;
             }
             Ok(Request::Deny(order, open)) => {
                 let answer = deny::deny(&desk.view, order, open).await.unwrap_or_else(refusal);
+                place.reached(Stage::Answered);
                 say(&mut write, &answer).await?;
             }
             Ok(Request::Undeny(network)) => {
                 let answer = deny::undeny(&desk.view, network).await.unwrap_or_else(refusal);
+                place.reached(Stage::Answered);
                 say(&mut write, &answer).await?;
             }
             Ok(Request::Feed(_)) => {
