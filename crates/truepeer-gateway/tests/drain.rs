@@ -7,12 +7,13 @@ mod support;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use support::fake::{Fake, smtp_behind_v1};
 use support::{House, PATIENCE, Plan, Record, eventually, expect, read_to_end};
+use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;
@@ -48,14 +49,10 @@ fn drain(house: House) -> JoinHandle<(Drained, Vec<Record>)> {
 
 /// Returns once nobody listens there any more.
 #[track_caller]
-/// Asked of the server first: a connection that tries the port must not be among those that the drain counts.
+/// Tried by listening there: a connection would be served if it still finds the queue.
 fn wait_until_closed(view: &View, address: SocketAddr) {
     assert!(eventually(|| view.is_draining()));
-    let refused = || match TcpStream::connect_timeout(&address, PATIENCE) {
-        Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-        Ok(_) => false,
-    };
-    assert!(eventually(refused));
+    assert!(eventually(|| TcpListener::bind(address).is_ok()));
 }
 
 /// One record for each client, none twice, and how many there are of each outcome.
@@ -189,4 +186,33 @@ fn dropping_the_server_cuts_all_and_each_leaves_its_record() {
     }
     let refused = TcpStream::connect_timeout(&address, PATIENCE).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn who_waits_in_the_queue_when_a_drain_begins_is_served() {
+    const WAITING: usize = 20;
+    let backend = Fake::start(smtp_behind_v1(GREETING));
+    let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
+    (plan.drain_timeout, plan.max_connections) = (FOR_EVER, Some(1));
+    let house = plan.start();
+    let inside = greeted(&house, 0);
+    // Each worker may accept one beyond the maximum; then all of them pause.
+    let all = WAITING + machine::workers();
+    let clients: Vec<_> = (1..=all)
+        .map(|number| {
+            let mut client = house.connect();
+            write!(client, "PROXY TCP4 203.0.113.7 198.51.100.25 {} 25\r\n", 1000 + number).unwrap();
+            client
+        })
+        .collect();
+    let draining = drain(house);
+    for client in &clients {
+        expect(client, GREETING.as_bytes());
+        quit(client);
+    }
+    quit(&inside);
+    drop((inside, clients));
+    let (drained, records) = draining.join().unwrap();
+    assert_eq!(drained, Drained { open: u32::try_from(all + 1).unwrap(), cut: 0 });
+    assert_outcomes(&records, all + 1, 0);
 }

@@ -72,6 +72,8 @@ pub struct Server {
     registry: Registry,
     stop: watch::Sender<Stop>,
     cut: Arc<AtomicU32>,
+    /// Connections that waited in the kernel's queue when a drain began.
+    queued: Arc<AtomicU32>,
     posts: Vec<mpsc::Sender<Post>>,
     workers: Vec<JoinHandle<()>>,
     pulse: Option<Pulse>,
@@ -96,7 +98,7 @@ pub struct Bound {
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were open when it began.
+    /// Connections that were open when it began, and those that waited in the kernel's queue.
     pub open: u32,
     /// Connections that were cut at its end.
     pub cut: u32,
@@ -154,6 +156,7 @@ impl Server {
             registry: Registry::default(),
             stop,
             cut: Arc::default(),
+            queued: Arc::default(),
             posts: Vec::new(),
             workers: Vec::new(),
             pulse: None,
@@ -170,6 +173,7 @@ impl Server {
             worker: 0,
             stop: told,
             cut: Arc::clone(&server.cut),
+            queued: Arc::clone(&server.queued),
         };
         server.start_workers(&tools)?;
         server.take(config)?;
@@ -349,18 +353,20 @@ impl Server {
         if let Some(open) = self.draining {
             return open;
         }
-        self.accept_no_more(later(Instant::now(), self.drain_timeout));
+        // Asked before, since those in the queue are counted by whoever takes them.
         let open = self.admission.open();
+        self.accept_no_more(later(Instant::now(), self.drain_timeout));
         self.draining = Some(open);
         open
     }
 
-    /// Accepts no more, lets open connections end until the drain timeout, then cuts them.
+    /// Accepts no more but what the kernel has queued, lets open connections end until the drain timeout, then cuts them.
     /// [`Cutter::cut`] ends the drain at once.
     #[must_use]
     pub fn drain(mut self) -> Drained {
         let open = self.stop_accepting();
         self.wait_for_workers();
+        let open = open.saturating_add(self.queued.load(Ordering::Relaxed));
         Drained { open, cut: self.cut.load(Ordering::Relaxed) }
     }
 

@@ -74,6 +74,8 @@ pub struct Tools {
     pub stop: watch::Receiver<Stop>,
     /// Counts the connections that a drain cut.
     pub cut: Arc<AtomicU32>,
+    /// Counts the connections that waited in the kernel's queue when a drain began.
+    pub queued: Arc<AtomicU32>,
 }
 
 /// One listening socket of one worker, and the door behind it.
@@ -165,9 +167,19 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
             }
         }
     };
-    if why == Ended::Retired {
+    let takes_queue = match why {
+        Ended::Retired => true,
+        // A successor gets what waits at a given socket. A stop without time leaves nobody to serve.
+        Ended::Stopped => !post.listening.given && !is_over(*stop.borrow()),
+    };
+    if takes_queue {
         // What the kernel has already accepted for us is served; only then is the address given up.
-        gate.leave(|arrival| drop(connections.spawn_local(served(arrival))));
+        gate.leave(|arrival| {
+            if why == Ended::Stopped {
+                tools.queued.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(connections.spawn_local(served(arrival)));
+        });
     } else {
         drop(gate);
     }
@@ -216,6 +228,10 @@ enum Ended {
 
 async fn stopped(stop: &mut watch::Receiver<Stop>) {
     // A sender that is gone means the same as its last word would.
+fn is_over(stop: Stop) -> bool {
+    matches!(stop, Stop::DrainUntil(until) if until <= Instant::now())
+}
+
     let _ = stop.wait_for(|stop| *stop != Stop::No).await;
 }
 
