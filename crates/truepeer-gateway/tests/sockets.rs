@@ -26,6 +26,7 @@ use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::observe::log::{Log, Refusals};
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::Handoff;
+use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::server::Server;
 
 const GREETING: &str = "220 backend ready\r\n";
@@ -495,4 +496,32 @@ fn one_listener_may_have_several_addresses() {
         assert!(ids.insert(record.get("id").unwrap().to_owned()), "{}", record.0);
     }
     assert_eq!(ids.len(), 3);
+}
+
+#[test]
+fn a_pause_is_counted_once_however_often_the_worker_is_called_meanwhile() {
+    let backend = Fake::start(smtp_behind_v1(GREETING));
+    let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
+    plan.max_connections = Some(1);
+    let config = plan.config();
+    let mut house = House::start(&config);
+    let mut client = house.connect();
+    client.write_all(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").unwrap();
+    expect(&client, GREETING.as_bytes());
+    let pauses = |house: &House| {
+        let text = house.server.view().metrics(Format::Prometheus);
+        let series = "truepeer_accept_pauses_total{listener=\"door\"} ";
+        let count = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+        count.parse::<usize>().unwrap()
+    };
+    assert!(eventually(|| pauses(&house) >= 1));
+    // Each gives every worker an order, and so another turn.
+    for _ in 0..50 {
+        house.server.take(&config).unwrap();
+    }
+    client.write_all(b"QUIT\r\n").unwrap();
+    assert_eq!(read_to_end(&client), b"221 bye\r\n");
+    drop(client);
+    house.wait_for_open(0);
+    assert!((1..=machine::workers()).contains(&pauses(&house)), "{} pauses", pauses(&house));
 }

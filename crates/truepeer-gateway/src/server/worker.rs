@@ -4,7 +4,7 @@
 
 mod gate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
@@ -196,12 +196,14 @@ struct Counters {
     metrics: Arc<Metrics>,
     worker: usize,
     last: RefCell<Arc<Shard>>,
+    /// Whether a pause was counted that still goes on.
+    paused: Cell<bool>,
 }
 
 impl Counters {
     fn new(tools: &Tools, door: &Door) -> Self {
         let last = RefCell::new(tools.metrics.shard(tools.worker, &door.listener.id));
-        Self { metrics: Arc::clone(&tools.metrics), worker: tools.worker, last }
+        Self { metrics: Arc::clone(&tools.metrics), worker: tools.worker, last, paused: Cell::default() }
     }
 
     fn of(&self, door: &Door) -> Arc<Shard> {
@@ -312,7 +314,8 @@ async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -
 async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
     let Some(acceptor) = acceptor else { return std::future::pending().await };
     let admission = &tools.admission;
-    if admission.is_full() {
+    // Asked anew at each turn of the worker; a pause goes on through many.
+    if admission.is_full() && !counters.paused.replace(true) {
         counters.last().accept_paused();
     }
     if admission.is_full() && tools.trouble.full(Instant::now()) {
@@ -327,6 +330,7 @@ async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -
 async fn wait_out(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
     let Some(wait) = pause.after(error) else { return };
     if trouble.failed(Instant::now()) {
+    counters.paused.set(false);
         let cause = error.to_string();
         let remedy =
             "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";
