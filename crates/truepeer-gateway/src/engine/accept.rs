@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use truepeer::PeerAddress;
 
-use super::{RawListener, Socket};
+use super::{RawListener, Socket, later};
 
 /// A connection that has just arrived.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ pub(super) fn unix(stream: UnixStream) -> Arrival {
 #[derive(Debug, Default)]
 pub struct AcceptPause {
     next: Option<Duration>,
+    until: Option<Instant>,
 }
 
 impl AcceptPause {
@@ -85,7 +86,7 @@ impl AcceptPause {
 
     /// An accept succeeded.
     pub fn succeeded(&mut self) {
-        self.next = None;
+        (self.next, self.until) = (None, None);
     }
 
     /// The pause after `error`; `None` for an error that concerned only the connection that was lost.
@@ -105,7 +106,19 @@ impl AcceptPause {
         }
         let pause = self.next.unwrap_or(Self::FIRST);
         self.next = Some(pause.saturating_mul(2).min(Self::LONGEST));
+        self.until = Some(later(Instant::now(), pause));
         Some(pause)
+    }
+
+    /// Waits for the end of the last pause, if there was one: for whoever has other things to attend to meanwhile, and
+    /// comes back to the same pause.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing; the pause ends when it would have.
+    pub async fn over(&self) {
+        if let Some(until) = self.until {
+            tokio::time::sleep_until(until.into()).await;
+        }
     }
 
     /// Waits.
@@ -129,6 +142,29 @@ mod tests {
         let pauses: Vec<_> = (0..9).filter_map(|_| pause.after(&error)).map(|p| p.as_millis()).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         pause.succeeded();
+        assert_eq!(pause.after(&error), Some(AcceptPause::FIRST));
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_was_looked_away_from_does_not_begin_anew() {
+        let mut pause = AcceptPause::default();
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        pause.over().await;
+        let begun = Instant::now();
+        let lasts = pause.after(&error).unwrap();
+        // Whoever has other work looks at it now and then.
+        let mut looked = 0_u32;
+        loop {
+            tokio::select! {
+                biased;
+                () = pause.over() => break,
+                () = tokio::task::yield_now() => looked = looked.saturating_add(1),
+            }
+        }
+        assert!(looked > 0 && begun.elapsed() >= lasts, "{looked} looks, {:?}", begun.elapsed());
+        assert_eq!(pause.after(&error), Some(AcceptPause::FIRST.saturating_mul(2)));
+        pause.succeeded();
+        pause.over().await;
         assert_eq!(pause.after(&error), Some(AcceptPause::FIRST));
     }
 

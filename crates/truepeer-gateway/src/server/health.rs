@@ -51,7 +51,10 @@ pub(crate) async fn attend(mut post: Post, desk: Desk) {
     loop {
         let accepted = async {
             match gate.acceptor() {
-                Some(acceptor) => acceptor.accept().await,
+                Some(acceptor) => {
+                    pause.over().await;
+                    acceptor.accept().await
+                }
                 None => std::future::pending().await,
             }
         };
@@ -78,11 +81,8 @@ pub(crate) async fn attend(mut post: Post, desk: Desk) {
                     let check = answer(arrival, post.door.load_full(), &desk);
                     by_age.push_back(checks.spawn_local(check));
                 }
-                Err(error) => {
-                    if let Some(wait) = pause.after(&error) {
-                        AcceptPause::wait(wait).await;
-                    }
-                }
+                // Orders are followed during the pause.
+                Err(error) => drop(pause.after(&error)),
             }
         }
     }

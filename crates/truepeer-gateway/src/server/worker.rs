@@ -151,7 +151,7 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
                 orders.obeyed(obeyed, &post.listening.address);
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = next(gate.acceptor(), &tools, &counters) => match accepted {
+            accepted = next(gate.acceptor(), &pause, &tools, &counters) => match accepted {
                 Ok(arrival) => {
                     pause.succeeded();
                     if let Some(lasted) = tools.trouble.accepted(arrival.at) {
@@ -162,7 +162,7 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
                 }
                 Err(error) => {
                     counters.last().accept_failed();
-                    wait_out(&mut pause, &error, &post.listening.address, &tools.trouble).await;
+                    back_off(&mut pause, &error, &post.listening.address, &tools.trouble);
                 },
             }
         }
@@ -228,12 +228,12 @@ enum Ended {
     Retired,
 }
 
-async fn stopped(stop: &mut watch::Receiver<Stop>) {
-    // A sender that is gone means the same as its last word would.
 fn is_over(stop: Stop) -> bool {
     matches!(stop, Stop::DrainUntil(until) if until <= Instant::now())
 }
 
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    // A sender that is gone means the same as its last word would.
     let _ = stop.wait_for(|stop| *stop != Stop::No).await;
 }
 
@@ -311,8 +311,14 @@ async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -
     Drain::Empty
 }
 
-async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -> io::Result<Arrival> {
+async fn next(
+    acceptor: Option<&Acceptor>,
+    pause: &AcceptPause,
+    tools: &Tools,
+    counters: &Counters,
+) -> io::Result<Arrival> {
     let Some(acceptor) = acceptor else { return std::future::pending().await };
+    pause.over().await;
     let admission = &tools.admission;
     // Asked anew at each turn of the worker; a pause goes on through many.
     if admission.is_full() && !counters.paused.replace(true) {
@@ -324,19 +330,18 @@ async fn next(acceptor: Option<&Acceptor>, tools: &Tools, counters: &Counters) -
         tracing::warn!(event = "accept_paused", cause, remedy);
     }
     admission.room().await;
+    counters.paused.set(false);
     acceptor.accept().await
 }
 
-async fn wait_out(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
-    let Some(wait) = pause.after(error) else { return };
-    if trouble.failed(Instant::now()) {
-    counters.paused.set(false);
+/// Notes that nothing is accepted for a while; orders are followed meanwhile.
+fn back_off(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
+    if pause.after(error).is_some() && trouble.failed(Instant::now()) {
         let cause = error.to_string();
         let remedy =
             "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";
         tracing::warn!(event = "accept_failed", address, cause, remedy);
     }
-    AcceptPause::wait(wait).await;
 }
 
 /// One connection, from arrival to record.
