@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use program::Program;
+use rustix::process::Signal;
 use support::fake::{Fake, Nobody, echo_behind_v1, smtp_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::facts::machine;
@@ -172,6 +173,9 @@ fn another_program_that_takes_the_port_is_named_and_waited_for() {
     drop((ours, other));
     let opened = program.wait_for("event=listener_opened");
     assert!(opened.contains(&address.to_string()), "{opened}");
+    program.signal(Signal::HUP);
+    program.wait_for("event=reloaded");
+    assert_eq!(program.count("event=listening"), 0, "that it listens was said when it opened");
     let mut client = program.connect("door");
     client.write_all(HEADER).unwrap();
     expect(&client, GREETING.as_bytes());

@@ -51,6 +51,8 @@ pub(super) struct Held {
     pub(super) bound: Bound,
     pub(super) door: Arc<ArcSwap<Door>>,
     pub(super) tell: watch::Sender<Told>,
+    /// Whether it was shut when it was made: then that it opens is said by whoever opens it.
+    pub(super) was_shut: bool,
     /// How many workers listen there now.
     pub(super) open: Arc<AtomicU32>,
     /// Removes a UNIX path when it is dropped.

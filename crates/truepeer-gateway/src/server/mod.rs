@@ -231,7 +231,10 @@ impl Server {
                         kept.door.store(Arc::clone(&door));
                         kept.bound.listener = listener.id.clone();
                         if !whom.is_shut_without_backend(listener, address) {
-                            kept.tell.send_replace(Told::Listen);
+                            let was = kept.tell.send_replace(Told::Listen);
+                            if was == Told::Shut {
+                                shutters::say_opened(&listener.id, &kept.bound.address);
+                            }
                         }
                         self.hold(kept);
                     } else if let Some(at) =
@@ -286,6 +289,16 @@ impl Server {
     #[must_use]
     pub fn health(&self) -> Vec<Bound> {
         open(&self.health)
+    }
+
+    /// Every address that was made open, for clients and then for health checks: those that were shut at first are said
+    /// to open when they do.
+    #[must_use]
+    pub fn made_open(&self) -> [Vec<Bound>; 2] {
+        [&self.listening, &self.health].map(|held| {
+            let open = held.iter().filter(|held| !held.was_shut);
+            open.map(|held| held.bound.clone()).collect()
+        })
     }
 
     /// The first TCP address of a listener.

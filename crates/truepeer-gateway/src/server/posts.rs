@@ -90,6 +90,15 @@ impl Server {
         }
         let (address, tcp) = (listening.address.clone(), listening.tcp);
         let bound = Bound { listener: door.listener.id.clone(), address, tcp };
-        self.hold(Held { whom, bind, bound, door: current, tell, open, listening: Some(listening) });
+        self.hold(Held {
+            whom,
+            bind,
+            bound,
+            door: current,
+            tell,
+            was_shut: first == Told::Shut,
+            open,
+            listening: Some(listening),
+        });
     }
 }

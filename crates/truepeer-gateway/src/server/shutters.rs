@@ -114,6 +114,17 @@ impl Attended {
     }
 }
 
+/// `address` listens again, since its listener does not want it shut any more.
+pub(super) fn say_opened(listener: &Arc<str>, address: &str) {
+    let listener = &**listener;
+    tracing::info!(
+        event = "listener_opened",
+        listener,
+        address,
+        "it is not closed without a backend any more"
+    );
+}
+
 /// Nobody listens at `address` for now.
 pub(super) fn say_shut(listener: &Arc<str>, address: &str) {
     let (listener, cause) = (&**listener, "none of its backends can be reached");

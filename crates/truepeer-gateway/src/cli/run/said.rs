@@ -22,9 +22,9 @@ impl Said {
         self.advice = advice.iter().map(|advice| advice.text.clone()).collect();
     }
 
-    /// Says addresses that nobody was served at before.
+    /// Says addresses that nobody was served at before; those that were shut at first are said when they open.
     pub(super) fn addresses(&mut self, server: &Server, control: &Control) {
-        let (listening, health) = (server.listening(), server.health());
+        let [listening, health] = server.made_open();
         for bound in listening.iter().filter(|bound| !self.listening.contains(bound)) {
             let (listener, address) = (&*bound.listener, bound.address.as_str());
             tracing::info!(event = "listening", listener, address);
