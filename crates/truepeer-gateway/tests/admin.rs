@@ -412,3 +412,33 @@ fn a_server_that_does_not_answer_keeps_no_command_for_ever() {
     });
     drop(silent);
 }
+
+#[test]
+fn an_address_that_a_reload_gives_another_purpose_takes_two_and_no_other_program_is_blamed() {
+    let backend = HeaderMailServer::start();
+    let start = config(&backend, "[status]\nbind = \"127.0.0.1:0\"\n");
+    let mut program = Program::start(&start);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fixed = |door: &str, more: &str| {
+        let bind = "bind = \"127.0.0.1:0\"\n";
+        start.replacen(bind, &format!("bind = \"{door}\"\n{more}"), 1)
+    };
+    let at = free.to_string();
+    let (as_bind, without) = (fixed(&at, ""), fixed("127.0.0.1:0", ""));
+    let as_health = fixed("127.0.0.1:0", &format!("health-bind = \"{at}\"\n"));
+    let socket = program.folder.path("admin.sock");
+    program.write_config(&as_bind);
+    command(&["reload"], &socket).ok();
+    program.write_config(&as_health);
+    let refused = command(&["reload"], &socket);
+    assert_eq!(refused.code(), Some(1));
+    let said = refused.error();
+    assert!(said.contains("server.listener.door.health-bind") && said.contains(&at), "{said}");
+    assert!(said.contains("this truepeer listens on") && !said.contains("another program"), "{said}");
+    // As it says.
+    for step in [&without, &as_health] {
+        program.write_config(step);
+        assert!(support::eventually(|| command(&["reload"], &socket).code() == Some(0)));
+    }
+    assert!(program.wait_for("event=health_served").contains(&at));
+}

@@ -1,5 +1,6 @@
 //! `truepeer run`: serve until told to stop.
 
+mod moves;
 mod orphans;
 mod reload;
 mod said;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Colour, Config, Loaded, Origin};
+use crate::config::{self, Bind, Colour, Config, Loaded, Origin};
 use crate::control::admin::{Order, Reloaded};
 use crate::control::manager::{Manager, Watchdog};
 use crate::control::{Control, Sockets};
@@ -52,6 +53,8 @@ struct Running {
     control: Control,
     calls: Calls,
     at_start: AtStart,
+    /// The addresses of the latest configuration.
+    binds: Vec<(String, Bind)>,
     said: Said,
     log: Configured,
     manager: Manager,
@@ -93,8 +96,21 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
         _ => None,
     };
     let at_start = AtStart::of(config);
+    let binds = config::binds(config);
     let calls = Calls { signals, orders };
-    Ok(Running { server, control, calls, at_start, said, log, manager, watchdog, runtime, _writer: writer })
+    Ok(Running {
+        server,
+        control,
+        calls,
+        at_start,
+        binds,
+        said,
+        log,
+        manager,
+        watchdog,
+        runtime,
+        _writer: writer,
+    })
 }
 
 impl Running {
@@ -117,6 +133,7 @@ impl Running {
             control: _control,
             calls,
             at_start: _,
+            binds: _,
             said: _,
             log: _,
             manager,

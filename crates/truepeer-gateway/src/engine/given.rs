@@ -204,6 +204,12 @@ impl Given {
         self.unwanted(binds).map(|socket| socket.place.to_string()).collect()
     }
 
+    /// Whether one of them serves `bind`.
+    #[must_use]
+    pub fn has(&self, bind: &Bind) -> bool {
+        self.sockets.iter().any(|socket| socket.place.is(bind))
+    }
+
     /// The one that serves `bind`, ready to be accepted from.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Running;
-use crate::config::{self, Advice, Colour, Config, Loaded};
+use super::{Running, moves};
+use crate::config::{self, Advice, Bind, Colour, Config, Loaded};
 use crate::control::admin::Reloaded;
 
 /// Settings that a reload cannot change.
@@ -34,7 +34,7 @@ impl AtStart {
 impl Running {
     /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
     pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, String> {
-        let Self { server, control, log, said, at_start, .. } = self;
+        let Self { server, control, log, said, at_start, binds, .. } = self;
         // First, and whatever becomes of the configuration: who rotates the log waits for it.
         let mut not_logged = log.reopen().err();
         let failed = |cause: String| {
@@ -44,10 +44,20 @@ impl Running {
         };
         let loaded = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
         let Loaded { config, .. } = loaded;
+        let wanted = config::binds(&config);
+        // A given socket is not bound anew, and may change its purpose.
+        let ours = |binds: &[(String, Bind)]| {
+            let ours = binds.iter().filter(|(_, bind)| !server.given().has(bind));
+            ours.cloned().collect::<Vec<_>>()
+        };
+        if let Some(cause) = moves::conflict(&ours(binds), &ours(&wanted)) {
+            return Err(failed(cause));
+        }
         let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
         let sockets = control.prepare(&config, server.given()).map_err(|error| failed(error.to_string()))?;
         server.take(&config).map_err(|error| failed(error.to_string()))?;
         control.take(sockets);
+        *binds = wanted;
         not_logged = log.take(change).err().or(not_logged);
 
         let advice = server.advice();
