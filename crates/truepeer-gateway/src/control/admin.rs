@@ -29,8 +29,6 @@ const MAX_REQUEST: usize = 64 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// For a whole answer, the work behind it included.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// Operators at once; the next one takes the place of one that has not asked.
-const MAX_CLIENTS: usize = 32;
 /// Feeds at once; one more is refused, so that operators always find room.
 const MAX_FEEDS: usize = 4;
 /// Orders of a feed that are made together, at most.

@@ -17,10 +17,9 @@ use tokio::task::JoinSet;
 
 use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Socket};
+use crate::facts::machine::MAX_MONITORS;
 use crate::server::View;
 
-/// Connections at once, over all addresses; the next one takes the place of one that has not asked.
-const MAX_CONNECTIONS: usize = 64;
 /// From accept until the request's head must be there.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// For a whole connection, which is one request.
@@ -28,13 +27,13 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Room for connections, shared by all addresses.
+/// Room for connections, shared by all addresses; the next one takes the place of one that has not asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Room(Places);
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Places::new(MAX_CONNECTIONS))
+        Self(Places::new(MAX_MONITORS))
     }
 }
 

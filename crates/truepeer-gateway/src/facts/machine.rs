@@ -4,8 +4,46 @@ use std::net::IpAddr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are neither a connection's nor an unfinished header's.
+/// Descriptors for the log, files and runtimes.
 const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Operators at the admin socket at once.
+pub const MAX_OPERATORS: usize = 32;
+/// Connections to the status page at once, over all its addresses.
+pub const MAX_MONITORS: usize = 64;
+/// Connections to one health port at once.
+pub const MAX_HEALTH_CHECKS: usize = 64;
+
+/// What is listened on, and asks for descriptors beside clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sockets {
+    /// Addresses for clients; each worker has a socket of its own there.
+    pub listeners: usize,
+    /// Health ports.
+    pub health_ports: usize,
+    /// Admin sockets.
+    pub admin: usize,
+    /// Addresses of the status page.
+    pub status: usize,
+}
+
+impl Sockets {
+    /// Descriptors for them, for whoever connects there, and for all that is no client's.
+    #[must_use]
+    pub fn reserve(self, workers: usize) -> u64 {
+        let listening = self.listeners.saturating_mul(workers);
+        // One more for each, which has been accepted and waits for a place.
+        let checks = self.health_ports.saturating_mul(MAX_HEALTH_CHECKS.saturating_add(2));
+        let visitors = |sockets: usize, most: usize| match sockets {
+            0 => 0,
+            _ => sockets.saturating_mul(2).saturating_add(most),
+        };
+        let all =
+            [listening, checks, visitors(self.admin, MAX_OPERATORS), visitors(self.status, MAX_MONITORS)];
+        let all = all.into_iter().fold(0_usize, usize::saturating_add);
+        u64::try_from(all).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS)
+    }
+}
 
 /// How many connections and unfinished headers there may be at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +57,20 @@ pub struct Room {
 /// The configured numbers do not fit the descriptor limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooFewDescriptors {
-    /// 2 x max-connections + max-pending + 64.
+    /// 2 x max-connections + max-pending + reserve.
     pub needed: u64,
+    /// What is kept for everything but clients.
+    pub reserve: u64,
     /// The hard limit.
     pub limit: u64,
 }
 
 impl std::fmt::Display for TooFewDescriptors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { needed, limit } = self;
+        let Self { needed, reserve, limit } = self;
         write!(
             f,
-            "server.max-connections and server.proxy.max-pending need {needed} descriptors (2 x max-connections + max-pending + {OTHER_DESCRIPTORS}), but the hard limit is {limit}: lower them, or raise the limit (LimitNOFILE= in the service unit)"
+            "server.max-connections and server.proxy.max-pending need {needed} descriptors (2 x max-connections + max-pending + {reserve} for listening, operators, monitoring, health checks and the rest), but the hard limit is {limit}: lower them, or raise the limit (LimitNOFILE= in the service unit)"
         )
     }
 }
@@ -65,22 +105,24 @@ pub fn descriptors() -> Descriptors {
     Descriptors { open: u64::try_from(open).unwrap_or(u64::MAX), max }
 }
 
-/// What fits into `descriptors`.
+/// What fits into `descriptors`, beside what `sockets` take.
 ///
 /// # Errors
 /// [`TooFewDescriptors`] if `max_connections` is set and does not fit.
 pub fn room(
     descriptors: u64,
+    sockets: Sockets,
     max_connections: Option<u32>,
     max_pending: u32,
 ) -> Result<Room, TooFewDescriptors> {
+    let reserve = sockets.reserve(workers());
     let fits = |connections: u64, pending: u64| {
-        connections.saturating_mul(2).saturating_add(pending).saturating_add(OTHER_DESCRIPTORS)
+        connections.saturating_mul(2).saturating_add(pending).saturating_add(reserve)
     };
     if let Some(connections) = max_connections {
         let needed = fits(connections.into(), max_pending.into());
         if needed > descriptors {
-            return Err(TooFewDescriptors { needed, limit: descriptors });
+            return Err(TooFewDescriptors { needed, reserve, limit: descriptors });
         }
         return Ok(Room { connections, pending: max_pending });
     }
@@ -111,15 +153,29 @@ mod tests {
 
     #[test]
     fn unset_numbers_derive_from_the_limit() {
-        assert_eq!(room(1024, None, 16_384), Ok(Room { connections: 352, pending: 256 }));
-        assert_eq!(room(1_048_576, None, 16_384), Ok(Room { connections: 516_064, pending: 16_384 }));
+        assert_eq!(room(1024, Sockets::default(), None, 16_384), Ok(Room { connections: 352, pending: 256 }));
+        assert_eq!(
+            room(1_048_576, Sockets::default(), None, 16_384),
+            Ok(Room { connections: 516_064, pending: 16_384 })
+        );
+    }
+
+    #[test]
+    fn what_listens_and_who_asks_there_is_reserved_beside_clients() {
+        let sockets = Sockets { listeners: 3, health_ports: 2, admin: 1, status: 2 };
+        // 3 x 4 listen; 2 x (64 + 2) check; 32 + 2 operate; 64 + 4 watch.
+        assert_eq!(sockets.reserve(4), 12 + 132 + 34 + 68 + 64);
+        assert_eq!(Sockets::default().reserve(4), 64);
     }
 
     #[test]
     fn numbers_that_do_not_fit_are_named() {
-        let error = room(20_000, Some(8000), 16_384).unwrap_err();
-        assert_eq!(error, TooFewDescriptors { needed: 32_448, limit: 20_000 });
+        let error = room(20_000, Sockets::default(), Some(8000), 16_384).unwrap_err();
+        assert_eq!(error, TooFewDescriptors { needed: 32_448, reserve: 64, limit: 20_000 });
         assert!(error.to_string().contains("32448") && error.to_string().contains("20000"));
-        assert_eq!(room(32_448, Some(8000), 16_384), Ok(Room { connections: 8000, pending: 16_384 }));
+        assert_eq!(
+            room(32_448, Sockets::default(), Some(8000), 16_384),
+            Ok(Room { connections: 8000, pending: 16_384 })
+        );
     }
 }

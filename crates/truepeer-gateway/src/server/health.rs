@@ -17,12 +17,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::connection::speak;
 use crate::door::Door;
 use crate::engine::{AcceptPause, Arrival};
+use crate::facts::machine::MAX_HEALTH_CHECKS;
 use crate::observe::metrics::{HealthAnswer, Metrics};
 use crate::rooms::own::{Answer, Asker, BackendState};
 use crate::server::worker::{Gate, Orders, Post, Stop, Told};
 
-/// Connections at once to one port; when there is one more, the oldest ends.
-const MAX_CONNECTIONS: usize = 64;
 /// How long one may last: a check takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -75,7 +74,8 @@ pub(crate) async fn attend(mut post: Post, desk: Desk) {
             accepted = accepted => match accepted {
                 Ok(arrival) => {
                     pause.succeeded();
-                    if by_age.len() >= MAX_CONNECTIONS && let Some(oldest) = by_age.pop_front() {
+                    // When there is one more, the oldest ends.
+                    if by_age.len() >= MAX_HEALTH_CHECKS && let Some(oldest) = by_age.pop_front() {
                         oldest.abort();
                     }
                     let check = answer(arrival, post.door.load_full(), &desk);

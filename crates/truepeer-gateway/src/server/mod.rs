@@ -130,8 +130,13 @@ impl Server {
     /// [`StartError`]; nothing is left running.
     pub fn start_given(config: &Config, log: &Log, given: Given) -> Result<Self, StartError> {
         let descriptors = machine::raise_descriptor_limit();
-        let room = machine::room(descriptors, config.server.max_connections, config.server.max_pending)
-            .map_err(StartError::Descriptors)?;
+        let room = machine::room(
+            descriptors,
+            sockets(config),
+            config.server.max_connections,
+            config.server.max_pending,
+        )
+        .map_err(StartError::Descriptors)?;
         let (stop, told) = watch::channel(Stop::No);
         let changed = Bell::default();
         let mut server = Self {
@@ -430,6 +435,17 @@ impl Server {
             // A worker that panicked has said so.
             let _ = worker.join();
         }
+    }
+}
+
+/// What `config` listens on.
+fn sockets(config: &Config) -> machine::Sockets {
+    let count = |of: For| config.listeners.iter().map(|listener| of.binds(listener).len()).sum();
+    machine::Sockets {
+        listeners: count(For::Clients),
+        health_ports: count(For::HealthChecks),
+        admin: config.admin.bind().into_iter().count(),
+        status: config.status.binds.len(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server's end of the admin socket: one request, one answer, then the end; `feed` takes over where one goes on.
 //!
-//! Bounds: [`MAX_CLIENTS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
+//! Bounds: [`MAX_OPERATORS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
 //! the answer. A list of connections is written line by line and never held as a whole text.
 
 use std::io;
@@ -16,11 +16,11 @@ use tokio::time::timeout;
 
 use super::lines::{read_line, refusal, say};
 use super::{
-    ANSWER_TIME, Desk, Filter, MAX_CLIENTS, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
-    report,
+    ANSWER_TIME, Desk, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed, report,
 };
 use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Socket};
+use crate::facts::machine::MAX_OPERATORS;
 
 /// Told to whoever loses the place.
 const DISPLACED: &[u8] =
@@ -46,7 +46,7 @@ pub(crate) enum Presence {
 impl Room {
     /// Nobody is in it; feeds end when `presence` does.
     pub(crate) fn new(presence: watch::Receiver<Presence>) -> Self {
-        Self { clients: Places::new(MAX_CLIENTS), feeds: Arc::new(Semaphore::new(MAX_FEEDS)), presence }
+        Self { clients: Places::new(MAX_OPERATORS), feeds: Arc::new(Semaphore::new(MAX_FEEDS)), presence }
     }
 }
 
