@@ -24,9 +24,9 @@ use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::observe::log::{Log, Refusals};
+use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::Handoff;
-use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::server::Server;
 
 const GREETING: &str = "220 backend ready\r\n";

@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Bind, Colour, Config, Loaded, Origin};
+use crate::config::{self, Colour, Config, Loaded, Origin};
 use crate::control::admin::{Order, Reloaded};
 use crate::control::manager::{Manager, Watchdog};
 use crate::control::{Control, Sockets};
 use crate::engine::Given;
+use crate::facts::bind::Bind;
 use crate::observe::log::{Configured, Events, Refusals, Writer};
 use crate::server::Server;
 use orphans::Orphans;

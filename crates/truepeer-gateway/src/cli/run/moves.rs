@@ -3,8 +3,8 @@
 //!
 //! Pure; asked by the reload, so that nobody looks for another program that has the address.
 
-use crate::config::Bind;
-use crate::config::Families::Both;
+use crate::facts::bind::Bind;
+use crate::facts::bind::Families::Both;
 
 /// An address with the setting that names it.
 type Bound = (String, Bind);

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Running, moves};
-use crate::config::{self, Advice, Bind, Colour, Config, Loaded};
+use crate::config::{self, Advice, Colour, Config, Loaded};
 use crate::control::admin::Reloaded;
+use crate::facts::bind::Bind;
 
 /// Settings that a reload cannot change.
 pub(super) struct AtStart {
