@@ -52,7 +52,7 @@ fn overlap(one: &Bind, other: &Bind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Families;
+    use crate::facts::bind::Families;
 
     fn at(key: &str, addr: &str) -> Bound {
         let families = if addr.starts_with("[::]") { Both } else { Families::Own };
