@@ -43,13 +43,14 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let (identity, early) = match listener.trust.decide(peer) {
         TrustDecision::Refuse => return Err(misfit::unlisted(&mut seen.record)),
         TrustDecision::Direct => match ClientIdentity::direct(peer, reached) {
-            Some(identity) => (identity, Vec::new()),
+            Some(identity) => (identity.with_nat64(&listener.nat64), Vec::new()),
             None => return Err(misfit::unlisted(&mut seen.record)),
         },
         TrustDecision::ExpectHeader => {
             let reader = HeaderReader::new(listener.header, peer, header_deadline);
             let found = identify::read(&client, &reader, &desk.pending).await;
             let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
+            let identity = identity.with_nat64(&listener.nat64);
             if listener.implausible == ImplausibleClients::Refuse {
                 let plausible = reader.check_plausible(&identity, &door.own_addresses);
                 plausible.map_err(|error| {

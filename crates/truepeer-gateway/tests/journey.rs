@@ -43,6 +43,39 @@ fn a_proxied_client_reaches_the_backend_as_itself() {
 }
 
 #[test]
+fn a_client_behind_a_translator_is_its_ipv4_address_and_no_loopback_hides_there() {
+    let backend = HeaderMailServer::start();
+    let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
+    plan.nat64 = ["64:ff9b::/96".parse().unwrap()].into();
+    let house = plan.start();
+    let mut client = house.connect();
+    client.write_all(b"PROXY TCP6 64:ff9b::203.0.113.7 2001:db8::25 4711 25\r\n").unwrap();
+    expect(&client, b"220 backend ready\r\n");
+    client.write_all(b"QUIT\r\n").unwrap();
+    expect(&client, b"221 bye\r\n");
+    let (told, _) = backend.heard();
+    // Families are never mixed: the destination that was reached stands in for the IPv6 one.
+    let reached = house.address();
+    assert_eq!(told, format!("PROXY TCP4 203.0.113.7 {} 4711 25", reached.ip()));
+    drop(client);
+    house.record().assert(&[
+        ("outcome", "done"),
+        ("client", "203.0.113.7:4711"),
+        ("substituted", "destination"),
+    ]);
+    for (hidden, outcome) in [("255.255.255.255", "client_implausible"), ("224.0.0.1", "client_implausible")]
+    {
+        let mut client = house.connect();
+        client
+            .write_all(format!("PROXY TCP6 64:ff9b::{hidden} 2001:db8::25 4711 25\r\n").as_bytes())
+            .unwrap();
+        read_to_end(&client);
+        drop(client);
+        house.record().assert(&[("outcome", outcome)]);
+    }
+}
+
+#[test]
 fn a_header_in_pieces_with_early_data_arrives_whole_and_in_order() {
     let backend = HeaderMailServer::start();
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();

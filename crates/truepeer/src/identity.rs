@@ -9,7 +9,7 @@ use core::num::NonZeroU16;
 
 use truepeer_proto::{Addresses, Command, Header, Ssl, TlvType, TlvValue, Tlvs, Transport, Version};
 
-use crate::{NetworkSet, PeerAddress};
+use crate::{Nat64Prefix, NetworkSet, PeerAddress, fold_nat64};
 
 /// An IP address and, where one was told, a port.
 ///
@@ -192,6 +192,19 @@ impl ClientIdentity {
         // 0.0.0.0 and :: are "not told".
         let destination = destination.filter(|destination| !destination.ip.is_unspecified());
         Self { role, peer, destination, source, tlvs }
+    }
+
+    /// The same, with client and destination folded to the IPv4 addresses that a translator with one of `prefixes`
+    /// wrote into them. Ask [`ClientIdentity::check_plausible`] afterwards: what is folded may be loopback.
+    #[must_use]
+    pub fn with_nat64(mut self, prefixes: &[Nat64Prefix]) -> Self {
+        if let Role::Client(client) = &mut self.role {
+            client.ip = fold_nat64(client.ip, prefixes);
+        }
+        if let Some(destination) = &mut self.destination {
+            destination.ip = fold_nat64(destination.ip, prefixes);
+        }
+        self
     }
 
     /// Whom the connection is for.

@@ -29,7 +29,7 @@ mod tree;
 use std::sync::Arc;
 use std::time::Duration;
 
-use truepeer::{HeaderRules, IpNet, TrustPolicy};
+use truepeer::{HeaderRules, IpNet, Nat64Prefix, TrustPolicy};
 
 use crate::facts::bind::Bind;
 use crate::facts::lines::{ConnectionLines, LogSettings};
@@ -115,6 +115,8 @@ pub struct Listener {
     pub header_timeout: Duration,
     /// What happens to connections that the proxy makes for itself.
     pub own: OwnConnections,
+    /// The prefixes of translators, whose clients are folded to the IPv4 addresses inside.
+    pub nat64: Arc<[Nat64Prefix]>,
     /// Whether client addresses that cannot be true are refused.
     pub implausible: ImplausibleClients,
     /// How long both directions may be silent.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use toml::de::{DeTable, DeValue};
-use truepeer::{TrustedNetworks, UnixPeers};
+use truepeer::{Nat64Prefix, TrustedNetworks, UnixPeers};
 
 use super::TrustedNetwork;
 use super::problem::Problem;
@@ -140,6 +140,23 @@ pub(super) fn clients<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Opti
         }
     }
     networks
+}
+
+/// Reads the prefixes of translators. It may be empty: there are none.
+pub(super) fn nat64<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Vec<Nat64Prefix> {
+    let mut prefixes = Vec::new();
+    for text in reader.strings_of(found) {
+        match text.text.parse() {
+            Ok(prefix) => prefixes.push(prefix),
+            Err(error) => {
+                let title = format!("`{}`: {:?} is no prefix of a translator", found.key, text.text);
+                reader.problem(
+                    Problem::new(title).at(text.at.clone(), "not one of RFC 6052").help(format!("{error}")),
+                );
+            }
+        }
+    }
+    prefixes
 }
 
 fn not_a_network(found: &Found<'_>, text: &Text<'_>) -> Problem {

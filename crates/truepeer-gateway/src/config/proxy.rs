@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use truepeer::Unlisted;
 use truepeer::proto::{MixedFamilies, Versions};
+use truepeer::{Nat64Prefix, Unlisted};
 
 use super::networks::{self, NetworkList};
 use super::read::Reader;
 use super::settings::{
-    self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, OWN_CONNECTIONS,
-    TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
+    self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, NAT64_PREFIXES,
+    OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
 use super::tree::Owner;
 use crate::facts::protocol::OwnConnections;
@@ -30,6 +31,8 @@ pub(super) struct Proxy {
     pub(super) versions: Versions,
     /// Whether version 1 lines may mix families.
     pub(super) mixed_families: MixedFamilies,
+    /// The prefixes of translators.
+    pub(super) nat64: Arc<[Nat64Prefix]>,
     /// What of the proxy's own connections, with the key that says so; `None` follows the protocol.
     pub(super) own: Option<(OwnConnections, Said)>,
     /// Whether impossible clients are believed.
@@ -53,6 +56,7 @@ impl Default for Proxy {
             header_timeout: HEADER_TIMEOUT_DEFAULT,
             versions: Versions::Both,
             mixed_families: MixedFamilies::default(),
+            nat64: Arc::default(),
             own: None,
             implausible: ImplausibleClients::default(),
         }
@@ -84,6 +88,9 @@ impl Proxy {
         if let Some(word) = reader.word(reader.get(&HEADER_MIXED_FAMILIES, owner), &settings::MIXED_FAMILIES)
         {
             new.mixed_families = word;
+        }
+        if let Some(found) = reader.get(&NAT64_PREFIXES, owner) {
+            new.nat64 = networks::nat64(reader, found).into();
         }
         if let Some(found) = reader.get(&OWN_CONNECTIONS, owner)
             && let Some(own) = reader.word(Some(found), &settings::OWN)

@@ -234,6 +234,7 @@ fn build(
         },
         header_timeout: draft.proxy.header_timeout,
         own: draft.own?,
+        nat64: Arc::clone(&draft.proxy.nat64),
         implausible: draft.proxy.implausible,
         idle_timeout: draft.idle_timeout?,
         access: draft.access.rules(&inherited.access),

@@ -78,6 +78,18 @@ pub(in crate::config) static HEADER_MIXED_FAMILIES: Setting = Setting {
     sample: Sample::Comment("\"accept\""),
 };
 
+pub(in crate::config) static NAT64_PREFIXES: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.nat64-prefixes",
+    shape: Shape::Networks,
+    default: Default::Derived("none"),
+    docs: "The prefixes of this network's NAT64 or SIIT translators; `64:ff9b::/96` is the well-known one.\n\
+           A client in one of them is folded to the IPv4 address inside it, before access, limits, log and handoff; otherwise SPF, DNSBL and IPv4 lists are asked about an address that nobody knows.\n\
+           Lengths: 32, 40, 48, 56, 64 and 96 (RFC 6052).\n\
+           On a listener it replaces the server-wide list; an empty list there means none.",
+    sample: Sample::Comment("[\"64:ff9b::/96\"]"),
+};
+
 pub(in crate::config) static OWN_CONNECTIONS: Setting = Setting {
     scope: Scope::Proxy,
     name: "proxy.own",
