@@ -81,7 +81,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let _permit = match admit::decide(&identity, door, record, Instant::now()) {
         Ok(permit) => permit,
         Err(refused) => {
-            speak::turn_away(client, door, &identity, refused.reason).await;
+            speak::turn_away(client, door, desk, &identity, refused.reason).await;
             return Err(refused.outcome);
         }
     };
@@ -107,7 +107,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
         }
         Err(failure) => {
             misfit::not_connected(record, &failure);
-            speak::turn_away(client, door, &identity, Reason::BackendUnavailable).await;
+            speak::turn_away(client, door, desk, &identity, Reason::BackendUnavailable).await;
             return Err(failure.outcome);
         }
     };

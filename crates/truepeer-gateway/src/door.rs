@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
 use crate::config::Listener;
-use crate::engine::PendingHeaders;
+use crate::engine::{Lingering, PendingHeaders};
 use crate::observe::log::Log;
 use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
@@ -79,6 +79,8 @@ impl Door {
 pub struct Desk {
     /// Unfinished headers.
     pub pending: PendingHeaders,
+    /// Connections that have heard why they are turned away.
+    pub lingering: Lingering,
     /// Where connection ids come from.
     pub ids: Ids,
     /// Where lines go.

@@ -12,6 +12,7 @@ use std::process::Command;
 use support::{HeaderMailServer, House, expect, read_to_end, written};
 use truepeer_gateway::config;
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::observe::metrics::Format;
 
 const GREETING: &[u8] = b"220 backend ready\r\n";
 
@@ -281,4 +282,22 @@ fn check_names_the_bad_lines_of_a_list_and_a_missing_list_is_an_error() {
     let (said, code) = check(&folder, EXPLAINED, &[]);
     assert!(said.starts_with("error: `access.deny-files`: DIR/deny.txt: cannot be read\n"), "{said}");
     assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_denied_host_that_does_not_close_takes_no_places_from_others() {
+    let backend = HeaderMailServer::start();
+    let house = House::written(Protocol::Smtp, backend.address, "[access]\ndeny = \"127.0.0.66\"\n");
+    // Twice as many as there are places: each is told, and none of them is ever closed by its client.
+    let denied: Vec<_> = (0..1000).map(|_| house.connect_from([127, 0, 0, 66].into())).collect();
+    for client in &denied {
+        assert!(read_to_end(client).starts_with(b"554 "));
+    }
+    let text = house.server.view().metrics(Format::Prometheus);
+    let series = "truepeer_accept_pauses_total{listener=\"door\"} ";
+    let pauses = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+    assert_eq!(pauses, "0", "accepting never had to wait for them");
+    let good = house.connect_from([127, 0, 0, 9].into());
+    expect(&good, b"220 backend ready\r\n");
+    drop(denied);
 }

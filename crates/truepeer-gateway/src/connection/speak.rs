@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use truepeer::ClientIdentity;
 
-use crate::door::Door;
+use crate::door::{Desk, Door};
 use crate::engine::{self, Received, Socket};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::ClientTls;
@@ -18,7 +18,13 @@ use crate::rooms::refuse::{Reason, Refusal, refuse};
 const OWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Tells a client in its own protocol why it is turned away.
-pub(crate) async fn turn_away(client: Socket, door: &Door, identity: &ClientIdentity, why: Reason) {
+pub(crate) async fn turn_away(
+    client: Socket,
+    door: &Door,
+    desk: &Desk,
+    identity: &ClientIdentity,
+    why: Reason,
+) {
     let listener = &*door.listener;
     if listener.tls == ClientTls::Implicit {
         return;
@@ -30,7 +36,7 @@ pub(crate) async fn turn_away(client: Socket, door: &Door, identity: &ClientIden
         text: listener.refusal_text.as_ref(),
     };
     if let Some(words) = refuse(listener.protocol, &refusal) {
-        engine::say_and_close(client, &words).await;
+        engine::say_and_close(client, &words, Some(&desk.lingering)).await;
     }
 }
 
@@ -69,5 +75,5 @@ pub(crate) async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answe
         }
     }
     // Whoever was quicker to send than we to end it hears the last words all the same.
-    engine::say_and_close(client, &[]).await;
+    engine::say_and_close(client, &[], None).await;
 }

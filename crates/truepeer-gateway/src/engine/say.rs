@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Received, Socket, later, receive};
+use super::{Lingering, Pending, Received, Socket, later, receive};
 
 /// How much of a refused client's bytes is read and thrown away, so that our last words are not lost to a reset.
 const DISCARD_MAX: usize = 64 * 1024;
@@ -42,16 +42,18 @@ pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result
 ///
 /// Closing at once while the client is sending would make the kernel answer with a reset, and the client's kernel
 /// would throw our words away.
+/// `lingering`: where it counts meanwhile, and makes room when it is the oldest of too many.
 ///
 /// # Cancel safety
 /// Not cancel safe: a part of the words may have gone out.
-pub async fn say_and_close(socket: Socket, bytes: &[u8]) {
+pub async fn say_and_close(socket: Socket, bytes: &[u8], lingering: Option<&Lingering>) {
+    let place = lingering.map(Lingering::enter);
     let deadline = later(Instant::now(), DISCARD_TIME);
     // Whether it worked changes nothing: the connection ends either way.
     if say(&socket, bytes, deadline).await.is_err() || socket.shutdown_write().is_err() {
         return;
     }
-    discard(&socket, deadline).await;
+    discard(&socket, deadline, place.as_ref()).await;
 }
 
 /// Reads and throws away what a client still sends after our last words, within [`DISCARD_TIME`].
@@ -59,15 +61,15 @@ pub async fn say_and_close(socket: Socket, bytes: &[u8]) {
 /// # Cancel safety
 /// Dropping the future ends the discarding.
 pub(super) async fn discard_briefly(socket: &Socket) {
-    discard(socket, later(Instant::now(), DISCARD_TIME)).await;
+    discard(socket, later(Instant::now(), DISCARD_TIME), None).await;
 }
 
-async fn discard(socket: &Socket, deadline: Instant) {
+async fn discard(socket: &Socket, deadline: Instant, place: Option<&Pending>) {
     let mut discarded = 0_usize;
     let mut buf = Vec::new();
     while discarded < DISCARD_MAX {
         buf.clear();
-        let Received::Bytes(len) = receive(socket, &mut buf, deadline, None).await else { return };
+        let Received::Bytes(len) = receive(socket, &mut buf, deadline, place).await else { return };
         discarded = discarded.saturating_add(len);
     }
 }

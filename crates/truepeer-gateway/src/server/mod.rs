@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Advice, Config};
 use crate::door::{Desk, Ids, OwnCount};
-use crate::engine::{Admission, Bell, Given, PendingHeaders, later};
+use crate::engine::{Admission, Bell, Given, Lingering, PendingHeaders, later};
 use crate::facts::machine;
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
@@ -398,13 +398,17 @@ impl Server {
         let (started, max_pending) = (self.started, self.max_pending);
         let (pulse, beats) = Pulse::new(machine::workers());
         self.pulse = Some(pulse);
+        let lingering = Arc::new(AtomicU32::new(0));
         for (number, beat) in beats.into_iter().enumerate() {
             let (send, posts) = mpsc::channel(POSTS_QUEUED);
+            let lingering = Arc::clone(&lingering);
             let (tools, total) = (Tools { worker: number, ..tools.clone() }, Arc::clone(&self.pending));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
-                let desk = Desk { pending, ids: Ids::new(started, number), log: tools.log.clone() };
+                let lingering = Lingering::new(tools.admission.max(), lingering);
+                let ids = Ids::new(started, number);
+                let desk = Desk { pending, lingering, ids, log: tools.log.clone() };
                 runtime.block_on(beat.during(worker::work(posts, desk, tools)));
             };
             self.workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(body)?);
