@@ -271,6 +271,28 @@ fn explain_ip_says_what_would_happen_and_which_line_says_so() {
 }
 
 #[test]
+fn explain_ip_says_of_impossible_clients_what_a_connection_would_be_told() {
+    let folder = Folder::new("explain");
+    folder.write("deny.txt", "203.0.113.7\n");
+    for (addr, because) in [
+        ("127.0.0.5", "loopback"),
+        ("224.0.0.1", "multicast"),
+        ("0.0.0.0", "unspecified"),
+        ("255.255.255.255", "broadcast"),
+        ("::1", "loopback"),
+    ] {
+        let (said, code) = check(&folder, EXPLAINED, &["--explain-ip", addr, "--listener", "smtp"]);
+        let refused = "as client of a proxy elsewhere: refused as client_implausible";
+        assert!(said.contains(refused) && said.contains(because), "{said}");
+        assert_eq!(code, Some(0));
+    }
+    let nat64 = EXPLAINED.replace("[server.proxy]\n", "[server.proxy]\nnat64-prefixes = \"64:ff9b::/96\"\n");
+    assert_ne!(nat64, EXPLAINED);
+    let (said, _) = check(&folder, &nat64, &["--explain-ip", "64:ff9b::203.0.113.7", "--listener", "smtp"]);
+    assert!(said.contains("as client 203.0.113.7: denied by"), "{said}");
+}
+
+#[test]
 fn check_names_the_bad_lines_of_a_list_and_a_missing_list_is_an_error() {
     let folder = Folder::new("check");
     folder.write("deny.txt", "203.0.113.7\nspam.example.org\n");

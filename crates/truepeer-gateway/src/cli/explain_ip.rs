@@ -5,13 +5,16 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
-use truepeer::{PeerAddress, TrustDecision};
+use truepeer::{HeaderReader, HeaderRules, IdentifyError, PeerAddress, Progress, TrustDecision};
 
 use crate::config::{Config, Listener};
 use crate::rooms::access::Decision;
 use crate::rooms::access::InsecureClients;
+use crate::rooms::identify::ImplausibleClients;
 use crate::rooms::limits::{Mode, Policy};
+use crate::server;
 
 /// What is said about `addr`, for all listeners or for the one of that name; `None` if there is none of that name.
 pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Option<String> {
@@ -26,6 +29,11 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{addr} at listener `{}` ({}):", listener.id, listener.protocol);
         let _ = writeln!(text, "  as peer: {}", as_peer(listener, addr));
+        let (addr, implausible) = as_named(config, listener, addr);
+        if let Some(error) = implausible {
+            let _ =
+                writeln!(text, "  as client of a proxy elsewhere: refused as client_implausible: {error}");
+        }
         let explanation = listener.access.explain(addr);
         let _ = writeln!(text, "  {}", explanation.to_string().replace('\n', "\n  "));
         if let Decision::Admit(_) = explanation.decision {
@@ -40,6 +48,27 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
         }
     }
     Some(text)
+}
+
+/// The client that a proxy on another machine names so, a translator's prefix folded, and why it is not believed.
+///
+/// The very question that a connection asks, put to the header that would come.
+fn as_named(config: &Config, listener: &Listener, addr: IpAddr) -> (IpAddr, Option<IdentifyError>) {
+    let elsewhere = PeerAddress::tcp(SocketAddr::from(([192, 0, 2, 1], 1)));
+    let reader = HeaderReader::new(HeaderRules::default(), elsewhere, Instant::now());
+    let line = match addr {
+        IpAddr::V4(addr) => format!("PROXY TCP4 {addr} 192.0.2.2 4711 25\r\n"),
+        IpAddr::V6(addr) => format!("PROXY TCP6 {addr} 2001:db8::2 4711 25\r\n"),
+    };
+    let Ok(Progress::Done { identity, .. }) = reader.advance(line.as_bytes()) else { return (addr, None) };
+    let identity = identity.with_nat64(&listener.nat64);
+    let implausible = match listener.implausible {
+        ImplausibleClients::Refuse => {
+            reader.check_plausible(&identity, &server::own_addresses(&config.backends)).err()
+        }
+        ImplausibleClients::UnsafeAccept => None,
+    };
+    (identity.client().map_or(addr, |client| client.ip), implausible)
 }
 
 fn as_peer(listener: &Listener, addr: IpAddr) -> String {

@@ -88,7 +88,7 @@ impl Common {
         Self {
             hostname: config.server.hostname.as_str().into(),
             own_connections,
-            own_addresses: Arc::new(own_addresses(pools)),
+            own_addresses: Arc::new(own_addresses(pools.iter().map(|pool| &pool.backend))),
             limits,
             denied,
         }
@@ -115,13 +115,14 @@ impl Common {
 }
 
 /// This machine's addresses and the backends': no client of a far peer can have one of them.
-fn own_addresses(pools: &[Arc<Pool>]) -> NetworkSet {
+#[must_use]
+pub fn own_addresses<'a>(backends: impl IntoIterator<Item = &'a Arc<Backend>>) -> NetworkSet {
     let ip = |address: &BackendAddress| match address {
         BackendAddress::Socket(addr) => Some(addr.ip()),
         BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
     };
     let backends: Vec<IpAddr> =
-        pools.iter().flat_map(|pool| pool.backend.addresses.iter().filter_map(ip)).collect();
+        backends.into_iter().flat_map(|backend| backend.addresses.iter().filter_map(ip)).collect();
     machine::addresses().into_iter().chain(backends).map(IpNet::from).collect()
 }
 

@@ -42,6 +42,7 @@ use crate::server::registry::Registry;
 use crate::server::worker::{POSTS_QUEUED, Post, Stop, Told, Tools};
 
 use doors::Common;
+pub use doors::own_addresses;
 pub use error::StartError;
 use held::{For, Held};
 use keepers::Keepers;
