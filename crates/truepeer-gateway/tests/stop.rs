@@ -58,6 +58,28 @@ fn the_first_signal_drains_the_second_cuts_and_the_log_counts_both_ways_to_end()
 }
 
 #[test]
+fn a_reload_that_waits_for_a_file_holds_up_neither_clients_nor_the_end() {
+    let backend = HeaderMailServer::start();
+    let mut program = Program::start(&config(&backend, "drain-timeout = \"1h\""));
+    let staying = greeted(&program, 1001);
+    let file = program.folder.path("truepeer.toml");
+    std::fs::remove_file(&file).unwrap();
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    program.signal(Signal::HUP);
+    // It has begun to read when somebody can write: opening waits for that.
+    let pipe = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    drop(greeted(&program, 1002));
+    program.signal(Signal::TERM);
+    program.wait_for("event=draining open=");
+    program.signal(Signal::TERM);
+    assert_eq!(read_to_end(&staying), b"");
+    program.wait_for("event=stopped");
+    program.end();
+    drop(pipe);
+}
+
+#[test]
 fn the_drain_timeout_ends_what_does_not_end_itself() {
     let backend = HeaderMailServer::start();
     let mut program = Program::start(&config(&backend, "drain-timeout = \"300ms\""));

@@ -2,6 +2,7 @@
 
 mod moves;
 mod orphans;
+mod reading;
 mod reload;
 mod said;
 
@@ -24,6 +25,7 @@ use crate::facts::bind::Bind;
 use crate::observe::log::{Configured, Events, Refusals, Writer};
 use crate::server::Server;
 use orphans::Orphans;
+use reading::{NotRead, Reading};
 use reload::AtStart;
 use said::Said;
 
@@ -56,6 +58,8 @@ struct Running {
     at_start: AtStart,
     /// The addresses of the latest configuration.
     binds: Vec<(String, Bind)>,
+    /// A reading that may hang.
+    reading: Reading,
     said: Said,
     log: Configured,
     manager: Manager,
@@ -105,6 +109,7 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
         calls,
         at_start,
         binds,
+        reading: Reading::default(),
         said,
         log,
         manager,
@@ -119,7 +124,16 @@ impl Running {
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
         while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
             self.manager.reloading();
-            let reloaded = self.reload(path);
+            let reloaded = match self.reload(path) {
+                Ok(reloaded) => Ok(reloaded),
+                Err(NotRead::Because(cause)) => Err(cause),
+                Err(NotRead::Stop) => {
+                    if let Some(asker) = asker {
+                        let _ = asker.send(Err("the server is stopping".to_owned()));
+                    }
+                    break;
+                }
+            };
             self.manager.ready(&match &reloaded {
                 Ok(_) => status(&self.server),
                 Err(cause) => format!("the old configuration goes on, the new one is wrong: {cause}"),
@@ -135,6 +149,7 @@ impl Running {
             calls,
             at_start: _,
             binds: _,
+            reading: _,
             said: _,
             log: _,
             manager,

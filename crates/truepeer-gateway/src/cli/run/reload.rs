@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::reading::NotRead;
 use super::{Running, moves};
-use crate::config::{self, Advice, Colour, Config, Loaded};
+use crate::config::{self, Advice, Config, Loaded};
 use crate::control::admin::Reloaded;
 use crate::facts::bind::Bind;
 
@@ -34,16 +35,19 @@ impl AtStart {
 
 impl Running {
     /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
-    pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, String> {
-        let Self { server, control, log, said, at_start, binds, .. } = self;
+    pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, NotRead> {
+        let Self { server, control, log, said, at_start, binds, reading, runtime, calls, .. } = self;
         // First, and whatever becomes of the configuration: who rotates the log waits for it.
         let mut not_logged = log.reopen().err();
         let failed = |cause: String| {
             let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
             tracing::error!(event = "reload_failed", cause, remedy);
-            cause
+            NotRead::Because(cause)
         };
-        let loaded = config::load(path).map_err(|errors| failed(errors.render(Colour::Plain)))?;
+        let loaded = reading.read(path, runtime, &mut calls.signals).map_err(|why| match why {
+            NotRead::Because(cause) => failed(cause),
+            NotRead::Stop => NotRead::Stop,
+        })?;
         let Loaded { config, .. } = loaded;
         let wanted = config::binds(&config);
         // A given socket is not bound anew, and may change its purpose.
