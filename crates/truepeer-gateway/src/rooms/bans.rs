@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod denied;
 pub mod feed;
+pub mod journal;
 mod order;
 pub mod state;
 mod table;

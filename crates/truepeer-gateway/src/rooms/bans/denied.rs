@@ -4,6 +4,7 @@
 //! at all while no ban is set. Changes come from the control thread only; none is answered before it is in the state
 //! file, which is written once for those that come together. This is where the clocks are read.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,8 @@ use truepeer::TrustPolicy;
 
 use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
-use crate::rooms::bans::state::{self, StateError};
+use crate::rooms::bans::journal::Journal;
+use crate::rooms::bans::state::{self, Change, StateError};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
 
 /// The bans; cheap to clone.
@@ -27,8 +29,8 @@ struct Inner {
     /// How many are kept, so that a server without bans asks no lock.
     count: AtomicUsize,
     table: RwLock<Table>,
-    /// Held while the file is written, so that an older state never replaces a newer one.
-    file: Mutex<Option<PathBuf>>,
+    /// Held while changes are made and kept, so that they are in the file in the order in which they were made.
+    file: Mutex<Option<Journal>>,
 }
 
 impl Default for Inner {
@@ -69,7 +71,7 @@ pub enum Kept {
     /// There is no state file.
     InMemory,
     /// It could not be written.
-    Failed(PathBuf, std::io::Error),
+    Failed(PathBuf, io::Error),
 }
 
 impl Denied {
@@ -89,7 +91,7 @@ impl Denied {
         say_lifted(&refused);
         denied.0.count.store(bans.len(), Ordering::Release);
         *denied.0.table.write().unwrap_or_else(PoisonError::into_inner) = Table { bans, listeners };
-        *denied.0.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        *denied.0.file.lock().unwrap_or_else(PoisonError::into_inner) = file.map(Journal::new);
         Ok(denied)
     }
 
@@ -101,7 +103,7 @@ impl Denied {
         });
         say_lifted(&lifted);
         if !lifted.is_empty()
-            && let Kept::Failed(path, error) = self.save()
+            && let Kept::Failed(path, error) = self.save_all()
         {
             let (path, cause) = (path.display().to_string(), error.to_string());
             tracing::warn!(event = "bans_not_kept", path, cause);
@@ -134,14 +136,15 @@ impl Denied {
     /// Returns what came of each, and whether it is kept; `None` if nothing had to be written.
     #[must_use]
     pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Kept>) {
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock is given back in between, so that many changes keep no connection waiting.
         let made: Vec<_> = changes.iter().map(|change| self.make_at(change, now())).collect();
-        let is_change = |made: &Result<Changed, BanError>| match made {
-            Ok(Changed::Added(_)) => true,
-            Ok(Changed::Removed(lifted)) => lifted.ban.is_some(),
-            Err(_) => false,
-        };
-        let kept = made.iter().any(is_change).then(|| self.save());
+        let changes: Vec<_> = made.iter().filter_map(|made| made.as_ref().ok().and_then(to_keep)).collect();
+        let kept = (!changes.is_empty()).then(|| match &mut *file {
+            None => Kept::InMemory,
+            Some(journal) => kept(journal.path().to_owned(), journal.keep(&changes, || self.list())),
+        });
+        drop(file);
         (made, kept)
     }
 
@@ -210,15 +213,27 @@ impl Denied {
         result
     }
 
-    fn save(&self) -> Kept {
-        let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*file {
+    fn save_all(&self) -> Kept {
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *file {
             None => Kept::InMemory,
-            Some(path) => match state::save(path, &self.list()) {
-                Ok(()) => Kept::InFile,
-                Err(error) => Kept::Failed(path.clone(), error),
-            },
+            Some(journal) => kept(journal.path().to_owned(), journal.write_anew(&self.list())),
         }
+    }
+}
+
+fn kept(path: PathBuf, written: io::Result<()>) -> Kept {
+    match written {
+        Ok(()) => Kept::InFile,
+        Err(error) => Kept::Failed(path, error),
+    }
+}
+
+/// What the file must hear of a change; nothing of one that lifted no ban.
+fn to_keep(changed: &Changed) -> Option<Change<'_>> {
+    match changed {
+        Changed::Added(added) => Some(Change::Added(added.ban())),
+        Changed::Removed(lifted) => lifted.ban.as_ref().map(|ban| Change::Removed(ban.network)),
     }
 }
 

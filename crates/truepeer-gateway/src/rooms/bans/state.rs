@@ -12,10 +12,14 @@
 //! free text; it holds no tab and no line feed by construction. A line without its line feed was cut off and does
 //! not count. Lines that cannot be read are skipped, counted and named; the others are kept.
 //!
+//! Later lines may follow, see `journal`: the last line of a network counts, and one that ends at 0
+//! lifts it.
+//!
 //! One process writes the file. A crash at any point leaves the old file or the new one, at worst beside a
 //! temporary file that the next save replaces.
 
 use core::fmt;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +28,7 @@ use std::path::{Path, PathBuf};
 use super::order::Reason;
 use super::{Ban, MAX_BANS, secs, time};
 use crate::rooms::access::parse_network;
+use ipnet::IpNet;
 
 /// What a state file held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,21 +136,48 @@ fn write_new(path: &Path, bans: &[Ban]) -> io::Result<()> {
 fn encode(text: &mut impl Write, bans: &[Ban]) -> io::Result<()> {
     writeln!(text, "{VERSION}")?;
     for ban in bans {
-        let (since, until) = (secs(ban.since), secs(ban.until));
-        writeln!(text, "{}\t{since}\t{until}\t{}", ban.network, ban.reason.as_str())?;
+        encode_line(text, ban)?;
     }
     Ok(())
+}
+
+/// One line that is appended.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// This ban holds from now on.
+    Added(&'a Ban),
+    /// No ban of this network holds any more.
+    Removed(IpNet),
+}
+
+/// Writes lines that follow a whole file. A ban that is lifted is a line that ends at 0.
+pub(super) fn encode_changes(text: &mut impl Write, changes: &[Change<'_>]) -> io::Result<()> {
+    for change in changes {
+        match change {
+            Change::Added(ban) => encode_line(text, ban)?,
+            Change::Removed(network) => writeln!(text, "{network}\t0\t0\t")?,
+        }
+    }
+    Ok(())
+}
+
+fn encode_line(text: &mut impl Write, ban: &Ban) -> io::Result<()> {
+    let (since, until) = (secs(ban.since), secs(ban.until));
+    writeln!(text, "{}\t{since}\t{until}\t{}", ban.network, ban.reason.as_str())
 }
 
 /// Reads the text of a state file; `None` if it is none of ours.
 fn decode(mut text: impl BufRead) -> io::Result<Option<Loaded>> {
     let mut loaded = Loaded::default();
+    let mut latest: HashMap<IpNet, usize> = HashMap::new();
+    let mut bans: Vec<Option<Ban>> = Vec::new();
     let mut buf = Vec::new();
     let mut line: u32 = 0;
     loop {
         buf.clear();
         let cap = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
         if text.by_ref().take(cap).read_until(b'\n', &mut buf)? == 0 {
+            loaded.bans = bans.into_iter().flatten().collect();
             return Ok(Some(loaded));
         }
         line = line.saturating_add(1);
@@ -166,12 +198,24 @@ fn decode(mut text: impl BufRead) -> io::Result<Option<Loaded>> {
             }
         }
         let ban = match content {
-            Ok(_) if loaded.bans.len() >= MAX_BANS => Err(BadStateReason::TooMany),
+            Ok(_) if latest.len() >= MAX_BANS => Err(BadStateReason::TooMany),
             Ok(content) => decode_line(content),
             Err(reason) => Err(reason),
         };
         match ban {
-            Ok(ban) => loaded.bans.push(ban),
+            // The last line of a network counts; one that ends in 1970 says that the ban was lifted.
+            Ok(ban) => {
+                let network = ban.network;
+                let ban = (secs(ban.until) > 0).then_some(ban);
+                let before = match ban {
+                    Some(_) => latest.insert(network, bans.len()),
+                    None => latest.remove(&network),
+                };
+                if let Some(slot) = before.and_then(|at| bans.get_mut(at)) {
+                    *slot = None;
+                }
+                bans.extend(ban.map(Some));
+            }
             Err(reason) => {
                 loaded.skipped = loaded.skipped.saturating_add(1);
                 if loaded.bad_lines.len() < MAX_NAMED_LINES {

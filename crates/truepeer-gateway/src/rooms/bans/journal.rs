@@ -1,0 +1,177 @@
+//! The state file of a running server: changes are appended, and now and then it is written anew.
+//!
+//! A list of hundreds of thousands comes in many small batches; writing the whole file for each would cost the square
+//! of its length. What is appended is a line like any other, the last line of a network counts, and a line without its
+//! line feed does not, so that the file is whole after a crash at any byte. A new process writes it anew before it
+//! appends, since it cannot know how the last line ends. Blocks, so never on a worker.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Ban;
+use super::state::{self, Change};
+
+/// So many lines are appended at least before the file is written anew; otherwise as many as it held.
+const LEAST_APPENDED: usize = 4096;
+
+/// The file, and what was appended to it.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// Open for appending; `None` until this process has written the file, and after a failure.
+    file: Option<File>,
+    /// Bans that the file held when it was last written anew.
+    base: usize,
+    /// Lines behind them.
+    appended: usize,
+}
+
+impl Journal {
+    /// The journal at `path`; nothing is written yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None, base: 0, appended: 0 }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps `changes`, after which `all` are in force; it is asked only if the file has to be written anew.
+    ///
+    /// # Errors
+    /// What the system says; the file holds at least what it held before.
+    pub fn keep(&mut self, changes: &[Change<'_>], all: impl FnOnce() -> Vec<Ban>) -> io::Result<()> {
+        let room = self.base.max(LEAST_APPENDED).saturating_sub(self.appended);
+        if let Some(file) = &mut self.file
+            && changes.len() <= room
+        {
+            let mut text = Vec::new();
+            let written = state::encode_changes(&mut text, changes)
+                .and_then(|()| file.write_all(&text))
+                .and_then(|()| file.sync_data());
+            if written.is_ok() {
+                self.appended = self.appended.saturating_add(changes.len());
+                return Ok(());
+            }
+            // Half a line may stand at the end: nothing may follow it.
+            self.file = None;
+        }
+        self.write_anew(&all())
+    }
+
+    /// Replaces the file by one with `all`.
+    ///
+    /// # Errors
+    /// As [`Journal::keep`].
+    pub fn write_anew(&mut self, all: &[Ban]) -> io::Result<()> {
+        self.file = None;
+        state::save(&self.path, all)?;
+        (self.base, self.appended) = (all.len(), 0);
+        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::{Duration, SystemTime};
+
+    use ipnet::IpNet;
+
+    use super::*;
+    use crate::rooms::bans::order::Reason;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(test: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("truepeer-journal-{test}-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn ban(number: u32) -> Ban {
+        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(1_700_000_000)).unwrap();
+        let until = since.checked_add(Duration::from_secs(3600)).unwrap();
+        let network = IpNet::from(IpAddr::from(number.to_be_bytes()));
+        Ban { network, since, until, reason: Reason::new("test") }
+    }
+
+    #[test]
+    fn what_is_cut_off_at_any_byte_is_what_was_kept_before() {
+        let dir = Dir::new("cut");
+        let mut journal = Journal::new(dir.0.join("state"));
+        let first = [ban(1), ban(2)];
+        journal.keep(&[Change::Added(&first[0])], || first.to_vec()).unwrap();
+        let whole = std::fs::metadata(journal.path()).unwrap().len();
+        let third = ban(3);
+        journal.keep(&[Change::Added(&third)], || panic!("there is room")).unwrap();
+        let with_third = std::fs::metadata(journal.path()).unwrap().len();
+        journal.keep(&[Change::Removed(first[0].network)], || panic!("there is room")).unwrap();
+        let bytes = std::fs::read(journal.path()).unwrap();
+        let cut = dir.0.join("cut");
+        for len in usize::try_from(whole).unwrap()..=bytes.len() {
+            std::fs::write(&cut, &bytes[..len]).unwrap();
+            let kept: Vec<_> = state::load(&cut).unwrap().bans.iter().map(|ban| ban.network).collect();
+            let mut expected = vec![first[0].network, first[1].network];
+            if len >= usize::try_from(with_third).unwrap() {
+                expected.push(third.network);
+            }
+            if len == bytes.len() {
+                expected.remove(0);
+            }
+            assert_eq!(kept, expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_new_process_writes_anew_before_it_appends() {
+        let dir = Dir::new("new");
+        let path = dir.0.join("state");
+        Journal::new(path.clone()).write_anew(&[ban(1)]).unwrap();
+        // A crash left half a line.
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"0.0.0.9/32\t17").unwrap();
+        let mut journal = Journal::new(path.clone());
+        let second = ban(2);
+        journal.keep(&[Change::Added(&second)], || vec![ban(1), second.clone()]).unwrap();
+        let loaded = state::load(&path).unwrap();
+        assert_eq!((loaded.bans, loaded.skipped), (vec![ban(1), second], 0));
+    }
+
+    #[test]
+    fn keeping_many_changes_writes_each_ban_a_few_times_however_many_there_are() {
+        for count in [10_000_u32, 40_000] {
+            let dir = Dir::new(&format!("many-{count}"));
+            let mut journal = Journal::new(dir.0.join("state"));
+            let mut all = Vec::new();
+            let mut written = 0_usize;
+            for batch in 0..count / 1000 {
+                let new: Vec<_> = (0..1000).map(|n| ban(batch * 1000 + n)).collect();
+                all.extend(new.iter().cloned());
+                let changes: Vec<_> = new.iter().map(Change::Added).collect();
+                journal
+                    .keep(&changes, || {
+                        written += all.len();
+                        all.clone()
+                    })
+                    .unwrap();
+                written += changes.len();
+            }
+            assert_eq!(state::load(journal.path()).unwrap().bans.len(), all.len());
+            assert!(written < 4 * all.len(), "{written} lines for {count} bans");
+        }
+    }
+}
