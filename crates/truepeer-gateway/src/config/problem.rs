@@ -167,7 +167,7 @@ impl ConfigErrors {
         self.problems.iter().map(move |problem| (line(problem), problem))
     }
 
-    /// The problems, each with its lines of the file, and their number at the end; at most [`MOST_SHOWN`] of them.
+    /// The problems, each with its lines of the file, and their number at the end; at most a hundred of them.
     #[must_use]
     pub fn render(&self, colour: Colour) -> String {
         let renderer = match colour {
