@@ -3,9 +3,11 @@
 //! Two sections, because they are two audiences: neither reaches the other's functions.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::addresses::{Place, parse_bind};
+use super::listeners::Draft;
 use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_BIND};
@@ -53,11 +55,18 @@ pub(super) fn read_admin(reader: &mut Reader<'_>) -> Admin {
     Admin { socket, state }
 }
 
-pub(super) fn read_status(reader: &mut Reader<'_>) -> Status {
+/// `drafts`: the listeners, none of which shares an address with it.
+pub(super) fn read_status(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) -> Status {
     let Some(found) = reader.get(&STATUS_BIND, Owner::Global) else { return Status::default() };
     let mut binds = Vec::new();
+    let mut seen: Vec<(Place, Range<usize>)> = Vec::new();
     for text in reader.list(found).unwrap_or_default() {
-        match parse_bind(text.text) {
+        let place = parse_bind(text.text);
+        if let Ok(place) = &place {
+            check_alone(reader, (place, &text.at), &seen, drafts);
+            seen.push((place.clone(), text.at.clone()));
+        }
+        match place {
             Ok(Place::Unix(path)) => binds.push(Bind::Unix { path, mode: SOCKET_MODE_DEFAULT }),
             Ok(Place::Tcp(addr)) => {
                 if !addr.ip().is_loopback() {
@@ -80,6 +89,28 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Status {
         }
     }
     Status { binds }
+}
+
+/// One address is served for one purpose.
+fn check_alone(
+    reader: &mut Reader<'_>,
+    (place, at): (&Place, &Range<usize>),
+    seen: &[(Place, Range<usize>)],
+    drafts: &[Draft<'_>],
+) {
+    let own = seen.iter().map(|(other, at)| (other, at, "`status.bind`".to_owned()));
+    let listeners = drafts.iter().flat_map(|draft| {
+        let owner = format!("listener `{}`", draft.section.id);
+        draft.all_places().map(move |(other, at)| (other, at, owner.clone()))
+    });
+    if let Some((_, first, owner)) = own.chain(listeners).find(|(other, ..)| place.clashes(other)) {
+        reader.problem(
+            Problem::new(format!("`status.bind` and {owner} need one address"))
+                .at(at.clone(), "`status.bind`")
+                .also(first.clone(), owner)
+                .help("give the status page a port of its own; `[::]` takes the IPv4 addresses of its port, too"),
+        );
+    }
 }
 
 /// As for listeners: the IPv6 wildcard serves IPv4, too.

@@ -84,7 +84,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     check_places(reader, &drafts);
     check_backends(reader, &drafts, &backends);
     let admin = admin::read_admin(reader);
-    let status = admin::read_status(reader);
+    let status = admin::read_status(reader, &drafts);
     let target = reader.log_target(reader.get(&LOG_FILE, Owner::Global));
     let format = reader.word(reader.get(&LOG_FORMAT_SETTING, Owner::Global), &settings::LOG_FORMAT);
     let listeners = drafts

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::rooms::access::parse_network;
+use crate::rooms::access::{fold, parse_network};
 use crate::rooms::bans::{BanDuration, BanOrder, Reason};
 use crate::rooms::record::Entry;
 
@@ -74,7 +74,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     let network: IpNet = text
         .parse()
         .map_err(|_| "write an address or a network, such as 203.0.113.7 or 2001:db8::/64".to_owned())?;
-    Ok(network.trunc())
+    Ok(fold(network))
 }
 
 impl Request {
@@ -193,6 +193,12 @@ mod tests {
         ] {
             assert_eq!(Request::parse(&request.to_line()), Ok(request));
         }
+    }
+
+    #[test]
+    fn mapped_networks_mean_the_ipv4_ones_that_connections_have() {
+        assert_eq!(network("::ffff:192.0.2.0/120"), network("192.0.2.0/24"));
+        assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7/32"));
     }
 
     #[test]
