@@ -234,6 +234,8 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     orphans: Orphans,
+    /// A reload was asked for while another one was reading.
+    again: bool,
 }
 
 impl Signals {
@@ -243,10 +245,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             orphans: Orphans::watch()?,
+            again: false,
         })
     }
 
     async fn next(&mut self) -> Asked {
+        if std::mem::take(&mut self.again) {
+            return Asked::Reload;
+        }
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,

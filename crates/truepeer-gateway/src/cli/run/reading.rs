@@ -54,18 +54,26 @@ impl Reading {
         };
         let started = std::thread::Builder::new().name("reading".to_owned()).spawn(read);
         started.map_err(|error: io::Error| because(&format!("the system refused a thread: {error}")))?;
+        let mut again = false;
         let loaded = runtime.block_on(async {
+            let mut late = std::pin::pin!(tokio::time::sleep(READ_TIME));
             loop {
                 tokio::select! {
                     loaded = &mut *answer => break loaded.map_err(|_| because("reading the configuration failed")),
-                    asked = signals.next() => if asked == Asked::Stop { break Err(NotRead::Stop) },
-                    () = tokio::time::sleep(READ_TIME) => break Err(because(&format!(
+                    asked = signals.next() => match asked {
+                        Asked::Stop => break Err(NotRead::Stop),
+                        // The file may have changed behind what was read of it already.
+                        Asked::Reload => again = true,
+                    },
+                    () = &mut late => break Err(because(&format!(
                         "the configuration, or one of its list files, was not read within {} s: is it a pipe, or on a disk that does not answer?",
                         READ_TIME.as_secs()
                     ))),
                 }
             }
-        })?;
+        });
+        signals.again |= again;
+        let loaded = loaded?;
         self.0 = None;
         loaded.map_err(|errors| NotRead::Because(errors.render(Colour::Plain)))
     }

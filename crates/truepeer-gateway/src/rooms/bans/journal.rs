@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Ban;
@@ -48,6 +49,7 @@ impl Journal {
         let room = self.base.max(LEAST_APPENDED).saturating_sub(self.appended);
         if let Some(file) = &mut self.file
             && changes.len() <= room
+            && is_at(file, &self.path)
         {
             let mut text = Vec::new();
             let written = state::encode_changes(&mut text, changes)
@@ -71,8 +73,18 @@ impl Journal {
         self.file = None;
         state::save(&self.path, all)?;
         (self.base, self.appended) = (all.len(), 0);
-        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+        // It is kept; without a file to append to, the next changes write it anew.
+        self.file = OpenOptions::new().append(true).open(&self.path).ok();
         Ok(())
+    }
+}
+
+/// Whether `file` is still what stands at `path`: somebody may have moved it away.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => identity(open) == identity(there),
+        _ => false,
     }
 }
 
@@ -149,6 +161,17 @@ mod tests {
         journal.keep(&[Change::Added(&second)], || vec![ban(1), second.clone()]).unwrap();
         let loaded = state::load(&path).unwrap();
         assert_eq!((loaded.bans, loaded.skipped), (vec![ban(1), second], 0));
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_made_again() {
+        let dir = Dir::new("away");
+        let mut journal = Journal::new(dir.0.join("state"));
+        journal.write_anew(&[ban(1)]).unwrap();
+        std::fs::remove_file(journal.path()).unwrap();
+        let second = ban(2);
+        journal.keep(&[Change::Added(&second)], || vec![ban(1), second.clone()]).unwrap();
+        assert_eq!(state::load(journal.path()).unwrap().bans, [ban(1), second]);
     }
 
     #[test]

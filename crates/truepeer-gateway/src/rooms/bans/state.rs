@@ -198,8 +198,12 @@ fn decode(mut text: impl BufRead) -> io::Result<Option<Loaded>> {
             }
         }
         let ban = match content {
-            Ok(_) if latest.len() >= MAX_BANS => Err(BadStateReason::TooMany),
-            Ok(content) => decode_line(content),
+            // A line about a network that is known already takes no place.
+            Ok(content) => decode_line(content).and_then(|ban| {
+                let fits =
+                    latest.len() < MAX_BANS || latest.contains_key(&ban.network) || secs(ban.until) == 0;
+                if fits { Ok(ban) } else { Err(BadStateReason::TooMany) }
+            }),
             Err(reason) => Err(reason),
         };
         match ban {
