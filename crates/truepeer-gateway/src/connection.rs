@@ -19,10 +19,8 @@ use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect;
-use crate::rooms::handoff::Handoff;
-use crate::rooms::handoff::{self, Untellable};
-use crate::rooms::identify::ImplausibleClients;
-use crate::rooms::identify::{self, Unidentified};
+use crate::rooms::handoff::{self, Handoff, Untellable};
+use crate::rooms::identify::{self, ImplausibleClients, Unidentified};
 use crate::rooms::refuse::Reason;
 
 /// Walks one connection from its arrival to its outcome; `seen` is filled along the way.

@@ -185,7 +185,7 @@ fn a_backend_that_ignores_the_header_is_never_handed_a_client_again() {
     house.record().assert_outcome(Outcome::BackendRefused);
     let deaf = Fake::on(nobody.come_back(), support::fake::deaf_smtp);
     let ignores = || {
-        let readiness = house.server.pools()[0].targets()[0].readiness();
+        let readiness = house.readiness();
         matches!(&*readiness, truepeer_gateway::rooms::backend::Readiness::Unready(why) if why.code() == "backend_ignores_header")
     };
     assert!(support::eventually(ignores));

@@ -14,9 +14,7 @@ use support::fake::{Fake, Nobody, echo_behind_v1, resets_behind_v1, smtp_behind_
 use support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::rooms::backend::BackendAddress;
-use truepeer_gateway::rooms::backend::connect;
-use truepeer_gateway::rooms::backend::{Readiness, Unready};
+use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready, connect};
 use truepeer_gateway::rooms::handoff::Handoff;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
@@ -63,7 +61,7 @@ fn when_one_address_dies_the_next_client_goes_to_the_other_and_notices_nothing()
         record.assert(&[("backend_address", &alive.to_string())]);
         assert_eq!(record.get("cause"), None, "{}", record.0);
     }
-    let found = house.server.pools()[0].targets()[0].readiness();
+    let found = house.readiness();
     assert!(matches!(&*found, Readiness::Unready(Unready::Unreachable { .. })), "{found:?}");
 }
 
@@ -103,7 +101,7 @@ fn a_backend_that_comes_back_is_proved_again_and_served() {
     assert!(!house.server.pools()[0].is_ready());
     let again = Fake::on(nobody.come_back(), smtp_behind_v1(GREETINGS[1]));
     assert!(eventually(|| house.server.pools()[0].is_ready()));
-    assert_eq!(*house.server.pools()[0].targets()[0].readiness(), Readiness::Proved);
+    assert_eq!(*house.readiness(), Readiness::Proved);
     assert_eq!(session(&house), GREETINGS[1]);
     house.finish();
     let asked = again.finish();
@@ -118,7 +116,7 @@ fn a_backend_that_comes_back_without_its_option_is_not_served() {
     let nobody = Nobody::instead_of(backend);
     assert_eq!(session(&house).as_bytes(), REFUSAL);
     let again = Fake::on(nobody.come_back(), support::fake::deaf_smtp);
-    let found = || house.server.pools()[0].targets()[0].readiness();
+    let found = || house.readiness();
     assert!(eventually(|| matches!(&*found(), Readiness::Unready(Unready::IgnoresHeader { .. }))));
     assert_eq!(session(&house).as_bytes(), REFUSAL);
     house.finish();

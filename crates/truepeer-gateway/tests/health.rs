@@ -17,7 +17,6 @@ use support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::config::{self, Surroundings};
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::observe::metrics::Format;
 
 const HEALTH: &str = "health-bind = \"127.0.0.1:0\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
@@ -43,14 +42,6 @@ fn is_refused(to: SocketAddr) -> bool {
         Err(error) => error.kind() == ErrorKind::ConnectionRefused,
         Ok(_) => false,
     }
-}
-
-/// The value of one series.
-#[track_caller]
-fn counted(house: &House, series: &str) -> u64 {
-    let text = house.server.view().metrics(Format::OpenMetrics);
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
 }
 
 const READY: &str = "truepeer_health_checks_total{listener=\"door\",answer=\"ready\"}";
@@ -105,7 +96,7 @@ fn each_protocol_greets_and_says_goodbye_while_a_backend_can_be_reached() {
         let backend = Fake::start(greets_behind_v1(backend.0, backend.1));
         let house = House::written(protocol, backend.address, HEALTH);
         assert_eq!(says(health(&house), asks.as_bytes()), answers, "{protocol}");
-        assert_eq!((counted(&house, READY), counted(&house, UNREADY)), (1, 0), "{protocol}");
+        assert_eq!((house.counted(READY), house.counted(UNREADY)), (1, 0), "{protocol}");
         // Passing TLS through changes nothing: this port is ours.
         let more = format!("tls.implicit = true\n{HEALTH}");
         let house = House::written(protocol, backend.address, &more);
@@ -135,7 +126,7 @@ fn each_protocol_says_the_temporary_refusal_while_no_backend_can_be_reached() {
         let nobody = Nobody::new();
         let house = House::written(protocol, nobody.address(), HEALTH);
         assert_eq!(says(health(&house), b"GET / HTTP/1.1\r\n\r\n"), answers, "{protocol}");
-        assert_eq!((counted(&house, READY), counted(&house, UNREADY)), (0, 1), "{protocol}");
+        assert_eq!((house.counted(READY), house.counted(UNREADY)), (0, 1), "{protocol}");
     }
 }
 
@@ -183,14 +174,14 @@ fn a_unix_health_port_which_cannot_be_shut_answers_at_once_in_every_case() {
         };
         let said = ask();
         assert!(said.starts_with(no) && said.is_empty() == no.is_empty(), "{said}");
-        assert_eq!(counted(&house, UNREADY), 1);
+        assert_eq!(house.counted(UNREADY), 1);
         let _backend = match protocol {
             Protocol::Tcp => Fake::on(nobody.come_back(), echo_behind_v1),
             _ => Fake::on(nobody.come_back(), support::fake::smtp_behind_v1("220 x\r\n")),
         };
         let ready = || {
             ask();
-            counted(&house, READY) > 0
+            house.counted(READY) > 0
         };
         assert!(eventually(ready), "{protocol}");
     }
@@ -222,8 +213,8 @@ fn checks_are_no_clients_no_proxies_and_no_lines_in_the_log() {
     drop(connect(port));
     let said = says(port, &[HEADER, b"QUIT\r\n"].concat());
     assert!(said.contains("\r\n502 5.5.1 ") && said.ends_with(" goodbye\r\n"), "{said}");
-    assert!(eventually(|| counted(&house, READY) == 7));
-    assert_eq!(counted(&house, "truepeer_accepted_connections_total{listener=\"door\"}"), 0);
+    assert!(eventually(|| house.counted(READY) == 7));
+    assert_eq!(house.counted("truepeer_accepted_connections_total{listener=\"door\"}"), 0);
     assert_eq!(house.server.open_connections(), 0);
     assert!(!backend.was_reached());
     assert!(house.finish().is_empty());

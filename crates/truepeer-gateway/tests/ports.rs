@@ -18,8 +18,7 @@ use truepeer_gateway::engine::{Address, DialError, dial};
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::rooms::backend::BackendAddress;
-use truepeer_gateway::rooms::backend::Readiness;
+use truepeer_gateway::rooms::backend::{BackendAddress, Readiness};
 use truepeer_gateway::rooms::handoff::Handoff;
 
 const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
@@ -110,7 +109,7 @@ fn when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_fre
             assert!(cause.starts_with("127.0.0.1:10025: no source port is left"), "{cause}");
             assert!(remedy.contains("net.ipv4.ip_local_port_range"), "{remedy}");
             // Asking the backend again would need a port as well, and it is in order.
-            assert_eq!(*house.server.pools()[0].targets()[0].readiness(), Readiness::Proved);
+            assert_eq!(*house.readiness(), Readiness::Proved);
         }
         // The backend ends first: otherwise the kernel would keep our port for a while.
         let mut leaves = held.remove(0);

@@ -7,16 +7,13 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use support::fake::{Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, listens, smtp_behind_v1};
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
-use truepeer_gateway::facts::protocol::ClientTls;
-use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::rooms::backend::BackendAddress;
-use truepeer_gateway::rooms::backend::{Readiness, Unready};
+use truepeer_gateway::facts::protocol::{ClientTls, Protocol};
+use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready};
 use truepeer_gateway::rooms::handoff::Handoff;
 
 /// What no backend of these tests may ever hear.
@@ -24,11 +21,6 @@ const SECRET: &[u8] = b"MAIL FROM:<secret@client.example>\r\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const SMTP_REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
 const IMAP_REFUSAL: &[u8] = b"* BYE [UNAVAILABLE] no server is ready for you now, try again later\r\n";
-
-/// What is known of the only address of the only backend.
-fn readiness(house: &House) -> Arc<Readiness> {
-    house.server.pools()[0].targets()[0].readiness()
-}
 
 /// A proxied client that speaks at once: what it hears.
 fn speak(house: &House) -> Vec<u8> {
@@ -51,7 +43,7 @@ fn an_smtp_backend_that_ignores_the_header_is_found_out_and_hears_no_client() {
     for handoff in [Handoff::ProxyV1, Handoff::ProxyV2] {
         let backend = Fake::start(deaf_smtp);
         let house = Plan::new(Protocol::Smtp, handoff, backend.address).start();
-        let found = readiness(&house);
+        let found = house.readiness();
         let Readiness::Unready(Unready::IgnoresHeader { saw }) = &*found else { panic!("{found:?}") };
         assert!(
             saw.contains("502 5.5.2 Error") || saw.contains("500 5.5.2") || saw.contains("220 "),
@@ -74,7 +66,7 @@ fn an_imap_backend_that_ignores_the_header_is_found_out_and_hears_no_client() {
     for handoff in [Handoff::ProxyV1, Handoff::ProxyV2] {
         let backend = Fake::start(deaf_imap);
         let house = Plan::new(Protocol::Imap, handoff, backend.address).start();
-        let found = readiness(&house);
+        let found = house.readiness();
         assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
         assert_eq!(speak(&house), IMAP_REFUSAL);
         house.record().assert_outcome(Outcome::BackendUnready);
@@ -91,7 +83,7 @@ fn a_backend_that_swallows_our_header_and_greets_anyway_is_found_out_by_the_ques
         answer_lines(stream, |_| "221 whatever\r\n")
     });
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
-    let found = readiness(&house);
+    let found = house.readiness();
     let Readiness::Unready(Unready::IgnoresHeader { saw }) = &*found else { panic!("{found:?}") };
     assert!(saw.contains("without a header it said"), "{saw}");
     assert_eq!(speak(&house), SMTP_REFUSAL);
@@ -114,7 +106,7 @@ fn a_backend_that_takes_our_header_for_talking_too_soon_ignores_it() {
         answer_lines(stream, |_| "250 ok\r\n")
     });
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
-    let found = readiness(&house);
+    let found = house.readiness();
     assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
     assert_eq!(speak(&house), SMTP_REFUSAL);
     house.finish();
@@ -147,7 +139,7 @@ fn a_backend_that_closes_on_our_header_is_said_to_refuse_it() {
         }
     });
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV2, backend.address).start();
-    let found = readiness(&house);
+    let found = house.readiness();
     let Readiness::Unready(Unready::RefusesHeader { saw }) = &*found else { panic!("{found:?}") };
     assert!(!saw.is_empty());
     assert_eq!(speak(&house), SMTP_REFUSAL);
@@ -170,7 +162,7 @@ fn a_slow_backend_that_reads_the_header_is_proved_and_served() {
         serve(after_silence(stream, slow))
     });
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();
-    assert_eq!(*readiness(&house), Readiness::Proved);
+    assert_eq!(*house.readiness(), Readiness::Proved);
     let mut client = house.connect();
     client.write_all(HEADER).unwrap();
     client.write_all(b"QUIT\r\n").unwrap();
@@ -182,7 +174,7 @@ fn a_slow_backend_that_ignores_the_header_is_found_out_all_the_same() {
     let slow = Duration::from_millis(700);
     let backend = Fake::start(move |stream: TcpStream| deaf_smtp(after_silence(stream, slow)));
     let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();
-    let found = readiness(&house);
+    let found = house.readiness();
     assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
     assert_eq!(speak(&house), SMTP_REFUSAL);
     house.finish();
@@ -201,7 +193,7 @@ fn where_nothing_can_be_asked_a_backend_is_unproven_and_serves() {
         let mut plan = Plan::new(protocol, handoff, backend.address);
         plan.tls = tls;
         let house = plan.start();
-        assert_eq!(*readiness(&house), Readiness::Unproven, "{protocol}");
+        assert_eq!(*house.readiness(), Readiness::Unproven, "{protocol}");
         let mut client = house.connect();
         client.write_all(HEADER).unwrap();
         client.write_all(b"\x16\x03\x01 anything").unwrap();

@@ -10,8 +10,7 @@ use std::net::{Shutdown, TcpStream};
 
 use support::fake::{Fake, echo_behind_v1, greets_behind_v1, listens};
 use support::{House, Plan, expect, read_to_end};
-use truepeer_gateway::facts::protocol::OwnConnections;
-use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::facts::protocol::{OwnConnections, Protocol};
 use truepeer_gateway::rooms::handoff::Handoff;
 
 /// Headers that name no client, as they stand on the wire, and the word for them in records. Whatever addresses they

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
 use truepeer::Unlisted;
-use truepeer_gateway::facts::protocol::OwnConnections;
-use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::facts::protocol::{OwnConnections, Protocol};
 use truepeer_gateway::rooms::handoff::Handoff;
 
 const PROXY: [u8; 4] = [127, 0, 0, 1];

@@ -24,10 +24,6 @@ const SMTP_REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you no
 /// Long for a loopback that answers, short for a test.
 const SHORT: Duration = Duration::from_millis(400);
 
-fn readiness(house: &House) -> Arc<Readiness> {
-    house.server.pools()[0].targets()[0].readiness()
-}
-
 fn house(backend: &Fake) -> House {
     let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
     plan.proof_timeout = SHORT;
@@ -68,7 +64,7 @@ fn silence_and_unfinished_answers_are_slow_and_never_called_disobedience() {
     for (serve, told) in cases {
         let backend = Fake::start(serve);
         let house = house(&backend);
-        let found = readiness(&house);
+        let found = house.readiness();
         let Readiness::Unready(Unready::Slow { saw }) = &*found else { panic!("{found:?}") };
         assert!(saw.contains(told), "{saw}");
         let mut client = house.connect();
@@ -103,9 +99,9 @@ fn a_slow_backend_is_asked_again_and_serves_once_it_answers() {
     let silent = Arc::new(AtomicBool::new(true));
     let (backend, _began) = gated(&silent);
     let house = house(&backend);
-    assert!(matches!(&*readiness(&house), Readiness::Unready(Unready::Slow { .. })));
+    assert!(matches!(&*house.readiness(), Readiness::Unready(Unready::Slow { .. })));
     silent.store(false, Ordering::SeqCst);
-    assert!(eventually(|| *readiness(&house) == Readiness::Proved), "{:?}", readiness(&house));
+    assert!(eventually(|| *house.readiness() == Readiness::Proved), "{:?}", house.readiness());
     let mut client = house.connect();
     client.write_all(HEADER).unwrap();
     client.write_all(b"QUIT\r\n").unwrap();
@@ -117,7 +113,7 @@ fn a_proved_backend_stays_proved_when_asking_again_is_not_answered_in_time() {
     let silent = Arc::new(AtomicBool::new(false));
     let (backend, began) = gated(&silent);
     let house = house(&backend);
-    assert_eq!(*readiness(&house), Readiness::Proved);
+    assert_eq!(*house.readiness(), Readiness::Proved);
     silent.store(true, Ordering::SeqCst);
     // A second round begins only when the first has been noted.
     for _ in 0..2 {
@@ -125,7 +121,7 @@ fn a_proved_backend_stays_proved_when_asking_again_is_not_answered_in_time() {
         for _ in 0..2 {
             began.recv_timeout(PATIENCE).expect("it is asked again");
         }
-        assert_eq!(*readiness(&house), Readiness::Proved);
+        assert_eq!(*house.readiness(), Readiness::Proved);
     }
     silent.store(false, Ordering::SeqCst);
     house.finish();

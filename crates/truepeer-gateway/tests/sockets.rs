@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, smtp_behind_v1};
-use support::{HeaderMailServer, House, PATIENCE, Plan, eventually, expect, read_to_end, together};
+use support::{
+    ACCEPT_PAUSES, HeaderMailServer, House, PATIENCE, Plan, eventually, expect, read_to_end, together,
+};
 use truepeer::UnixPeers;
 use truepeer_gateway::engine::ListenError;
 use truepeer_gateway::facts::bind::{Bind, Families};
@@ -24,7 +26,6 @@ use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::observe::log::{Log, Refusals};
-use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::server::Server;
@@ -508,13 +509,7 @@ fn a_pause_is_counted_once_however_often_the_worker_is_called_meanwhile() {
     let mut client = house.connect();
     client.write_all(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").unwrap();
     expect(&client, GREETING.as_bytes());
-    let pauses = |house: &House| {
-        let text = house.server.view().metrics(Format::Prometheus);
-        let series = "truepeer_accept_pauses_total{listener=\"door\"} ";
-        let count = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
-        count.parse::<usize>().unwrap()
-    };
-    assert!(eventually(|| pauses(&house) >= 1));
+    assert!(eventually(|| house.counted(ACCEPT_PAUSES) >= 1));
     // Each gives every worker an order, and so another turn.
     for _ in 0..50 {
         house.server.take(&config).unwrap();
@@ -523,5 +518,9 @@ fn a_pause_is_counted_once_however_often_the_worker_is_called_meanwhile() {
     assert_eq!(read_to_end(&client), b"221 bye\r\n");
     drop(client);
     house.wait_for_open(0);
-    assert!((1..=machine::workers()).contains(&pauses(&house)), "{} pauses", pauses(&house));
+    assert!(
+        (1..=machine::workers()).contains(&usize::try_from(house.counted(ACCEPT_PAUSES)).unwrap()),
+        "{} pauses",
+        house.counted(ACCEPT_PAUSES)
+    );
 }

@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use truepeer::{HeaderReader, HeaderRules, IdentifyError, PeerAddress, Progress, TrustDecision};
+use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress, Progress, TrustDecision};
 
 use crate::config::{Config, Listener};
-use crate::rooms::access::Decision;
-use crate::rooms::access::InsecureClients;
+use crate::rooms::access::{Decision, InsecureClients};
 use crate::rooms::identify::ImplausibleClients;
 use crate::rooms::limits::{Mode, Policy};
 use crate::server;
@@ -24,12 +23,13 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
     if listeners.is_empty() {
         return None;
     }
+    let own = server::own_addresses(&config.backends);
     let mut text = String::new();
     for listener in listeners {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{addr} at listener `{}` ({}):", listener.id, listener.protocol);
         let _ = writeln!(text, "  as peer: {}", as_peer(listener, addr));
-        let (addr, implausible) = as_named(config, listener, addr);
+        let (addr, implausible) = as_named(&own, listener, addr);
         if let Some(error) = implausible {
             let _ =
                 writeln!(text, "  as client of a proxy elsewhere: refused as client_implausible: {error}");
@@ -53,7 +53,7 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
 /// The client that a proxy on another machine names so, a translator's prefix folded, and why it is not believed.
 ///
 /// The very question that a connection asks, put to the header that would come.
-fn as_named(config: &Config, listener: &Listener, addr: IpAddr) -> (IpAddr, Option<IdentifyError>) {
+fn as_named(own: &NetworkSet, listener: &Listener, addr: IpAddr) -> (IpAddr, Option<IdentifyError>) {
     let elsewhere = PeerAddress::tcp(SocketAddr::from(([192, 0, 2, 1], 1)));
     let reader = HeaderReader::new(HeaderRules::default(), elsewhere, Instant::now());
     let line = match addr {
@@ -63,9 +63,7 @@ fn as_named(config: &Config, listener: &Listener, addr: IpAddr) -> (IpAddr, Opti
     let Ok(Progress::Done { identity, .. }) = reader.advance(line.as_bytes()) else { return (addr, None) };
     let identity = identity.with_nat64(&listener.nat64);
     let implausible = match listener.implausible {
-        ImplausibleClients::Refuse => {
-            reader.check_plausible(&identity, &server::own_addresses(&config.backends)).err()
-        }
+        ImplausibleClients::Refuse => reader.check_plausible(&identity, own).err(),
         ImplausibleClients::UnsafeAccept => None,
     };
     (identity.client().map_or(addr, |client| client.ip), implausible)

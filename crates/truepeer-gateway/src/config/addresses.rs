@@ -16,23 +16,6 @@ pub(super) enum Place {
     Unix(PathBuf),
 }
 
-impl Place {
-    /// Whether not both can be listened on: they are the same, or one is a wildcard that takes the other in.
-    pub(super) fn clashes(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tcp(one), Self::Tcp(two)) => {
-                let takes = |wide: &SocketAddr, other: &SocketAddr| {
-                    wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())
-                };
-                one.port() == two.port()
-                    && one.port() != 0
-                    && (one.ip() == two.ip() || takes(one, two) || takes(two, one))
-            }
-            (one, two) => one == two,
-        }
-    }
-}
-
 /// Parses one `bind`; the error is what to write instead.
 pub(super) fn parse_bind(text: &str) -> Result<Place, String> {
     if let Some(path) = unix_path(text) {

@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::addresses::{Place, parse_bind};
-use super::listeners::Draft;
 use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_BIND};
@@ -55,19 +54,13 @@ pub(super) fn read_admin(reader: &mut Reader<'_>) -> Admin {
     Admin { socket, state }
 }
 
-/// `drafts`: the listeners, none of which shares an address with it.
-pub(super) fn read_status(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) -> Status {
-    let Some(found) = reader.get(&STATUS_BIND, Owner::Global) else { return Status::default() };
+/// What `[status] bind` names, each with its place in the file.
+pub(super) fn read_status(reader: &mut Reader<'_>) -> Vec<(Bind, Range<usize>)> {
+    let Some(found) = reader.get(&STATUS_BIND, Owner::Global) else { return Vec::new() };
     let mut binds = Vec::new();
-    let mut seen: Vec<(Place, Range<usize>)> = Vec::new();
     for text in reader.list(found).unwrap_or_default() {
-        let place = parse_bind(text.text);
-        if let Ok(place) = &place {
-            check_alone(reader, (place, &text.at), &seen, drafts);
-            seen.push((place.clone(), text.at.clone()));
-        }
-        match place {
-            Ok(Place::Unix(path)) => binds.push(Bind::Unix { path, mode: SOCKET_MODE_DEFAULT }),
+        match parse_bind(text.text) {
+            Ok(Place::Unix(path)) => binds.push((Bind::Unix { path, mode: SOCKET_MODE_DEFAULT }, text.at)),
             Ok(Place::Tcp(addr)) => {
                 if !addr.ip().is_loopback() {
                     reader.advise(
@@ -79,7 +72,7 @@ pub(super) fn read_status(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) -> Stat
                         ),
                     );
                 }
-                binds.push(Bind::Tcp { addr, families: families(addr) });
+                binds.push((Bind::Tcp { addr, families: families(addr) }, text.at));
             }
             Err(help) => reader.problem(
                 Problem::new(format!("`{}`: {:?} is no address to listen on", found.key, text.text))
@@ -88,29 +81,7 @@ pub(super) fn read_status(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) -> Stat
             ),
         }
     }
-    Status { binds }
-}
-
-/// One address is served for one purpose.
-fn check_alone(
-    reader: &mut Reader<'_>,
-    (place, at): (&Place, &Range<usize>),
-    seen: &[(Place, Range<usize>)],
-    drafts: &[Draft<'_>],
-) {
-    let own = seen.iter().map(|(other, at)| (other, at, "`status.bind`".to_owned()));
-    let listeners = drafts.iter().flat_map(|draft| {
-        let owner = format!("listener `{}`", draft.section.id);
-        draft.all_places().map(move |(other, at)| (other, at, owner.clone()))
-    });
-    if let Some((_, first, owner)) = own.chain(listeners).find(|(other, ..)| place.clashes(other)) {
-        reader.problem(
-            Problem::new(format!("`status.bind` and {owner} need one address"))
-                .at(at.clone(), "`status.bind`")
-                .also(first.clone(), owner)
-                .help("give the status page a port of its own; `[::]` takes the IPv4 addresses of its port, too"),
-        );
-    }
+    binds
 }
 
 /// As for listeners: the IPv6 wildcard serves IPv4, too.

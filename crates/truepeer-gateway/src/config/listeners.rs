@@ -26,8 +26,7 @@ use super::surroundings::Surroundings;
 use super::tree::{Found, Owner, Section};
 use super::{WhenBackendDown, backends, settings};
 use crate::facts::lines::ConnectionLines;
-use crate::facts::protocol::Protocol;
-use crate::facts::protocol::{ClientTls, OwnConnections};
+use crate::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use crate::rooms::access::InsecureClients;
 use crate::rooms::refuse::RefusalText;
 

@@ -23,7 +23,7 @@ use super::settings::{
 };
 use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
-use super::{Config, Listener, Server, admin, backends};
+use super::{Config, Listener, Server, Status, admin, backends};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
 
@@ -84,7 +84,8 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     check_places(reader, &drafts);
     check_backends(reader, &drafts, &backends);
     let admin = admin::read_admin(reader);
-    let status = admin::read_status(reader, &drafts);
+    let status = admin::read_status(reader);
+    check_status(reader, &status, &drafts);
     let target = reader.log_target(reader.get(&LOG_FILE, Owner::Global));
     let format = reader.word(reader.get(&LOG_FORMAT_SETTING, Owner::Global), &settings::LOG_FORMAT);
     let listeners = drafts
@@ -97,7 +98,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         backends: backends.into_iter().map(|backend| backend.backend).collect::<Option<_>>()?,
         log: LogSettings { target: target.unwrap_or_default(), format: format.unwrap_or_default() },
         admin,
-        status,
+        status: Status { binds: status.into_iter().map(|(bind, _)| bind).collect() },
         advice: Vec::new(),
     })
 }
@@ -152,6 +153,27 @@ fn check_places(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
                 _ => seen.push((place, at, &draft.section)),
             }
         }
+    }
+}
+
+/// One address is served for one purpose.
+fn check_status(reader: &mut Reader<'_>, status: &[(Bind, Range<usize>)], drafts: &[Draft<'_>]) {
+    let mut taken = Vec::new();
+    for draft in drafts {
+        let owner = format!("listener `{}`", draft.section.id);
+        // Modes of UNIX sockets make no difference here.
+        taken.extend(draft.all_places().map(|(place, at)| (bind(place, 0, drafts), at, owner.clone())));
+    }
+    for (wanted, at) in status {
+        if let Some((_, first, owner)) = taken.iter().find(|(other, ..)| wanted.overlaps(other)) {
+            reader.problem(
+                Problem::new(format!("`status.bind` and {owner} need one address"))
+                    .at(at.clone(), "`status.bind`")
+                    .also((*first).clone(), owner)
+                    .help("give the status page a port of its own; `[::]` takes the IPv4 addresses of its port, too"),
+            );
+        }
+        taken.push((wanted.clone(), at, "`status.bind`".to_owned()));
     }
 }
 

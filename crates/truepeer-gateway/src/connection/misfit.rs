@@ -16,8 +16,7 @@ use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::bans::Ban;
 use crate::rooms::identify::Unidentified;
 use crate::rooms::limits::Which;
-use crate::rooms::record::Record;
-use crate::rooms::record::Refusal;
+use crate::rooms::record::{Record, Refusal};
 
 /// A peer that is in no trusted network, where only proxies may come.
 pub(super) fn unlisted(record: &mut Record) -> Outcome {

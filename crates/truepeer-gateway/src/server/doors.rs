@@ -12,8 +12,7 @@ use crate::door::{Door, OwnCount};
 use crate::engine::Bell;
 use crate::facts::machine;
 use crate::facts::protocol::ClientTls;
-use crate::rooms::backend::{Backend, BackendAddress};
-use crate::rooms::backend::{Greeting, Pool};
+use crate::rooms::backend::{Backend, BackendAddress, Greeting, Pool};
 use crate::rooms::bans::denied::{Denied, Guarded};
 use crate::rooms::limits::Limits;
 

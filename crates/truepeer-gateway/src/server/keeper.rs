@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::later;
-use crate::rooms::backend::BackendAddress;
-use crate::rooms::backend::{Pool, Readiness, Target, Unready};
+use crate::rooms::backend::{BackendAddress, Pool, Readiness, Target, Unready};
 use crate::server::prober::{self, Still};
 
 use names::Names;
@@ -110,7 +109,8 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
         for kept in kept.iter_mut().filter(|kept| kept.asking.is_none()) {
             let serves = kept.target.readiness().may_serve();
             let anew = kept.anew || !serves;
-            if if serves { kept.anew || watch || recheck } else { now >= kept.next } {
+            let is_due = if serves { kept.anew || watch || recheck } else { now >= kept.next };
+            if is_due {
                 kept.anew = false;
                 let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
                 kept.asking = Some(asking.spawn_local(async move {

@@ -13,9 +13,8 @@ use crate::demo::whoami::Whoami;
 use crate::engine::{Address, Bell};
 use crate::rooms::backend::Pool;
 use crate::rooms::handoff::kind::Kind;
-use crate::server::health;
-use crate::server::keeper;
 use crate::server::worker::Post;
+use crate::server::{health, keeper};
 
 use super::shutters::{self, Shuttered};
 

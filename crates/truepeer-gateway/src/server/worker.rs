@@ -25,8 +25,7 @@ use crate::observe::folding::{Cause, Example, Fold, Standing};
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, Shard};
 use crate::observe::record::{Observer, line as record_line};
-use crate::rooms::record::Record;
-use crate::rooms::record::Refusal;
+use crate::rooms::record::{Record, Refusal};
 use crate::server::registry::{Listed, Registry};
 use crate::server::trouble::Trouble;
 

@@ -21,12 +21,11 @@ use truepeer_gateway::config::{
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat};
 use truepeer_gateway::facts::outcome::Outcome;
-use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections};
+use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::observe::log::{Log, Refusals, Writer};
-use truepeer_gateway::rooms::access::AccessRules;
-use truepeer_gateway::rooms::access::InsecureClients;
-use truepeer_gateway::rooms::backend::{Backend, BackendAddress};
+use truepeer_gateway::observe::metrics::Format;
+use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
+use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Readiness};
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
 use truepeer_gateway::rooms::identify::ImplausibleClients;
@@ -35,6 +34,9 @@ use truepeer_gateway::server::{Drained, Server};
 
 /// Nothing in a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often accepting has paused.
+pub const ACCEPT_PAUSES: &str = "truepeer_accept_pauses_total{listener=\"door\"}";
 
 /// What a test wants to differ from the ordinary.
 pub struct Plan {
@@ -215,6 +217,19 @@ impl House {
         drop(server);
         drop(writer);
         records.try_iter().map(Record).collect()
+    }
+
+    /// What is known of the only address of the only backend.
+    pub fn readiness(&self) -> Arc<Readiness> {
+        self.server.pools()[0].targets()[0].readiness()
+    }
+
+    /// The value of one series of the metrics.
+    #[track_caller]
+    pub fn counted(&self, series: &str) -> u64 {
+        let text = self.server.view().metrics(Format::OpenMetrics);
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
     }
 
     /// Waits until exactly so many connections are open.

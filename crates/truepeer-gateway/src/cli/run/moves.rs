@@ -4,7 +4,6 @@
 //! Pure; asked by the reload, so that nobody looks for another program that has the address.
 
 use crate::facts::bind::Bind;
-use crate::facts::bind::Families::Both;
 
 /// An address with the setting that names it.
 type Bound = (String, Bind);
@@ -12,14 +11,14 @@ type Bound = (String, Bind);
 /// What `wanted` has in a place that `served` holds in another way, as a sentence; `None` if nothing.
 pub(super) fn conflict(served: &[Bound], wanted: &[Bound]) -> Option<String> {
     wanted.iter().find_map(|(key, bind)| {
-        let is_kept = |(old, at): &Bound| purpose(old) == purpose(key) && same_place(at, bind);
+        let is_kept = |(old, at): &Bound| purpose(old) == purpose(key) && at.is_same_place(bind);
         if served.iter().any(is_kept) {
             return None;
         }
         let goes = |old: &Bound| {
-            !wanted.iter().any(|(key, at)| purpose(key) == purpose(&old.0) && same_place(at, &old.1))
+            !wanted.iter().any(|(key, at)| purpose(key) == purpose(&old.0) && at.is_same_place(&old.1))
         };
-        let (old, at) = served.iter().find(|old| overlap(&old.1, bind) && goes(old))?;
+        let (old, at) = served.iter().find(|old| old.1.overlaps(bind) && goes(old))?;
         Some(format!(
             "{key}: {bind} is not free before {old} gives up {at}, which this truepeer listens on: leave {bind} out, reload, then add it and reload again; or restart"
         ))
@@ -31,31 +30,13 @@ fn purpose(key: &str) -> &str {
     key.rsplit_once('.').map_or(key, |(of, setting)| if of.starts_with("server.") { setting } else { key })
 }
 
-fn same_place(one: &Bind, other: &Bind) -> bool {
-    match (one, other) {
-        (Bind::Tcp { addr: one, .. }, Bind::Tcp { addr: other, .. }) => one == other,
-        (Bind::Unix { path: one, .. }, Bind::Unix { path: other, .. }) => one == other,
-        _ => false,
-    }
-}
-
-/// Whether only one of the two can be listened on.
-fn overlap(one: &Bind, other: &Bind) -> bool {
-    let (Bind::Tcp { addr: a, families: of_a }, Bind::Tcp { addr: b, families: of_b }) = (one, other) else {
-        return same_place(one, other);
-    };
-    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    let family = a.is_ipv4() == b.is_ipv4() || *of_a == Both || *of_b == Both;
-    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (any && family))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::facts::bind::Families;
 
     fn at(key: &str, addr: &str) -> Bound {
-        let families = if addr.starts_with("[::]") { Both } else { Families::Own };
+        let families = if addr.starts_with("[::]") { Families::Both } else { Families::Own };
         (key.to_owned(), Bind::Tcp { addr: addr.parse().unwrap(), families })
     }
 

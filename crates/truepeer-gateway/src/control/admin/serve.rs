@@ -1,7 +1,7 @@
 //! The server's end of the admin socket: one request, one answer, then the end; `feed` takes over where one goes on.
 //!
-//! Bounds: [`MAX_OPERATORS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for it and [`ANSWER_TIME`] for
-//! the answer. A list of connections is written line by line and never held as a whole text.
+//! Bounds: [`MAX_OPERATORS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for
+//! it and [`ANSWER_TIME`] for the answer. A list of connections is written line by line and never held as a whole text.
 
 use std::io;
 use std::sync::Arc;

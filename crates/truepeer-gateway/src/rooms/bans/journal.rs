@@ -90,41 +90,20 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-    use std::time::{Duration, SystemTime};
-
-    use ipnet::IpNet;
+    use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::rooms::bans::order::Reason;
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new(test: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("truepeer-journal-{test}-{}", std::process::id()));
-            std::fs::create_dir_all(&dir).unwrap();
-            Self(dir)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::rooms::bans::state::tests::{self, Dir};
 
     fn ban(number: u32) -> Ban {
-        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(1_700_000_000)).unwrap();
-        let until = since.checked_add(Duration::from_secs(3600)).unwrap();
-        let network = IpNet::from(IpAddr::from(number.to_be_bytes()));
-        Ban { network, since, until, reason: Reason::new("test") }
+        let network = format!("{}/32", Ipv4Addr::from(number));
+        tests::ban(&network, 1_700_000_000, 1_700_003_600, "test")
     }
 
     #[test]
     fn what_is_cut_off_at_any_byte_is_what_was_kept_before() {
-        let dir = Dir::new("cut");
-        let mut journal = Journal::new(dir.0.join("state"));
+        let dir = Dir::new("journal-cut");
+        let mut journal = Journal::new(dir.state());
         let first = [ban(1), ban(2)];
         journal.keep(&[Change::Added(&first[0])], || first.to_vec()).unwrap();
         let whole = std::fs::metadata(journal.path()).unwrap().len();
@@ -133,7 +112,7 @@ mod tests {
         let with_third = std::fs::metadata(journal.path()).unwrap().len();
         journal.keep(&[Change::Removed(first[0].network)], || panic!("there is room")).unwrap();
         let bytes = std::fs::read(journal.path()).unwrap();
-        let cut = dir.0.join("cut");
+        let cut = dir.state().with_extension("cut");
         for len in usize::try_from(whole).unwrap()..=bytes.len() {
             std::fs::write(&cut, &bytes[..len]).unwrap();
             let kept: Vec<_> = state::load(&cut).unwrap().bans.iter().map(|ban| ban.network).collect();
@@ -150,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_new_process_writes_anew_before_it_appends() {
-        let dir = Dir::new("new");
-        let path = dir.0.join("state");
+        let dir = Dir::new("journal-new");
+        let path = dir.state();
         Journal::new(path.clone()).write_anew(&[ban(1)]).unwrap();
         // A crash left half a line.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
@@ -165,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_file_that_was_taken_away_is_made_again() {
-        let dir = Dir::new("away");
-        let mut journal = Journal::new(dir.0.join("state"));
+        let dir = Dir::new("journal-away");
+        let mut journal = Journal::new(dir.state());
         journal.write_anew(&[ban(1)]).unwrap();
         std::fs::remove_file(journal.path()).unwrap();
         let second = ban(2);
@@ -177,8 +156,8 @@ mod tests {
     #[test]
     fn keeping_many_changes_writes_each_ban_a_few_times_however_many_there_are() {
         for count in [10_000_u32, 40_000] {
-            let dir = Dir::new(&format!("many-{count}"));
-            let mut journal = Journal::new(dir.0.join("state"));
+            let dir = Dir::new(&format!("journal-many-{count}"));
+            let mut journal = Journal::new(dir.state());
             let mut all = Vec::new();
             let mut written = 0_usize;
             for batch in 0..count / 1000 {

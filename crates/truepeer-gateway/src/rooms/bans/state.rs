@@ -301,4 +301,4 @@ const VERSION: &str = "truepeer-bans 1";
 const MAX_LINE: usize = 512;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,16 +1,16 @@
 use super::*;
 
 /// A directory of its own for each test, gone at its end.
-struct Dir(PathBuf);
+pub(in crate::rooms::bans) struct Dir(PathBuf);
 
 impl Dir {
-    fn new(test: &str) -> Self {
+    pub(in crate::rooms::bans) fn new(test: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("truepeer-bans-{}-{test}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
         Self(dir)
     }
 
-    fn state(&self) -> PathBuf {
+    pub(in crate::rooms::bans) fn state(&self) -> PathBuf {
         self.0.join("bans")
     }
 
@@ -30,7 +30,7 @@ impl Drop for Dir {
     }
 }
 
-fn ban(network: &str, since: u64, until: u64, reason: &str) -> Ban {
+pub(in crate::rooms::bans) fn ban(network: &str, since: u64, until: u64, reason: &str) -> Ban {
     Ban {
         network: network.parse().unwrap(),
         since: time(since),
