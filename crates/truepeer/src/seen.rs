@@ -9,6 +9,7 @@ use core::fmt;
 pub struct Seen {
     bytes: [u8; Self::MAX],
     len: u8,
+    likely: Likely,
 }
 
 impl Seen {
@@ -24,7 +25,7 @@ impl Seen {
             *slot = *byte;
             len = len.saturating_add(1);
         }
-        Self { bytes, len }
+        Self { bytes, len, likely: Likely::of(received) }
     }
 
     /// The kept bytes as received.
@@ -33,10 +34,10 @@ impl Seen {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// What these bytes usually mean where a header was due.
+    /// What the bytes that came, all of them, usually mean where a header was due.
     #[must_use]
     pub fn likely(&self) -> Likely {
-        Likely::of(self.as_bytes())
+        self.likely
     }
 }
 
@@ -62,6 +63,10 @@ pub enum Likely {
     TlsClientHello,
     /// An HTTP request line.
     HttpRequest,
+    /// A SIP request or answer, whose methods partly are those of HTTP.
+    Sip,
+    /// An RTSP request, likewise.
+    Rtsp,
     /// The HTTP/2 connection preface.
     Http2Preface,
     /// An SMTP or LMTP command.
@@ -89,12 +94,20 @@ impl Likely {
         let starts = |words: &[&[u8]]| {
             words.iter().any(|word| bytes.get(..word.len()).is_some_and(|b| b.eq_ignore_ascii_case(word)))
         };
+        let first_line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let names = |words: &[&[u8]]| {
+            words.iter().any(|word| first_line.windows(word.len()).any(|window| window == *word))
+        };
         if bytes.is_empty() {
             Self::Nothing
         } else if bytes.starts_with(TLS_HANDSHAKE) {
             Self::TlsClientHello
         } else if bytes.starts_with(b"PRI * HTTP/2") {
             Self::Http2Preface
+        } else if names(&[b" sip:", b"SIP/2.0"]) {
+            Self::Sip
+        } else if names(&[b" rtsp:", b"RTSP/1.0"]) {
+            Self::Rtsp
         } else if starts(HTTP) {
             Self::HttpRequest
         } else if starts(SMTP) {
@@ -119,6 +132,8 @@ impl fmt::Display for Likely {
             Self::Nothing => "nothing at all",
             Self::TlsClientHello => "a TLS ClientHello",
             Self::HttpRequest => "an HTTP request",
+            Self::Sip => "SIP",
+            Self::Rtsp => "RTSP",
             Self::Http2Preface => "an HTTP/2 preface",
             Self::SmtpCommand => "an SMTP command",
             Self::ImapCommand => "an IMAP command",
@@ -151,6 +166,10 @@ mod tests {
             (&b""[..], Likely::Nothing),
             (b"\x16\x03\x01\x00\xc8\x01", Likely::TlsClientHello),
             (b"GET / HTTP/1.1\r\n", Likely::HttpRequest),
+            (b"OPTIONS sip:a@example.org SIP/2.0\r\n", Likely::Sip),
+            (b"INVITE tel:+15550100;phone-context=example.org SIP/2.0\r\n", Likely::Sip),
+            (b"OPTIONS * RTSP/1.0\r\n", Likely::Rtsp),
+            (b"GET / HTTP/1.1\r\nReferer: sip:a SIP/2.0\r\n", Likely::HttpRequest),
             (b"PRI * HTTP/2.0\r\n", Likely::Http2Preface),
             (b"ehlo mail.example\r\n", Likely::SmtpCommand),
             (b"a001 LOGIN user pass", Likely::ImapCommand),

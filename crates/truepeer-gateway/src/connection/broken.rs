@@ -35,7 +35,7 @@ pub(super) fn excerpt(error: &IdentifyError, received: &[u8]) -> String {
 pub(super) fn hint(error: &IdentifyError, received: &[u8]) -> Option<&'static str> {
     match error.reason() {
         IdentifyReason::Malformed(wrong) => malformed(wrong, received),
-        IdentifyReason::NotAHeader(_) => other_protocol(error.seen().likely(), received),
+        IdentifyReason::NotAHeader(_) => other_protocol(error.seen().likely()),
         _ => None,
     }
 }
@@ -80,21 +80,19 @@ fn is_mixed_v2(received: &[u8]) -> bool {
     inet && received.get(14..16) == Some(&MIXED)
 }
 
-fn other_protocol(likely: Likely, received: &[u8]) -> Option<&'static str> {
-    let holds = |word: &[u8]| received.windows(word.len()).any(|window| window == word);
-    if holds(b" sip:") || holds(b"SIP/2.0") {
-        return Some(
-            "these are SIP requests: no header stands before them; switch it on at the proxy for this port",
-        );
-    }
-    if holds(b"RTSP/1.0") || holds(b" rtsp:") {
-        return Some(
-            "these are RTSP requests: no header stands before them; switch it on at the proxy for this port",
-        );
-    }
-    (likely == Likely::HttpRequest).then_some(
-        "if this is a balancer's health check, point it at the listener's `health-bind`; otherwise switch the PROXY protocol on at the proxy for this port, or take the peer out of `proxy.trusted-networks` if it is no proxy",
-    )
+fn other_protocol(likely: Likely) -> Option<&'static str> {
+    Some(match likely {
+        Likely::Sip => {
+            "these are SIP requests: no header stands before them; switch it on at the proxy for this port"
+        }
+        Likely::Rtsp => {
+            "these are RTSP requests: no header stands before them; switch it on at the proxy for this port"
+        }
+        Likely::HttpRequest => {
+            "if this is a balancer's health check, point it at the listener's `health-bind`; otherwise switch the PROXY protocol on at the proxy for this port, or take the peer out of `proxy.trusted-networks` if it is no proxy"
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
