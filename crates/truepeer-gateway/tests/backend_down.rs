@@ -13,11 +13,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use program::Program;
 use rustix::process::Signal;
 use support::fake::{Fake, Nobody, echo_behind_v1, smtp_behind_v1};
-use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
+use support::{HeaderMailServer, House, PATIENCE, checked, eventually, expect, read_to_end, written};
 use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::rooms::backend::{Readiness, Unready};
+use truepeer_gateway::rooms::backend::{Check, Readiness, Unready};
 use truepeer_gateway::server::Drained;
 
 const CLOSES: &str = "when-backend-down = \"close-listener\"\n";
@@ -111,10 +111,11 @@ fn when_the_backend_dies_connecting_fails_and_when_it_is_back_the_same_port_serv
 #[test]
 fn a_backend_that_dies_is_noticed_without_a_client() {
     let smtp = Fake::start(smtp_behind_v1(GREETING));
-    // What cannot be proved counts until connecting fails.
+    // What cannot be asked in words is connected to, where the backend's check says so.
     let tcp = Fake::start(echo_behind_v1);
-    let houses = [(Protocol::Smtp, smtp), (Protocol::Tcp, tcp)].map(|(protocol, backend)| {
-        let house = house(protocol, backend.address, "");
+    let checks = [(Protocol::Smtp, Check::Protocol, smtp), (Protocol::Tcp, Check::Connect, tcp)];
+    let houses = checks.map(|(protocol, check, backend)| {
+        let house = House::start(&checked(written(protocol, backend.address, CLOSES), check));
         assert!(!is_refused(house.address()), "{protocol}");
         (house, Nobody::instead_of(backend))
     });

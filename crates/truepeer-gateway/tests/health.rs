@@ -17,6 +17,7 @@ use support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
 use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::config::{self, Surroundings};
 use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::Check;
 
 const HEALTH: &str = "health-bind = \"127.0.0.1:0\"\n";
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
@@ -136,7 +137,11 @@ fn where_no_language_has_a_refusal_or_the_listener_closes_so_does_the_health_por
         [(Protocol::Tcp, ""), (Protocol::Smtp, "when-backend-down = \"close-listener\"\n")]
     {
         let nobody = Nobody::new();
-        let house = House::written(protocol, nobody.address(), &format!("{HEALTH}{more}"));
+        let mut config = written(protocol, nobody.address(), &format!("{HEALTH}{more}"));
+        if protocol == Protocol::Tcp {
+            config = support::checked(config, Check::Connect);
+        }
+        let house = House::start(&config);
         let port = health(&house);
         assert!(is_refused(port), "{protocol}");
         assert_eq!(house.server.health(), [], "nobody says that {protocol} is answered there");

@@ -8,11 +8,11 @@ use super::problem::Problem;
 use super::read::Reader;
 use super::setting::names;
 use super::settings::{
-    self, ADDRESS, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
+    self, ADDRESS, CHECK, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
     PLANNED_KINDS, PROOF_TIMEOUT, PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
 };
 use super::tree::{Found, Owner, Section};
-use crate::rooms::backend::{Backend, BackendAddress};
+use crate::rooms::backend::{Backend, BackendAddress, Check};
 use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
 
@@ -27,6 +27,8 @@ pub(super) struct Resolved<'t> {
     pub(super) blind: Option<Range<usize>>,
     /// Each address with its place in the file.
     pub(super) addresses: Vec<(BackendAddress, Range<usize>)>,
+    /// `check = "protocol"`: where it stands.
+    pub(super) in_words: Option<Range<usize>>,
 }
 
 /// Resolves one section.
@@ -45,6 +47,9 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     let connect_timeout =
         reader.duration(reader.get(&CONNECT_TIMEOUT, owner)).unwrap_or(CONNECT_TIMEOUT_DEFAULT);
     let proof_timeout = reader.duration(reader.get(&PROOF_TIMEOUT, owner)).unwrap_or(PROOF_TIMEOUT_DEFAULT);
+    let said_check = reader.get(&CHECK, owner);
+    let check = reader.word(said_check, &settings::CHECKS);
+    let in_words = said_check.filter(|_| check == Some(Check::Protocol)).map(|found| found.value.span());
     let understood = reader.flag(reader.get(&SEES_ONLY_TRUEPEER, owner)) == Some(true);
     if let Some(found) = reader.get(&SEES_ONLY_TRUEPEER, owner)
         && understood
@@ -66,9 +71,10 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
             connect_timeout,
             proof_timeout,
+            check,
         })
     });
-    Resolved { section, backend, blind, addresses: addresses.unwrap_or_default() }
+    Resolved { section, backend, blind, addresses: addresses.unwrap_or_default(), in_words }
 }
 
 fn read_kind<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Kind> {

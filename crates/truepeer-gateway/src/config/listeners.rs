@@ -76,9 +76,36 @@ impl Draft<'_> {
         self.places.iter().chain(&self.health_places)
     }
 
+    /// Whether a backend can be asked in `protocol` here whether it works.
+    pub(super) fn has_words(&self, protocol: Protocol) -> bool {
+        protocol.has_words() && self.tls == ClientTls::None
+    }
+
     /// Every backend of it, with the place that names it.
     pub(super) fn backends(&self) -> impl Iterator<Item = &(usize, Range<usize>)> {
         self.backend.iter().chain(&self.backend_when_secure)
+    }
+}
+
+/// Says what balancers learn late where a backend is only asked by its clients.
+pub(super) fn advise_unasked(reader: &mut Reader<'_>, draft: &Draft<'_>, backend: &str) {
+    let owner = Owner::Listener(draft.section.id);
+    let shows = match draft.when_backend_down {
+        WhenBackendDown::CloseListener => reader.get(&WHEN_BACKEND_DOWN, owner),
+        WhenBackendDown::Answer => reader.get(&HEALTH_BIND, owner),
+    };
+    if let Some(found) = shows
+        && draft.protocol.is_some_and(|protocol| !draft.has_words(protocol))
+    {
+        reader.advise(
+            &found.key,
+            &found.value.span(),
+            format!(
+                "follows what clients find out: without a protocol in clear text a backend that works is not asked; \
+                 to have it connected to every 5 seconds: `backend.{backend}.check = \"connect\"` (not for MariaDB or MySQL, \
+                 which count connections without a byte)"
+            ),
+        );
     }
 }
 

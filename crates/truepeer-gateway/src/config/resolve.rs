@@ -209,6 +209,23 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
                     .help(format!("or, if that is understood, `backend.{id}.sees-only-truepeer = true`")),
             );
         }
+        if let (None, Some(resolved)) = (&backend.in_words, &backend.backend)
+            && resolved.check.is_none()
+        {
+            for (draft, _) in users() {
+                listeners::advise_unasked(reader, draft, id);
+            }
+        }
+        let wordless =
+            users().find(|(draft, _)| draft.protocol.is_some_and(|protocol| !draft.has_words(protocol)));
+        if let (Some(at), Some((draft, (_, from)))) = (&backend.in_words, wordless) {
+            reader.problem(
+                Problem::new(format!("backend `{id}` cannot be asked in the protocol of all its listeners"))
+                    .at(at.clone(), "this needs a protocol in clear text that truepeer speaks")
+                    .also(from.clone(), format!("listener `{}` passes bytes through unread", draft.section.id))
+                    .help("write `\"connect\"`, or `\"none\"` for a server that counts connections without a byte (MariaDB, MySQL)"),
+            );
+        }
         for (address, at) in &backend.addresses {
             let own = drafts.iter().flat_map(|draft| draft.all_places().map(move |place| (draft, place)));
             let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));

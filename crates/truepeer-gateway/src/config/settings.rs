@@ -17,7 +17,7 @@ use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
-pub(super) use availability::{BACKEND_DOWN, HEALTH_BIND, WHEN_BACKEND_DOWN};
+pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
 pub(super) use limits::{
     CONNECTIONS_PER_CLIENT, EXEMPT, IPV4_PREFIX, IPV6_PREFIX, LIMITS_MAX_CONNECTIONS, LIMITS_MODE,
     MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MODE, RATE_PER_CLIENT,
@@ -75,6 +75,7 @@ pub(super) static ALL: &[&Setting] = &[
     &ADDRESS,
     &CONNECT_TIMEOUT,
     &PROOF_TIMEOUT,
+    &CHECK,
     &SEES_ONLY_TRUEPEER,
     &ALLOW,
     &DENY,

@@ -104,6 +104,12 @@ impl Protocol {
         }
     }
 
+    /// Whether a server can be asked in it whether it works.
+    #[must_use]
+    pub const fn has_words(self) -> bool {
+        !matches!(self, Self::Tcp)
+    }
+
     /// Whether this is a mail protocol: a backend that takes our address for the client's would be an open relay.
     #[must_use]
     pub const fn is_mail(self) -> bool {

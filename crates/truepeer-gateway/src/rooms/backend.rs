@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::engine::{Address, Bell, Wake};
-use crate::facts::protocol::{FirstSpeaker, Protocol};
+use crate::facts::protocol::Protocol;
 use crate::rooms::handoff::Handoff;
 
-pub use settings::{Backend, BackendAddress};
+pub use settings::{Backend, BackendAddress, Check};
 
 /// Whether an address may be handed clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub struct Target {
     readiness: ArcSwap<Readiness>,
     /// What the log said last: a connection may find out before the keeper does, and says nothing itself.
     said: ArcSwap<Readiness>,
+    /// Whether a client was connected since this was last asked.
+    reached: AtomicBool,
 }
 
 impl Target {
@@ -116,7 +118,7 @@ impl Target {
     #[must_use]
     pub fn new(address: Address) -> Self {
         let unasked = || ArcSwap::from_pointee(Readiness::Unasked);
-        Self { address, readiness: unasked(), said: unasked() }
+        Self { address, readiness: unasked(), said: unasked(), reached: AtomicBool::new(false) }
     }
 
     /// Whether it may be handed clients.
@@ -128,6 +130,20 @@ impl Target {
     /// Notes what was found out.
     pub fn set_readiness(&self, readiness: Readiness) {
         self.readiness.store(Arc::new(readiness));
+    }
+
+    /// Notes that a client was connected: the freshest proof that it is there.
+    pub fn note_reached(&self) {
+        // Mostly it is known already, and what all workers write is slow to write.
+        if !self.reached.load(Ordering::Relaxed) {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a client was connected since the last call.
+    #[must_use]
+    pub fn take_reached(&self) -> bool {
+        self.reached.swap(false, Ordering::Relaxed)
     }
 
     /// What is to be said now, if it was not said yet.
@@ -192,7 +208,18 @@ impl Pool {
     pub fn is_provable(&self) -> bool {
         self.backend.handoff != Handoff::None
             && self.greeting == Greeting::Readable
-            && self.protocol.first_speaker() == FirstSpeaker::Server
+            && self.check() == Check::Protocol
+    }
+
+    /// How its addresses are asked whether they work.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        let has_words = self.greeting == Greeting::Readable && self.protocol.has_words();
+        match self.backend.check {
+            None | Some(Check::Protocol) if has_words => Check::Protocol,
+            Some(check @ (Check::Connect | Check::None)) => check,
+            None | Some(Check::Protocol) => Check::None,
+        }
     }
 
     /// The addresses as they are now.
@@ -290,6 +317,7 @@ mod tests {
             addresses: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(5),
+            check: None,
         });
         let pool = Pool::new(backend, Protocol::Smtp, Greeting::Readable);
         let address = |port| Address::Tcp(([127, 0, 0, 1], port).into());

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::later;
-use crate::rooms::backend::{BackendAddress, Pool, Readiness, Target, Unready};
-use crate::server::prober::{self, Still};
+use crate::rooms::backend::{BackendAddress, Check, Pool, Readiness, Target, Unready};
+use crate::server::prober::{self, Leave, Still};
 
 use names::Names;
 
@@ -81,7 +81,8 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
     let mut next_watch = later(Instant::now(), WATCH);
     let mut next_recheck = later(Instant::now(), RECHECK);
     let mut kept: Vec<Kept> = Vec::new();
-    let mut asking = JoinSet::new();
+    let mut asking: JoinSet<Option<Leave>> = JoinSet::new();
+    let mut leaving = JoinSet::new();
     loop {
         let now = Instant::now();
         if now >= next_lookup {
@@ -108,15 +109,25 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
         }
         for kept in kept.iter_mut().filter(|kept| kept.asking.is_none()) {
             let serves = kept.target.readiness().may_serve();
+            if serves && pool.check() == Check::None {
+                // Its clients show whether it works.
+                kept.anew = false;
+                continue;
+            }
             let anew = kept.anew || !serves;
+            // A client that was just connected shows more than a question.
+            let watch = watch && !kept.target.take_reached();
             let is_due = if serves { kept.anew || watch || recheck } else { now >= kept.next };
             if is_due {
                 kept.anew = false;
                 let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
                 kept.asking = Some(asking.spawn_local(async move {
-                    if anew || prober::still_serves(&pool, &target.address).await == Still::Differs {
-                        ask(&pool, &target).await;
+                    if !anew
+                        && let (Still::Serves, leave) = prober::still_serves(&pool, &target.address).await
+                    {
+                        return leave;
                     }
+                    ask(&pool, &target).await
                 }));
             }
         }
@@ -133,10 +144,16 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
             kept.iter().filter(waiting).map(|kept| kept.next).min(),
         ];
         tokio::select! {
-            Some(_) = asking.join_next(), if !asking.is_empty() => {
+            Some(answered) = asking.join_next(), if !asking.is_empty() => {
+                if let Ok(Some(leave)) = answered {
+                    // Its answer is there; what is left is courtesy, and nobody waits for that.
+                    let pool = Arc::clone(&pool);
+                    leaving.spawn_local(async move { leave.take(&pool).await });
+                }
                 let now = Instant::now();
                 kept.iter_mut().for_each(|kept| kept.settle(now));
             }
+            Some(_) = leaving.join_next(), if !leaving.is_empty() => {}
             () = pool.needs_asking().woken() => {
                 let soon = later(Instant::now(), FIRST_PAUSE);
                 for kept in &mut kept {
@@ -159,11 +176,11 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn ask(pool: &Pool, target: &Target) {
+async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
     let question = prober::ask(pool, &target.address);
     tokio::pin!(question);
-    let readiness = match tokio::time::timeout(NOTABLE, &mut question).await {
-        Ok(readiness) => readiness,
+    let (readiness, leave) = match tokio::time::timeout(NOTABLE, &mut question).await {
+        Ok(asked) => asked,
         Err(_) => {
             if !target.readiness().may_serve() {
                 let saw = format!("no whole answer within {} s, it is still listened to", NOTABLE.as_secs());
@@ -177,10 +194,11 @@ async fn ask(pool: &Pool, target: &Target) {
         matches!(readiness, Readiness::Unready(Unready::NotAsked { .. } | Unready::Slow { .. }));
     if proves_nothing && target.readiness().may_serve() {
         // What this host lacks, or an answer that does not come, says nothing: what was found out stays.
-        return;
+        return leave;
     }
     pool.note(target, readiness);
     say(pool, target);
+    leave
 }
 
 /// Says what is new about an address.
@@ -193,7 +211,7 @@ fn say(pool: &Pool, target: &Target) {
             tracing::info!(event = "backend_proved", backend, address, "the backend reads our header");
         }
         Readiness::Unproven => {
-            let cause = "whether it reads our header cannot be asked: its client speaks first";
+            let cause = "whether it reads our header does not show in what it says without a client";
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
         Readiness::Unready(why) => {

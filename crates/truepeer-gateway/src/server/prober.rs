@@ -5,34 +5,51 @@
 //! agree, so that a slow machine proves nothing wrong.
 //! Of an address that was proved, only the second question is asked again: see [`still_serves`].
 
+mod http;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
-use crate::facts::protocol::Protocol;
-use crate::rooms::backend::{Pool, Readiness, Unready};
+use crate::facts::protocol::{FirstSpeaker, Protocol};
+use crate::rooms::backend::{Check, Pool, Readiness, Unready};
 use crate::rooms::handoff;
 
 /// How long a backend must at least stay silent without a header, once it has answered with one.
 const SILENCE: Duration = Duration::from_millis(300);
 /// How long that silence is listened to at most: the connection was there before the other one, and had its time, too.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// How long a server that is told nothing may take to greet and to answer our goodbye, before we leave without.
+const LEAVE: Duration = Duration::from_secs(10);
 /// The most that is read of one answer.
 const ANSWER_MAX: usize = 4096;
 
+/// What was found out, and the connection of which leave is to be taken, if there is one.
+pub type Asked<T> = (T, Option<Leave>);
+
 /// Asks `address`.
-pub async fn ask(pool: &Pool, address: &Address) -> Readiness {
+pub async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
+    if pool.is_provable() {
+        return (prove(pool, address).await, None);
+    }
+    match dial(address, &[], pool.backend.connect_timeout).await {
+        Ok(socket) => (Readiness::Unproven, Some(Leave(socket))),
+        Err(error) => (unreached(&error), None),
+    }
+}
+
+async fn prove(pool: &Pool, address: &Address) -> Readiness {
+    if pool.protocol == Protocol::Http {
+        return http::ask(pool, address).await;
+    }
     let timeout = pool.backend.connect_timeout;
     // Connected first, and read last: it has all the time of the other question to greet.
     let without = match dial(address, &[], timeout).await {
         Ok(socket) => socket,
         Err(error) => return unreached(&error),
     };
-    if !pool.is_provable() {
-        return Readiness::Unproven;
-    }
     let started = Instant::now();
     let with = match dial(address, &[], timeout).await {
         Ok(socket) => socket,
@@ -77,14 +94,43 @@ pub enum Still {
 /// Whether an address that may serve still answers as it did.
 ///
 /// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
-pub async fn still_serves(pool: &Pool, address: &Address) -> Still {
-    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else { return Still::Differs };
+pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
+    if pool.is_provable() && pool.protocol == Protocol::Http {
+        return (http::still_serves(pool, address).await, None);
+    }
+    let Ok(socket) = dial(address, &[], pool.backend.connect_timeout).await else {
+        return (Still::Differs, None);
+    };
     if !pool.is_provable() {
-        return Still::Serves;
+        return (Still::Serves, Some(Leave(socket)));
     }
     match ask_with_header(pool, address, &socket).await {
-        Ok(()) | Err(Unready::Slow { .. }) => Still::Serves,
-        Err(_) => Still::Differs,
+        Ok(()) | Err(Unready::Slow { .. }) => (Still::Serves, None),
+        Err(_) => (Still::Differs, None),
+    }
+}
+
+/// The connection to a server that is told nothing.
+#[derive(Debug)]
+pub struct Leave(Socket);
+
+impl Leave {
+    /// Leaves as a client does, after the greeting and with a goodbye, if the backend is asked in its protocol.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn take(self, pool: &Pool) {
+        let protocol = pool.protocol;
+        if pool.check() != Check::Protocol || protocol.first_speaker() != FirstSpeaker::Server {
+            return;
+        }
+        let until = later(Instant::now(), LEAVE);
+        let (heard, end) = hear(&self.0, protocol, Part::Greeting, until, Vec::new()).await;
+        if end == End::Complete && is_greeting(protocol, &heard) {
+            // Whatever becomes of it, the server was there.
+            let _ = say(&self.0, goodbye(protocol), until).await;
+            let _ = hear(&self.0, protocol, Part::Answer, until, Vec::new()).await;
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::observe::log::{Log, Refusals, Writer};
 use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
-use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Readiness};
+use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
 use truepeer_gateway::rooms::identify::ImplausibleClients;
@@ -57,6 +57,7 @@ pub struct Plan {
     pub connect_timeout: Duration,
     /// How long each answer may take when the backend is proved.
     pub proof_timeout: Duration,
+    pub check: Option<Check>,
     pub max_connections: Option<u32>,
     pub max_pending: u32,
     pub drain_timeout: Duration,
@@ -84,6 +85,7 @@ impl Plan {
             idle_timeout: protocol.idle_timeout(),
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(10),
+            check: None,
             max_connections: Some(500),
             max_pending: 500,
             drain_timeout: Duration::from_secs(10),
@@ -101,6 +103,7 @@ impl Plan {
             addresses: self.addresses,
             connect_timeout: self.connect_timeout,
             proof_timeout: self.proof_timeout,
+            check: self.check,
         });
         let trusted = self.trusted.iter().map(|network| network.parse().unwrap()).collect();
         let listener = Listener {
@@ -185,6 +188,13 @@ pub fn written(protocol: Protocol, backend: SocketAddr, more: &str) -> Config {
          [server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"{protocol}\"\nbackend = \"b\"\n{more}"
     );
     config::resolve(&text, "test.toml", &Surroundings::default()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The same with another way to ask the only backend.
+pub fn checked(config: Config, check: Check) -> Config {
+    let backend = Arc::new(Backend { check: Some(check), ..(*config.backends[0]).clone() });
+    let listener = Listener { backend: Arc::clone(&backend), ..(*config.listeners[0]).clone() };
+    Config { backends: vec![backend], listeners: vec![Arc::new(listener)], ..config }
 }
 
 /// A running front door.

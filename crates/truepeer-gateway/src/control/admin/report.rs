@@ -114,10 +114,12 @@ fn unproven(pool: &Pool) -> String {
         (_, crate::rooms::backend::Greeting::NotReadable) => {
             format!("{lead} cannot be asked through TLS: `truepeer check` it with one real client")
         }
-        _ => format!(
-            "{lead} cannot be asked in {protocol}, where the client speaks first: look into its log for one real \
-             client"
-        ),
+        _ if pool.protocol.has_words() => {
+            format!(
+                "{lead} does not show in its answers to {protocol} requests: look into its log for one real client"
+            )
+        }
+        _ => format!("{lead} cannot be asked in {protocol}: look into its log for one real client"),
     }
 }
 

@@ -26,7 +26,10 @@ pub async fn to_backend(pool: &Pool, header: &[u8]) -> Result<(Socket, Arc<Targe
     let mut last = NotConnected { outcome: Outcome::BackendUnready, because: why_unready(pool) };
     for target in pool.next() {
         match dial(&target.address, header, pool.backend.connect_timeout).await {
-            Ok(socket) => return Ok((socket, target)),
+            Ok(socket) => {
+                target.note_reached();
+                return Ok((socket, target));
+            }
             Err(error) => {
                 let because = format!("{}: {error}", target.address);
                 let outcome = match error {

@@ -22,6 +22,19 @@ pub struct Backend {
     pub connect_timeout: Duration,
     /// Wall time for each answer when it is asked whether it reads our header.
     pub proof_timeout: Duration,
+    /// How it is asked whether it works; `None`: as its listeners' protocols allow.
+    pub check: Option<Check>,
+}
+
+/// How a backend is asked whether it works, beside what its clients show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// In the listener's protocol, with a goodbye or a whole request.
+    Protocol,
+    /// By a connection without a byte, also while it works.
+    Connect,
+    /// By a connection without a byte, but never while it works: its clients show that.
+    None,
 }
 
 /// Where a backend is.
