@@ -202,7 +202,8 @@ fn where_nothing_can_be_asked_a_backend_is_unproven_and_serves() {
         house.record().assert_outcome(Outcome::Done);
         house.finish();
         let mut heard = backend.finish();
-        heard.retain(|heard| !heard.is_empty());
+        // Not our own question to a web server.
+        heard.retain(|heard| !heard.is_empty() && !heard.windows(5).any(|window| window == b"HEAD "));
         assert_eq!(heard, [[told, b"\x16\x03\x01 anything"].concat()], "{protocol}");
     }
 }
