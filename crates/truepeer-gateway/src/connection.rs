@@ -20,7 +20,7 @@ use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect;
 use crate::rooms::handoff::{self, Handoff, Untellable};
-use crate::rooms::identify::{self, ImplausibleClients, Unidentified};
+use crate::rooms::identify;
 use crate::rooms::refuse::Reason;
 
 /// Walks one connection from its arrival to its outcome; `seen` is filled along the way.
@@ -49,11 +49,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             let found = identify::read(&client, &reader, &desk.pending).await;
             let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
             let identity = identity.with_nat64(&listener.nat64);
-            if listener.implausible == ImplausibleClients::Refuse {
+            if !listener.implausible.believes(&identity) {
                 let plausible = reader.check_plausible(&identity, &door.own_addresses);
-                plausible.map_err(|error| {
-                    misfit::unidentified(&mut seen.record, &Unidentified::Error(error, Vec::new()))
-                })?;
+                plausible.map_err(|error| misfit::implausible(&mut seen.record, &error, door))?;
             }
             (identity, early)
         }
@@ -65,11 +63,14 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     // address of whoever connects for the client's.
     let _own = match (identity.role(), listener.own) {
         (Role::Client(_), _) => None,
-        (Role::ProxyOwn(_), own) => {
+        (Role::ProxyOwn(why), own) => {
             let permit = door.own_connections.enter(peer).ok_or(Outcome::OwnLimit)?;
-            match own {
-                OwnConnections::Answer => return Ok(speak::answer(client, early, door).await),
-                OwnConnections::Refuse => return Err(Outcome::OwnRefused),
+            match if peer.ip().is_some() { own } else { own.without_address(listener.protocol) } {
+                OwnConnections::Answer => {
+                    let outcome = speak::answer(client, early, door).await;
+                    return Ok(misfit::answered(record, why, outcome));
+                }
+                OwnConnections::Refuse => return Err(misfit::not_wanted(record, peer)),
                 OwnConnections::Forward => Some(permit),
             }
         }

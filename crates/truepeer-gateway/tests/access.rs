@@ -285,6 +285,12 @@ fn explain_ip_says_of_impossible_clients_what_a_connection_would_be_told() {
         assert!(said.contains(refused) && said.contains(because), "{said}");
         assert_eq!(code, Some(0));
     }
+    let proxy = "[server.proxy]\nunsafe-accept-implausible-clients = [\"127.0.0.5\", \"::ffff:0.0.0.0\"]\n";
+    let these = EXPLAINED.replace("[server.proxy]\n", proxy);
+    for (addr, believed) in [("127.0.0.5", true), ("0.0.0.0", true), ("127.0.0.6", false)] {
+        let (said, _) = check(&folder, &these, &["--explain-ip", addr, "--listener", "smtp"]);
+        assert_eq!(!said.contains("client_implausible"), believed, "{said}");
+    }
     let nat64 = EXPLAINED.replace("[server.proxy]\n", "[server.proxy]\nnat64-prefixes = \"64:ff9b::/96\"\n");
     assert_ne!(nat64, EXPLAINED);
     let (said, _) = check(&folder, &nat64, &["--explain-ip", "64:ff9b::203.0.113.7", "--listener", "smtp"]);

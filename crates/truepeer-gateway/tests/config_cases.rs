@@ -206,7 +206,7 @@ fn proxy_settings_are_inherited_and_overridden() {
     assert_eq!(overrides.trust.decide(tcp("192.0.2.30")), TrustDecision::ExpectHeader);
     assert_eq!(overrides.binds[1], Bind::Unix { path: "/run/truepeer/smtp.sock".into(), mode: 0o660 });
     assert_eq!(overrides.header_timeout, Duration::from_secs(60));
-    assert_eq!(overrides.own, OwnConnections::Forward);
+    assert_eq!(overrides.own, OwnConnections::Answer);
     assert_eq!(overrides.implausible, ImplausibleClients::Refuse);
     assert!(reads_v1(overrides.header.decoder));
 

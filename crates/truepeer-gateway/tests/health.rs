@@ -63,7 +63,7 @@ fn each_protocol_greets_and_says_goodbye_while_a_backend_can_be_reached() {
             ("220 x\r\n", "221 x\r\n"),
             "EHLO x\r\nMAIL FROM:<a@b>\r\nQUIT\r\n",
             "220 mx.example ESMTP ready\r\n250-mx.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n\
-             550 5.7.1 this port answers health checks only, no mail is taken or given over it\r\n\
+             451 4.7.1 this port answers health checks only, no mail is taken or given over it\r\n\
              221 2.0.0 mx.example goodbye\r\n",
         ),
         (

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod program;
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 
 use support::fake::{Fake, echo_behind_v1, greets_behind_v1, listens};
 use support::{House, Plan, expect, read_to_end};
+use truepeer::UnixPeers;
+use truepeer_gateway::facts::bind::Bind;
 use truepeer_gateway::facts::protocol::{OwnConnections, Protocol};
 use truepeer_gateway::rooms::handoff::Handoff;
 
@@ -150,5 +154,62 @@ fn refused_they_are_closed_without_a_byte_and_reach_no_backend() {
         }
         house.finish();
         assert_eq!(reached(backend), [""; 0], "{protocol}");
+    }
+}
+
+#[test]
+fn mail_or_a_login_over_them_is_put_off_and_said_with_its_cause() {
+    for (protocol, say, no) in [
+        (Protocol::Smtp, "EHLO x\r\nMAIL FROM:<a@b>\r\nQUIT\r\n", "\r\n451 4.7.1 "),
+        (Protocol::Submission, "AUTH PLAIN AGEAYg==\r\nQUIT\r\n", "\r\n454 4.7.0 "),
+        (Protocol::Lmtp, "LHLO x\r\nRCPT TO:<a@b>\r\nQUIT\r\n", "\r\n451 4.7.1 "),
+        (Protocol::Imap, "a LOGIN u p\r\nb LOGOUT\r\n", "\r\na NO [UNAVAILABLE] "),
+        (Protocol::Pop3, "USER u\r\nQUIT\r\n", "\r\n-ERR [SYS/TEMP] "),
+        (Protocol::ManageSieve, "AUTHENTICATE \"PLAIN\"\r\nLOGOUT\r\n", "\r\nNO (TRYLATER) "),
+    ] {
+        let (backend, _) = backend(protocol);
+        let house = house(protocol, &backend, "answer");
+        for (header, word) in headers() {
+            let mut client = house.connect();
+            client.write_all(&[&for_connection(&header, &client), say.as_bytes()].concat()).unwrap();
+            let heard = String::from_utf8(read_to_end(&client)).unwrap();
+            assert!(heard.contains(no), "{heard}");
+            drop(client);
+            let record = house.record();
+            record.assert(&[("outcome", "own_no_check"), ("level", "info"), ("own", word)]);
+            let cause = record.get("cause").unwrap();
+            assert!(cause.contains("mail") && record.get("remedy").is_some(), "{}", record.0);
+        }
+        house.finish();
+        assert_eq!(reached(backend), [""; 0], "{protocol}");
+    }
+}
+
+#[test]
+fn over_a_unix_socket_nothing_is_forwarded_since_there_is_no_address() {
+    let folder = program::Folder::new();
+    for (protocol, ask, answer, outcome) in [
+        (Protocol::Http, &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &b"HTTP/1.1 200 OK\r\n"[..], None),
+        (Protocol::Tcp, b"", b"", Some("own_refused")),
+    ] {
+        let path = folder.path(protocol.name());
+        let (backend, _) = backend(protocol);
+        let mut plan = Plan::new(protocol, Handoff::ProxyV1, backend.address);
+        plan.binds = vec![Bind::Unix { path: path.clone(), mode: 0o600 }];
+        plan.unix = UnixPeers::Trusted;
+        let house = plan.start();
+        let mut check = UnixStream::connect(&path).unwrap();
+        check.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        check.write_all(&[b"PROXY UNKNOWN\r\n", ask].concat()).unwrap();
+        let mut heard = Vec::new();
+        check.read_to_end(&mut heard).unwrap();
+        assert!(heard.starts_with(answer), "{}", heard.escape_ascii());
+        if let Some(outcome) = outcome {
+            let record = house.record();
+            record.assert(&[("outcome", outcome)]);
+            assert!(record.get("remedy").unwrap().contains("health-bind"), "{}", record.0);
+        }
+        house.finish();
+        assert!(backend.finish().iter().all(|heard| !heard.windows(4).any(|piece| piece == b"GET ")));
     }
 }

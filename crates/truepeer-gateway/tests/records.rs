@@ -11,6 +11,7 @@
 //! | client_failed | relay | a_client_that_resets_is_a_failed_client_and_the_backend_sees_the_end |
 //! | backend_failed | failover | once_our_header_was_written_nothing_is_tried_again |
 //! | own_answered | records | what_is_only_noise_leaves_no_line |
+//! | own_no_check | proxy_own | mail_or_a_login_over_them_is_put_off_and_said_with_its_cause |
 //! | own_refused | refusals | the_proxys_own_connections_may_be_refused |
 //! | own_limit | records | a_proxy_may_have_only_so_many_connections_of_its_own |
 //! | unlisted_peer | refusals | an_unlisted_peer_is_refused_where_only_proxies_may_come |
@@ -448,6 +449,7 @@ fn every_outcome_is_reached_by_a_test_or_named_as_unreachable() {
         ("limits", include_str!("limits.rs")),
         ("descriptors", include_str!("descriptors.rs")),
         ("ports", include_str!("ports.rs")),
+        ("proxy_own", include_str!("proxy_own.rs")),
     ];
     let rows: Vec<Vec<_>> = include_str!("records.rs")
         .lines()

@@ -11,7 +11,6 @@ use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress
 
 use crate::config::{Config, Listener};
 use crate::rooms::access::{Decision, InsecureClients};
-use crate::rooms::identify::ImplausibleClients;
 use crate::rooms::limits::{Mode, Policy};
 use crate::server;
 
@@ -62,9 +61,9 @@ fn as_named(own: &NetworkSet, listener: &Listener, addr: IpAddr) -> (IpAddr, Opt
     };
     let Ok(Progress::Done { identity, .. }) = reader.advance(line.as_bytes()) else { return (addr, None) };
     let identity = identity.with_nat64(&listener.nat64);
-    let implausible = match listener.implausible {
-        ImplausibleClients::Refuse => reader.check_plausible(&identity, own).err(),
-        ImplausibleClients::UnsafeAccept => None,
+    let implausible = match listener.implausible.believes(&identity) {
+        false => reader.check_plausible(&identity, own).err(),
+        true => None,
     };
     (identity.client().map_or(addr, |client| client.ip), implausible)
 }

@@ -127,7 +127,8 @@ fn default_handoff(reader: &mut Reader<'_>, section: &Section<'_>, kind: Kind) -
                 .if_all_lines()
                 .at(section.at.clone(), "nothing says how it learns who the client is")
                 .help(format!("`kind` is {}", KIND.shape.allowed()))
-                .help(format!("`handoff` is {}", HANDOFF_KIND.shape.allowed())),
+                .help(format!("`handoff` is {}", HANDOFF_KIND.shape.allowed()))
+                .help("for a server that reads no header: `handoff = \"none\"`, and for mail `sees-only-truepeer = true`"),
         );
     }
     handoff

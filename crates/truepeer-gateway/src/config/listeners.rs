@@ -220,10 +220,37 @@ fn read_protocol(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Proto
     let protocol = Protocol::parse(text.text);
     if protocol.is_none() {
         let names: Vec<_> = Protocol::ALL.into_iter().map(Protocol::name).collect();
-        let problem = reader.not_a_word(found, &text, &names);
+        let problem = match foreign_protocol(text.text) {
+            Some(help) => Problem::new(format!("`{}` must be {}", found.key, found.setting.shape.allowed()))
+                .at(text.at.clone(), format!("found the string {:?}", text.text))
+                .help(help),
+            None => reader.not_a_word(found, &text, &names),
+        };
         reader.problem(problem);
     }
     protocol
+}
+
+/// What to write instead of a word that is no typing error.
+fn foreign_protocol(word: &str) -> Option<String> {
+    let word = word.to_ascii_lowercase();
+    let through_tls = |inside: &str| format!("that is `protocol = \"{inside}\"` with `tls.implicit = true`");
+    Some(match word.as_str() {
+        "udp" | "dns" | "quic" | "h3" | "http3" => {
+            "UDP is not served: truepeer takes TCP connections and UNIX streams".to_owned()
+        }
+        "smtps" | "submissions" => through_tls("submission"),
+        "imaps" => through_tls("imap"),
+        "pop3s" => through_tls("pop3"),
+        "https" => through_tls("http"),
+        "sieve" => "that is `protocol = \"managesieve\"`".to_owned(),
+        "jmap" | "h2" | "http2" | "websocket" => "that is `protocol = \"http\"`".to_owned(),
+        "tls" | "ssl" | "ssh" | "sftp" | "ftp" | "mysql" | "mariadb" | "postgres" | "postgresql" | "redis"
+        | "mqtt" | "ldap" | "rdp" | "minecraft" => {
+            "for what is not listed: `protocol = \"tcp\"`, which passes bytes through and refuses without words".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn read_backend(
@@ -320,6 +347,18 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
                 .at(found.value.span(), "closes TCP sockets only: a UNIX socket cannot come back")
                 .also(at.clone(), "this one would stay open")
                 .help("give the UNIX socket a listener of its own, or write `\"answer\"`"),
+        );
+    }
+    if let (Some((_, at)), Some((OwnConnections::Forward, said))) = (unix, &draft.proxy.own) {
+        let instead = if draft.protocol.is_some_and(Protocol::is_mail) { "answer" } else { "refuse" };
+        reader.problem(
+            Problem::new(format!("`{} = \"forward\"` beside a UNIX socket", said.key))
+                .at(said.at.clone(), "a proxy's own connections are forwarded under its address")
+                .also(at.clone(), "whoever connects here has none")
+                .help(format!(
+                    "`server.listener.{}.proxy.own = \"{instead}\"`, or a TCP address for this listener",
+                    draft.section.id
+                )),
         );
     }
     match (unix, draft.proxy.trusted.unix) {

@@ -5,16 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use toml::de::DeValue;
 use truepeer::proto::{MixedFamilies, Versions};
 use truepeer::{Nat64Prefix, Unlisted};
 
 use super::networks::{self, NetworkList};
+use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{
     self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, NAT64_PREFIXES,
     OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
-use super::tree::Owner;
+use super::tree::{Found, Owner};
 use crate::facts::protocol::OwnConnections;
 use crate::rooms::identify::ImplausibleClients;
 
@@ -97,10 +99,29 @@ impl Proxy {
         {
             new.own = Some((own, Said { key: found.key.clone(), at: found.value.span() }));
         }
-        if let Some(accept) = reader.flag(reader.get(&UNSAFE_IMPLAUSIBLE, owner)) {
-            new.implausible =
-                if accept { ImplausibleClients::UnsafeAccept } else { ImplausibleClients::Refuse };
+        if let Some(found) = reader.get(&UNSAFE_IMPLAUSIBLE, owner) {
+            new.implausible = implausible(reader, found);
         }
         new
     }
+}
+
+fn implausible<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> ImplausibleClients {
+    match found.value.get_ref() {
+        DeValue::Boolean(true) => return ImplausibleClients::UnsafeAccept,
+        DeValue::Boolean(false) => return ImplausibleClients::Refuse,
+        _ => {}
+    }
+    let mut these = Vec::new();
+    for text in reader.strings_of(found) {
+        match text.text.parse::<IpAddr>() {
+            Ok(ip) => these.push(ip.to_canonical()),
+            Err(_) => reader.problem(
+                Problem::new(format!("`{}`: {:?} is not an address", found.key, text.text))
+                    .at(text.at, "a single address is needed here")
+                    .help("each address stands alone: a network would admit more than the hosts that were looked at"),
+            ),
+        }
+    }
+    ImplausibleClients::UnsafeAcceptOnly(these.into())
 }

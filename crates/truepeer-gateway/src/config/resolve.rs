@@ -274,7 +274,7 @@ fn build(
         header_timeout: draft.proxy.header_timeout,
         own: draft.own?,
         nat64: Arc::clone(&draft.proxy.nat64),
-        implausible: draft.proxy.implausible,
+        implausible: draft.proxy.implausible.clone(),
         idle_timeout: draft.idle_timeout?,
         access: draft.access.rules(&inherited.access),
         limits: draft.limits.policy(protocol),

@@ -82,6 +82,8 @@ pub(super) enum Shape {
     Words(fn() -> Vec<&'static str>),
     /// `true` or `false`.
     Flag,
+    /// `true`, `false`, or the addresses for which it is true.
+    FlagOrAddresses,
     /// A whole number from 1.
     Count,
     /// A whole number from 1, or none.
@@ -127,6 +129,9 @@ impl Shape {
             Self::Word(words) => one_of(&words()),
             Self::Words(words) => format!("{}, or a list of them", one_of(&words())),
             Self::Flag => "`true` or `false`".to_owned(),
+            Self::FlagOrAddresses => {
+                "`true`, `false`, or a list of single addresses in quotes, such as `[\"192.0.2.20\"]`".to_owned()
+            }
             Self::Count => format!("a whole number from 1 to {}", u32::MAX),
             Self::CountOrOff => format!("a whole number from 1 to {}, or `\"off\"`", u32::MAX),
             Self::Rate => {

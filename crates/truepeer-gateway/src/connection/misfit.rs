@@ -5,10 +5,12 @@
 
 use truepeer::proto::Version;
 use truepeer::{
-    ClientIdentity, IdentifyReason, IdentitySource, Likely, OwnConnection, PeerAddress, Role, Seen,
+    ClientIdentity, IdentifyError, IdentifyReason, IdentitySource, Likely, OwnConnection, PeerAddress, Role,
+    Seen,
 };
 
 use crate::connection::broken;
+use crate::door::Door;
 use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
 use crate::rooms::access::Why;
@@ -17,6 +19,9 @@ use crate::rooms::bans::Ban;
 use crate::rooms::identify::Unidentified;
 use crate::rooms::limits::Which;
 use crate::rooms::record::{Record, Refusal};
+
+/// What to do about a public peer. No line to paste: whoever is on the internet chooses its address.
+const STRANGER: &str = "if this is your proxy, with a new address: put it into `proxy.trusted-networks` in place of the old one; otherwise nothing: anyone on the internet can cause this line";
 
 /// A peer that is in no trusted network, where only proxies may come.
 pub(super) fn unlisted(record: &mut Record) -> Outcome {
@@ -31,9 +36,7 @@ pub(super) fn unlisted(record: &mut Record) -> Outcome {
             peer.ip(),
             peer.ip()
         ),
-        PeerAddress::Tcp(_) => {
-            "nothing, if this is no proxy of yours: anyone on the internet can cause this line".to_owned()
-        }
+        PeerAddress::Tcp(_) => STRANGER.to_owned(),
         PeerAddress::Unix { .. } => format!(
             "if a proxy connects here: server.listener.{listener}.proxy.trusted-networks = [\"unix\"]"
         ),
@@ -55,7 +58,7 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
         }
         Unidentified::Error(error, received) => {
             let reason = error.reason();
-            if !matches!(reason, IdentifyReason::Implausible(_) | IdentifyReason::Empty) {
+            if !matches!(reason, IdentifyReason::Empty) {
                 record.seen = Some(broken::excerpt(error, received));
             }
             record.cause = Some(error.to_string());
@@ -65,6 +68,27 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
             Outcome::from(error)
         }
     }
+}
+
+/// A header that names a client which cannot be true.
+pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Door) -> Outcome {
+    record.cause = Some(error.to_string());
+    let client = match error.reason() {
+        IdentifyReason::Implausible(found) => Some(found.client),
+        _ => None,
+    };
+    record.remedy = Some(match client {
+        // It went out to the balancer and came back.
+        Some(ip) if !ip.is_loopback() && door.own_addresses.contains(ip) => format!(
+            "if a program there reaches this port through the balancer (hairpin), let it connect to the backend directly; to believe this address all the same: server.listener.{}.proxy.unsafe-accept-implausible-clients = [\"{ip}\"]",
+            record.entry.listener
+        ),
+        Some(ip) if ip.is_loopback() => {
+            "the proxy's own client came from its loopback: let the programs on the proxy's host connect to the mail server directly, or let the proxy read the header of whoever is in front of it".to_owned()
+        }
+        _ => "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong".to_owned(),
+    });
+    Outcome::from(error)
 }
 
 /// A header where none may come: from a direct client, or behind the first one.
@@ -105,9 +129,52 @@ pub(super) fn second_header(
         Some(ip) if is_near(ip) => {
             format!("if {ip} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]")
         }
-        _ => "none: anyone on the internet can send such a header, and it was not believed".to_owned(),
+        _ => STRANGER.to_owned(),
     });
     Outcome::UntrustedHeader
+}
+
+/// One of a proxy's own connections was answered here; a client's words in it are a fault of the proxy.
+pub(super) fn answered(record: &mut Record, why: OwnConnection, outcome: Outcome) -> Outcome {
+    if outcome != Outcome::OwnNoCheck {
+        return outcome;
+    }
+    let (cause, remedy) = match why {
+        OwnConnection::Local => (
+            "the proxy says that the connection is its own (LOCAL), and yet mail or a login came over it",
+            "find what sends mail through the proxy's own connections; let a client's go on with PROXY and its address",
+        ),
+        OwnConnection::Unknown | OwnConnection::Unspecified => (
+            "the proxy did not say who the client is (UNKNOWN, or no addresses), and yet mail or a login came over it",
+            "let the proxy send the client's address: it leaves it out where it does not know it itself, mostly behind another proxy whose header it does not read",
+        ),
+        OwnConnection::UnixClient => (
+            "the proxy's client came over a UNIX socket, which is no address, and sent mail or logged in",
+            "let that program connect to the proxy over TCP, or to the mail server directly",
+        ),
+        OwnConnection::OwnAddress => (
+            "the header names the proxy's own connection, as a check's does, and yet mail or a login came over it",
+            "let programs on the proxy's host connect to the mail server directly, without this port",
+        ),
+        _ => (
+            "the header names no client of this connection, and yet mail or a login came over it",
+            "let the proxy send the client's address",
+        ),
+    };
+    (record.cause, record.remedy) = (Some(cause.to_owned()), Some(remedy.to_owned()));
+    outcome
+}
+
+/// One of a proxy's own connections where they are refused, or cannot be forwarded.
+pub(super) fn not_wanted(record: &mut Record, peer: PeerAddress) -> Outcome {
+    if peer.ip().is_none() {
+        record.cause = Some(
+            "the proxy came over a UNIX socket, so its own connections have no address to be forwarded under"
+                .to_owned(),
+        );
+        record.remedy = Some("let the proxy check a `health-bind` of this listener".to_owned());
+    }
+    Outcome::OwnRefused
 }
 
 /// A client that may not enter, by this rule.
@@ -228,9 +295,6 @@ fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'
         }
         (IdentifyReason::Checksum(_), _) => {
             "something between the proxy and us changes the header, or the proxy computes its CRC32C wrongly"
-        }
-        (IdentifyReason::Implausible(_), _) => {
-            "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong"
         }
         _ => "the proxy's header is wrong: update the proxy, or report this line to its maintainers",
     })

@@ -46,13 +46,29 @@ pub(crate) async fn answer(client: Socket, early: Vec<u8>, door: &Door) -> Outco
     if listener.tls == ClientTls::None {
         let backend = if door.is_reachable() { BackendState::Reachable } else { BackendState::Unreachable };
         let dialogue = Answer::new(listener.protocol, &door.hostname, backend, Asker::Proxy);
-        converse(client, early, dialogue, OWN_LIMIT).await;
+        if converse(client, early, dialogue, OWN_LIMIT).await == Heard::Client {
+            return Outcome::OwnNoCheck;
+        }
     }
     Outcome::OwnAnswered
 }
 
+/// Who was at the other end, as far as it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Somebody who says what checks say.
+    Check,
+    /// Somebody who began to send mail or to log in.
+    Client,
+}
+
 /// Speaks until either side ends it, or `limit` has passed; `early` is what was received already.
-pub(crate) async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answer, limit: Duration) {
+pub(crate) async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answer, limit: Duration) -> Heard {
+    speak(client, early, &mut dialogue, limit).await;
+    if dialogue.heard_a_client() { Heard::Client } else { Heard::Check }
+}
+
+async fn speak(client: Socket, early: Vec<u8>, dialogue: &mut Answer, limit: Duration) {
     let deadline = engine::later(Instant::now(), limit);
     if let Some(greeting) = dialogue.greeting()
         && engine::say(&client, &greeting, deadline).await.is_err()

@@ -21,6 +21,8 @@ pub enum Outcome {
     BackendFailed,
     /// A connection that the proxy made for itself was answered here.
     OwnAnswered,
+    /// A connection that names no client began to send mail or to log in.
+    OwnNoCheck,
     /// A connection that the proxy made for itself is not wanted here.
     OwnRefused,
     /// Too many connections that this proxy made for itself.
@@ -118,7 +120,7 @@ pub struct Facts {
 
 impl Outcome {
     /// Every outcome, in the order of the documentation.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Done,
         Self::Drained,
         Self::Cut,
@@ -126,6 +128,7 @@ impl Outcome {
         Self::ClientFailed,
         Self::BackendFailed,
         Self::OwnAnswered,
+        Self::OwnNoCheck,
         Self::OwnRefused,
         Self::OwnLimit,
         Self::UnlistedPeer,
@@ -172,6 +175,12 @@ impl Outcome {
             Self::OwnAnswered => {
                 ("own_answered", Nobody, Debug, "the proxy's own connection was answered here")
             }
+            Self::OwnNoCheck => (
+                "own_no_check",
+                Peer,
+                Info,
+                "a header that names no client was followed by mail or a login, so it was no check",
+            ),
             Self::OwnRefused => {
                 ("own_refused", Operator, Info, "the proxy's own connection is not wanted here")
             }

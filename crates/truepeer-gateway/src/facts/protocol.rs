@@ -50,6 +50,19 @@ pub enum OwnConnections {
     Refuse,
 }
 
+impl OwnConnections {
+    /// What is left of it for a peer without an address, under which nothing can be forwarded: http is answered as a
+    /// health port answers, and what has no words ends.
+    #[must_use]
+    pub const fn without_address(self, protocol: Protocol) -> Self {
+        match self {
+            Self::Forward if protocol.has_words() => Self::Answer,
+            Self::Forward => Self::Refuse,
+            other => other,
+        }
+    }
+}
+
 /// What the client's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientTls {

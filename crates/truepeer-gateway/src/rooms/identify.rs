@@ -3,18 +3,37 @@
 //! The library decides; this drives it over the engine, within one deadline, one cap and one bound on unfinished
 //! headers. Bytes behind the header are the client's and are returned untouched.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
 use crate::engine::{Pending, PendingHeaders, Received, Socket, receive};
 
 /// `proxy.unsafe-accept-implausible-clients`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ImplausibleClients {
     /// They end as `client_implausible`.
     #[default]
     Refuse,
     /// They are believed.
     UnsafeAccept,
+    /// These are believed, others not.
+    UnsafeAcceptOnly(Arc<[IpAddr]>),
+}
+
+impl ImplausibleClients {
+    /// Whether the client of `identity` is believed, whatever its address.
+    #[must_use]
+    pub fn believes(&self, identity: &ClientIdentity) -> bool {
+        match self {
+            Self::Refuse => false,
+            Self::UnsafeAccept => true,
+            Self::UnsafeAcceptOnly(these) => {
+                identity.client().is_some_and(|client| these.contains(&client.ip))
+            }
+        }
+    }
 }
 
 /// Why there is no identity.

@@ -124,6 +124,12 @@ impl Answer {
         }
     }
 
+    /// Whether the other side began to send mail or to log in, which no check does.
+    #[must_use]
+    pub fn heard_a_client(&self) -> bool {
+        self.dialogue.heard_a_client()
+    }
+
     /// A request while no backend is reachable. Only HTTP has an answer left: the others heard it as their greeting.
     fn refuse_once(&mut self) -> Reply {
         let bytes = match (self.protocol, self.dialogue.end()) {

@@ -108,9 +108,10 @@ pub(in crate::config) static OWN_CONNECTIONS: Setting = Setting {
 pub(in crate::config) static UNSAFE_IMPLAUSIBLE: Setting = Setting {
     scope: Scope::Proxy,
     name: "proxy.unsafe-accept-implausible-clients",
-    shape: Shape::Flag,
+    shape: Shape::FlagOrAddresses,
     default: Default::False,
     docs: "Whether a header is believed that names a client which cannot be true: loopback, this machine or a backend while the peer is elsewhere, or no single host at all.\n\
+           A list of single addresses admits these and no others: a backend that reaches itself through the balancer (hairpin), say. Better, such programs connect directly.\n\
            A backend may grant rights to such addresses, so a mistake in the proxy becomes an open relay.",
     sample: Sample::CommentDefault,
 };

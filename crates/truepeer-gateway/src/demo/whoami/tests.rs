@@ -181,12 +181,12 @@ fn tls_and_the_proxy_itself_are_named_in_the_greeting() {
 fn no_mail_is_taken_and_nobody_logs_in() {
     let no = "this is a demonstration, no mail is served\r\n";
     for (protocol, asked, said) in [
-        (Protocol::Smtp, "MAIL FROM:<a@example.com>", "550 5.7.1 "),
-        (Protocol::Smtp, "RCPT TO:<b@example.net>", "550 5.7.1 "),
+        (Protocol::Smtp, "MAIL FROM:<a@example.com>", "451 4.7.1 "),
+        (Protocol::Smtp, "RCPT TO:<b@example.net>", "451 4.7.1 "),
         (Protocol::Smtp, "DATA", "502 5.5.1 "),
-        (Protocol::Lmtp, "RCPT TO:<b@example.net>", "550 5.7.1 "),
-        (Protocol::Imap, "a LOGIN bob secret", "a NO "),
-        (Protocol::Pop3, "USER bob", "-ERR "),
+        (Protocol::Lmtp, "RCPT TO:<b@example.net>", "451 4.7.1 "),
+        (Protocol::Imap, "a LOGIN bob secret", "a NO [UNAVAILABLE] "),
+        (Protocol::Pop3, "USER bob", "-ERR [SYS/TEMP] "),
     ] {
         let mut session = Session::new(protocol, &identity(V1));
         let reply = session.receive(format!("{asked}\r\n").as_bytes());

@@ -101,7 +101,7 @@ impl Kind {
                 header_budget: 536,
                 tlvs: TlvChoice::Registered,
                 v1_port_zero: PortZero::Refused,
-                remedy: "make this port of the backend read the header that `handoff` names",
+                remedy: "make this port of the backend read the header that `handoff` names; for a server that reads none: `handoff = \"none\"`, with `sees-only-truepeer = true` for mail",
             },
         }
     }

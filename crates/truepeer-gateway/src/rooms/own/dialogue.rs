@@ -30,6 +30,7 @@ pub(crate) struct Dialogue {
     commands: u32,
     bytes: usize,
     then: Then,
+    clients_words: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +62,15 @@ impl Dialogue {
             Protocol::Http => Language::Http(http::Request::default()),
             Protocol::Tcp => Language::Mute,
         };
-        Self { language, script, lines: Lines::default(), commands: 0, bytes: 0, then: Then::GoOn }
+        Self {
+            language,
+            script,
+            lines: Lines::default(),
+            commands: 0,
+            bytes: 0,
+            then: Then::GoOn,
+            clients_words: false,
+        }
     }
 
     /// Answers every whole line of what was received so far; the split of the bytes changes nothing.
@@ -105,6 +114,11 @@ impl Dialogue {
         http::page(&self.script)
     }
 
+    /// Whether the other side began to send mail or to log in, which no check does.
+    pub(crate) fn heard_a_client(&self) -> bool {
+        self.clients_words
+    }
+
     /// What it calls this host.
     pub(crate) fn host(&self) -> &str {
         &self.script.host
@@ -120,6 +134,13 @@ impl Dialogue {
             return self.give_up("too many commands");
         }
         let script = &self.script;
+        self.clients_words |= match self.language {
+            Language::Smtp(_) => smtp::is_clients(line),
+            Language::Imap => imap::is_clients(line),
+            Language::Pop3 => pop3::is_clients(line),
+            Language::ManageSieve => managesieve::is_clients(line),
+            Language::Http(_) | Language::Mute => false,
+        };
         let (text, then) = match &mut self.language {
             Language::Smtp(dialect) => smtp::answer(*dialect, script, line),
             Language::Imap => imap::answer(script, line),

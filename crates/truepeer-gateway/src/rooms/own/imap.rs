@@ -29,9 +29,16 @@ pub(super) fn answer(script: &Script, line: &[u8]) -> (String, Then) {
         b"CAPABILITY" => format!("* {CAPABILITY}\r\n{}{tag} OK done\r\n", facts(script)),
         b"NOOP" => format!("{}{tag} OK done\r\n", facts(script)),
         b"LOGOUT" => return (format!("* BYE goodbye\r\n{tag} OK done\r\n"), Then::Close),
+        // RFC 5530: a client may try again.
+        b"LOGIN" | b"AUTHENTICATE" => format!("{tag} NO [UNAVAILABLE] {}\r\n", script.no),
         _ => format!("{tag} NO {}\r\n", script.no),
     };
     (text, Then::GoOn)
+}
+
+/// Whether a client says this, and no check.
+pub(super) fn is_clients(line: &[u8]) -> bool {
+    matches!(verb(verb(line).1).0.as_slice(), b"LOGIN" | b"AUTHENTICATE")
 }
 
 /// The last words when a bound is reached.

@@ -17,9 +17,15 @@ pub(super) fn answer(script: &Script, line: &[u8]) -> (String, Then) {
         b"CAPABILITY" => format!("{}OK \"done\"\r\n", capabilities(script)),
         b"NOOP" => "OK \"done\"\r\n".to_owned(),
         b"LOGOUT" => return ("OK \"goodbye\"\r\n".to_owned(), Then::Close),
+        b"AUTHENTICATE" => format!("NO (TRYLATER) \"{}\"\r\n", script.no),
         _ => format!("NO \"{}\"\r\n", script.no),
     };
     (text, Then::GoOn)
+}
+
+/// Whether a client says this, and no check.
+pub(super) fn is_clients(line: &[u8]) -> bool {
+    verb(line).0.as_slice() == b"AUTHENTICATE"
 }
 
 /// The last words when a bound is reached.

@@ -21,9 +21,16 @@ pub(super) fn answer(script: &Script, line: &[u8]) -> (String, Then) {
         // RFC 1939 has NOOP for those who logged in only; checks send it before.
         b"NOOP" => "+OK\r\n".to_owned(),
         b"QUIT" => return ("+OK goodbye\r\n".to_owned(), Then::Close),
+        // RFC 3206: nothing is wrong with the client's name or password.
+        b"USER" | b"PASS" | b"APOP" | b"AUTH" => format!("-ERR [SYS/TEMP] {}\r\n", script.no),
         _ => format!("-ERR {}\r\n", script.no),
     };
     (text, Then::GoOn)
+}
+
+/// Whether a client says this, and no check.
+pub(super) fn is_clients(line: &[u8]) -> bool {
+    matches!(verb(line).0.as_slice(), b"USER" | b"PASS" | b"APOP" | b"AUTH")
 }
 
 /// The last words when a bound is reached.

@@ -32,11 +32,18 @@ pub(super) fn answer(dialect: Dialect, script: &Script, line: &[u8]) -> (String,
         (b"HELO", Dialect::Smtp) => format!("250 {}\r\n", script.host),
         (b"NOOP" | b"RSET", _) => "250 2.0.0 ok\r\n".to_owned(),
         (b"QUIT", _) => return (format!("221 2.0.0 {} goodbye\r\n", script.host), Then::Close),
-        (b"MAIL" | b"RCPT", _) => format!("550 5.7.1 {}\r\n", script.no),
-        // AUTH, STARTTLS, DATA, the other dialect's hello, and whatever is no command at all.
+        // Temporary: a permanent no would bounce the mail of a client whom a proxy failed to name.
+        (b"MAIL" | b"RCPT", _) => format!("451 4.7.1 {}\r\n", script.no),
+        (b"AUTH", _) => format!("454 4.7.0 {}\r\n", script.no),
+        // STARTTLS, DATA, the other dialect's hello, and whatever is no command at all.
         _ => format!("502 5.5.1 {}\r\n", script.no),
     };
     (text, Then::GoOn)
+}
+
+/// Whether a client says this, and no check.
+pub(super) fn is_clients(line: &[u8]) -> bool {
+    matches!(verb(line).0.as_slice(), b"MAIL" | b"RCPT" | b"AUTH")
 }
 
 /// The last words when a bound is reached.
