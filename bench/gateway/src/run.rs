@@ -1,0 +1,262 @@
+//! The one command: starts everything, measures everything in turn, prints the tables.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::cases::{CASES, Case};
+use crate::gateways::{self, ALL, Backend, Kind, Room, Running, pinned};
+use crate::meter;
+
+struct Wanted {
+    repetitions: usize,
+    cases: Option<Vec<String>>,
+    gateways: Option<Vec<String>>,
+    millis: u64,
+}
+
+/// What was measured: by case and gateway, one set of figures for each repetition.
+type Figures = HashMap<(&'static str, &'static str), Vec<BTreeMap<String, f64>>>;
+
+pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
+    let mut wanted = Wanted { repetitions: 5, cases: None, gateways: None, millis: 2000 };
+    for pair in words.chunks(2) {
+        let list = |text: &str| Some(text.split(',').map(str::to_owned).collect());
+        match *pair {
+            ["--repetitions", count] => wanted.repetitions = count.parse().map_err(io::Error::other)?,
+            ["--millis", millis] => wanted.millis = millis.parse().map_err(io::Error::other)?,
+            ["--cases", cases] => wanted.cases = list(cases),
+            ["--gateways", gateways] => wanted.gateways = list(gateways),
+            _ => return Err(io::Error::other(format!("not understood: {pair:?}"))),
+        }
+    }
+    let is_wanted = |list: &Option<Vec<String>>, name: &str| {
+        list.as_ref().is_none_or(|list| list.iter().any(|wanted| wanted == name))
+    };
+    let folder = gateways::folder()?;
+    let backend = Backend::start()?;
+    let kinds = ALL.into_iter().filter(|kind| is_wanted(&wanted.gateways, kind.name()));
+    let start = |kind, room| Running::start(kind, room, backend.port, &folder, truepeer);
+    println!("# Machine: {}", machine());
+    let mut running = Vec::new();
+    for kind in kinds {
+        println!("# {}: {}", kind.name(), kind.version(truepeer));
+        match start(kind, Room::Unfinished) {
+            Ok(gateway) => running.push(gateway),
+            Err(error) => println!("# skipped: {}: {error}", kind.name()),
+        }
+    }
+    let mut figures = Figures::new();
+    for repetition in 0..wanted.repetitions {
+        for case in CASES.iter().filter(|case| is_wanted(&wanted.cases, case.name)) {
+            running.rotate_left(1);
+            for gateway in &running {
+                match load(gateway, wanted.millis, case.load) {
+                    Ok(found) => figures.entry((case.name, gateway.kind.name())).or_default().push(found),
+                    Err(error) => println!("# {} {}: {error}", case.name, gateway.kind.name()),
+                }
+            }
+        }
+        eprintln!("repetition {} of {}", repetition + 1, wanted.repetitions);
+    }
+    running.sort_by_key(|gateway| ALL.iter().position(|kind| *kind == gateway.kind));
+    table(&figures, &running);
+    if is_wanted(&wanted.cases, "calls") {
+        calls(&running, &folder)?;
+    }
+    let kinds: Vec<_> = running.drain(..).map(|gateway| gateway.kind).collect();
+    if is_wanted(&wanted.cases, "idle") {
+        idle(&kinds, start)?;
+    }
+    fs::remove_dir_all(&folder)
+}
+
+fn load(gateway: &Running, millis: u64, load: &[&str]) -> io::Result<BTreeMap<String, f64>> {
+    let (target, pid, millis) = (gateway.address.to_string(), gateway.pid.to_string(), millis.to_string());
+    let said = pinned("0")
+        .arg(std::env::current_exe()?)
+        .args(["load", &target, &pid, &millis])
+        .args(load)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !said.status.success() {
+        return Err(io::Error::other("the load failed"));
+    }
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    Ok(text.split_whitespace().filter_map(pair).collect())
+}
+
+fn table(figures: &Figures, running: &[Running]) {
+    for case in &CASES {
+        if !running.iter().any(|gateway| figures.contains_key(&(case.name, gateway.kind.name()))) {
+            continue;
+        }
+        println!("\n## {}: {}\n", case.name, case.what);
+        println!(
+            "| gateway | cost | per second | busy | ratio to {} (median, range) | others |",
+            case.against.name()
+        );
+        println!("|---|---|---|---|---|---|");
+        for gateway in running {
+            let name = gateway.kind.name();
+            let Some(found) = figures.get(&(case.name, name)) else { continue };
+            let of = |figure: &str| median(found.iter().filter_map(|found| found.get(figure).copied()));
+            let bar = if gateway.kind == Kind::Truepeer {
+                format!(", bar {} aim {}", case.bar, case.aim)
+            } else {
+                String::new()
+            };
+            println!(
+                "| {name} | {:.3} | {:.2} | {:.2} | {}{bar} | {} |",
+                of("cost"),
+                of("rate"),
+                of("busy"),
+                ratio(figures, case, name),
+                others(found),
+            );
+        }
+    }
+}
+
+/// The ratio to the peer in the same repetition; for a case that is held against ourselves, to our short connections.
+fn ratio(figures: &Figures, case: &Case, name: &'static str) -> String {
+    let (other_case, other) =
+        if case.against == Kind::Truepeer { ("short", name) } else { (case.name, case.against.name()) };
+    let (Some(ours), Some(theirs)) = (figures.get(&(case.name, name)), figures.get(&(other_case, other)))
+    else {
+        return "-".to_owned();
+    };
+    let ratios: Vec<_> = ours
+        .iter()
+        .zip(theirs)
+        .filter_map(|(ours, theirs)| Some(ours.get("cost")? / theirs.get("cost")?))
+        .collect();
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    format!("**{:.2}** ({least:.2}..{most:.2}, n={})", median(ratios.iter().copied()), ratios.len())
+}
+
+fn others(found: &[BTreeMap<String, f64>]) -> String {
+    let names =
+        ["p50", "p99", "held"].into_iter().filter(|name| found.iter().any(|found| found.contains_key(*name)));
+    let text = names.map(|name| {
+        format!("{name} {:.0}", median(found.iter().filter_map(|found| found.get(name).copied())))
+    });
+    text.collect::<Vec<_>>().join(", ")
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// System calls per short connection, of every thread but the one that writes records.
+fn calls(running: &[Running], folder: &Path) -> io::Result<()> {
+    const COUNT: u32 = 1000;
+    println!(
+        "\n## System calls per short connection, without clock_gettime and without the record writer's\n"
+    );
+    println!("| gateway | in flight | calls | clock readings | by name |");
+    println!("|---|---|---|---|---|");
+    for gateway in running {
+        for at_once in ["1", "64"] {
+            let trace = folder.join("strace");
+            let mut strace = Command::new("strace");
+            strace.arg("-c").arg("-o").arg(&trace);
+            for (thread, name) in meter::threads(gateway.pid) {
+                // Whoever writes records, and whoever asks the backend now and then, is no part of a connection.
+                if !["log", "keeper", "control"].contains(&name.as_str()) {
+                    strace.args(["-p", &thread.to_string()]);
+                }
+            }
+            let Ok(mut strace) = strace.stderr(Stdio::null()).spawn() else {
+                println!("# skipped: strace is not installed");
+                return Ok(());
+            };
+            std::thread::sleep(Duration::from_millis(500));
+            let served = load(gateway, 20_000, &["exactly", &COUNT.to_string(), at_once]);
+            std::thread::sleep(Duration::from_millis(200));
+            if let Some(pid) = i32::try_from(strace.id()).ok().and_then(rustix::process::Pid::from_raw) {
+                rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+            }
+            strace.wait()?;
+            served?;
+            let calls = counted(&fs::read_to_string(&trace)?);
+            let clock = calls.get("clock_gettime").copied().unwrap_or(0);
+            let all: u32 = calls.values().sum();
+            let each = |count: u32| f64::from(count) / f64::from(COUNT);
+            let mut names: Vec<_> = calls.iter().filter(|(_, count)| **count * 50 > COUNT).collect();
+            names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            let names: Vec<_> =
+                names.iter().map(|(name, count)| format!("{name} {:.2}", each(**count))).collect();
+            println!(
+                "| {} | {at_once} | **{:.2}** | {:.2} | {} |",
+                gateway.kind.name(),
+                each(all - clock),
+                each(clock),
+                names.join(", ")
+            );
+            io::stdout().flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls by name in a summary of strace.
+fn counted(summary: &str) -> BTreeMap<String, u32> {
+    let line = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let name = words.last().filter(|name| **name != "total")?;
+        words.first()?.parse::<f64>().ok()?;
+        Some(((*name).to_owned(), words.get(3)?.parse().ok()?))
+    };
+    summary.lines().filter_map(line).collect()
+}
+
+/// Memory and descriptors of idle connections, each gateway alone and fresh.
+fn idle(kinds: &[Kind], start: impl Fn(Kind, Room) -> io::Result<Running>) -> io::Result<()> {
+    println!("\n## Idle connections: the gateway's own memory, bytes for each\n");
+    println!("| gateway | first 5,000 | from 5,000 to 9,000 | descriptors |");
+    println!("|---|---|---|---|");
+    for kind in kinds.iter().filter(|kind| **kind != Kind::HaproxySplice) {
+        let gateway = start(*kind, Room::Open)?;
+        match load(&gateway, 0, &["idle", "5000", "4000"]) {
+            Ok(found) => {
+                let of = |name: &str| found.get(name).copied().unwrap_or(f64::NAN);
+                println!(
+                    "| {} | {:.0} | {:.0} | {:.2} |",
+                    kind.name(),
+                    of("cost"),
+                    of("slope"),
+                    of("descriptors")
+                );
+            }
+            Err(error) => println!("# {}: {error}", kind.name()),
+        }
+    }
+    Ok(())
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("?", |(_, name)| name);
+    let load = read("/proc/loadavg");
+    format!(
+        "{cpu}, {} CPUs, Linux {}, load at the start {}",
+        std::thread::available_parallelism().map_or(0, usize::from),
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.split(' ').next().unwrap_or("?"),
+    )
+}
