@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod demo;
+pub mod doctor;
 pub mod door;
 pub mod engine;
 pub mod facts;

@@ -9,10 +9,10 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 use support::fake::{Fake, smtp_behind_v1};
+use support::space::inside;
 use support::{House, PATIENCE, Plan, expect, read_to_end};
 use truepeer_gateway::engine::{Address, DialError, dial};
 use truepeer_gateway::facts::bind::{Bind, Families};
@@ -25,28 +25,6 @@ const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, tr
 const GREETINGS: [&str; 2] = ["220 a\r\n", "220 b\r\n"];
 /// Source ports towards one address, once [`narrow`] was called.
 const PORTS: usize = 10;
-
-/// Runs `test`, the test of that name, in a namespace of its own.
-fn inside(name: &str, test: impl FnOnce()) {
-    const INSIDE: &str = "TRUEPEER_TEST_INSIDE";
-    if std::env::var_os(INSIDE).is_some() {
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        return test();
-    }
-    let mut command = Command::new("unshare");
-    if !rustix::process::getuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    let again = command
-        .args(["--net", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("`unshare` of util-linux");
-    let said = [again.stdout, again.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-    assert!(again.status.success() && said.contains("1 passed"), "{said}");
-}
 
 /// From now on there are so few ports towards each address; sockets that are bound keep theirs.
 fn narrow() {

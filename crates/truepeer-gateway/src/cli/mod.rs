@@ -10,6 +10,7 @@ mod demo;
 mod deny;
 mod explain_ip;
 mod feed;
+mod import;
 mod reach;
 mod reload;
 mod run;
@@ -84,6 +85,11 @@ enum Command {
         #[arg(long, value_name = "ID", requires = "explain_ip")]
         listener: Option<String>,
     },
+    /// Make our configuration from another program's.
+    Import {
+        #[command(subcommand)]
+        from: import::From,
+    },
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -155,6 +161,7 @@ pub fn main() -> ExitCode {
             (None, Some(addr)) => check::explain_ip(config.as_deref(), addr, listener.as_deref()),
             (None, None) => check::check(config.as_deref()),
         },
+        Command::Import { from } => import::import(from),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
         Command::Deny { reach, order } => deny::deny(&reach, order),

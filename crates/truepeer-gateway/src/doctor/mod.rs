@@ -1,0 +1,7 @@
+//! What the commands beside the front door do on files and sockets: read other programs' configurations, send headers,
+//! listen to what proxies send, ask servers what they make of a header.
+//!
+//! Called by the command line only; a running front door never comes here. Everything that a file or a peer says is
+//! bounded, and escaped before it is shown.
+
+pub mod import;
