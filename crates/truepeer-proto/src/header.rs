@@ -2,6 +2,8 @@
 //!
 //! Made by the decoders only, so that whoever holds one knows that its rules were checked
 //! (all of them after `decode`, all but the TLVs' after `frame`).
+use core::fmt;
+
 use crate::{Addresses, Ssl, TlvType, Tlvs};
 
 /// Version of the header. Source: PROXY protocol 2.
@@ -36,7 +38,8 @@ pub enum Transport {
 /// One checked header.
 ///
 /// Holds about 120 bytes and borrows the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `{:?}` shows what it says, and of TLVs types and lengths only.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
     pub(crate) raw: &'a [u8],
     pub(crate) version: Version,
@@ -88,5 +91,18 @@ impl<'a> Header<'a> {
     /// The whole header as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.raw
+    }
+}
+
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header")
+            .field("len", &self.raw.len())
+            .field("version", &self.version)
+            .field("command", &self.command)
+            .field("transport", &self.transport)
+            .field("addresses", &self.addresses)
+            .field("tlvs", &self.tlvs())
+            .finish()
     }
 }

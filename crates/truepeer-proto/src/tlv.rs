@@ -102,7 +102,9 @@ impl fmt::Display for TlvType {
 }
 
 /// One item as received or to be sent. Source: PROXY protocol 2.2, type-length-value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// `{:?}` shows the type and the number of octets, never the octets: they are names, ids and certificates of people.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tlv<'a> {
     /// What the value means.
     pub kind: TlvType,
@@ -137,8 +139,14 @@ impl<'a> Tlv<'a> {
     }
 }
 
-/// A value read as its type says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl fmt::Debug for Tlv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} bytes", self.kind, self.value.len())
+    }
+}
+
+/// A value read as its type says. `{:?}` shows numbers of octets only.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlvValue<'a> {
     /// The protocol name itself (`h2`, `imap`), without a length prefix.
@@ -171,8 +179,31 @@ pub enum TlvValue<'a> {
     Other(Tlv<'a>),
 }
 
+impl fmt::Debug for TlvValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = match self {
+            Self::Alpn(value) => ("Alpn", value),
+            Self::Authority(value) => ("Authority", value),
+            Self::UniqueId(value) => ("UniqueId", value),
+            Self::Netns(value) => ("Netns", value),
+            Self::AlibabaVpcId(value) => ("AlibabaVpcId", value),
+            Self::AlibabaEndpointId(value) => ("AlibabaEndpointId", value),
+            Self::AlibabaServiceId(value) => ("AlibabaServiceId", value),
+            Self::AwsVpcEndpointId(value) => ("AwsVpcEndpointId", value),
+            Self::Crc32c(value) => return write!(f, "Crc32c({value:#010x})"),
+            Self::Noop => return f.write_str("Noop"),
+            Self::Ssl(ssl) => return f.debug_tuple("Ssl").field(ssl).finish(),
+            Self::GcpConnectionId(id) => return write!(f, "GcpConnectionId({id})"),
+            Self::AzureLinkId(id) => return write!(f, "AzureLinkId({id})"),
+            Self::Other(tlv) => return f.debug_tuple("Other").field(tlv).finish(),
+        };
+        write!(f, "{name}({} bytes)", value.len())
+    }
+}
+
 /// Iterator over a TLV area; ends at the first malformed item (a checked header has none).
-#[derive(Debug, Clone)]
+/// `{:?}` lists what is left, each item by its type and length.
+#[derive(Clone)]
 pub struct Tlvs<'a> {
     rest: &'a [u8],
 }
@@ -201,6 +232,12 @@ impl<'a> Iterator for Tlvs<'a> {
 }
 
 impl core::iter::FusedIterator for Tlvs<'_> {}
+
+impl fmt::Debug for Tlvs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
 
 /// The first item and what follows it; `None` at the end and where the area is malformed.
 #[inline(always)]

@@ -149,7 +149,8 @@ impl<'a> Tls<'a> {
 /// Who the client is, through whom, and how we know.
 ///
 /// Memory: 96 bytes, plus the header's TLVs (at most the header cap) where there were any.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `{:?}` shows addresses, and of TLVs types and lengths only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
     role: Role,
     peer: PeerAddress,
@@ -358,6 +359,18 @@ impl ClientIdentity {
             return Ok(());
         };
         Err(Implausible { client: ip, because })
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity")
+            .field("role", &self.role)
+            .field("peer", &self.peer)
+            .field("destination", &self.destination)
+            .field("source", &self.source)
+            .field("tlvs", &self.tlvs())
+            .finish()
     }
 }
 

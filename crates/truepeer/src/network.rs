@@ -6,7 +6,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 /// An immutable set of IP networks.
 ///
@@ -14,8 +14,10 @@ use ipnet::IpNet;
 /// IPv4-mapped IPv6 networks and addresses are folded to IPv4: `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
 /// A network wider than the mapped range (such as `::/0`) holds IPv6 addresses only.
 ///
+/// It is shown as its networks: `192.0.2.10/32, 2001:db8:7::/64`, or `nobody`.
+///
 /// Memory: 8 bytes for each IPv4 range, 32 for each IPv6 range.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct NetworkSet {
     v4: Box<[(u32, u32)]>,
     v6: Box<[(u128, u128)]>,
@@ -38,6 +40,18 @@ impl NetworkSet {
             IpNet::V4(net) => meets(&self.v4, net.network().to_bits(), net.broadcast().to_bits()),
             IpNet::V6(net) => meets(&self.v6, net.network().to_bits(), net.broadcast().to_bits()),
         }
+    }
+
+    /// The fewest networks that hold exactly these addresses, in order, IPv4 first.
+    ///
+    /// Two that touch come out as one where one network is both: `192.0.2.0/25` and `192.0.2.128/25` are
+    /// `192.0.2.0/24`.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let v4 =
+            self.v4.iter().flat_map(|(first, last)| Ipv4Subnets::new((*first).into(), (*last).into(), 0));
+        let v6 =
+            self.v6.iter().flat_map(|(first, last)| Ipv6Subnets::new((*first).into(), (*last).into(), 0));
+        v4.map(IpNet::V4).chain(v6.map(IpNet::V6))
     }
 
     /// Whether the set holds nothing.
@@ -74,7 +88,28 @@ impl FromIterator<IpNet> for NetworkSet {
     }
 }
 
-/// The networks whose peers may send a header.
+impl fmt::Display for NetworkSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nobody");
+        }
+        for (at, network) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(", ")?;
+            }
+            network.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for NetworkSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetworkSet({self})")
+    }
+}
+
+/// The networks whose peers may send a header. They are shown as a [`NetworkSet`] is.
 ///
 /// Empty means nobody: there is no value of this type that means "everybody by accident".
 ///
@@ -86,7 +121,7 @@ impl FromIterator<IpNet> for NetworkSet {
 /// assert!(!trusted.contains("192.0.2.11".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustedNetworks(NetworkSet);
 
 impl TrustedNetworks {
@@ -138,10 +173,27 @@ impl TrustedNetworks {
         self.0.overlaps(network)
     }
 
+    /// The fewest networks that hold exactly the trusted addresses, in order, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.0.iter()
+    }
+
     /// Whether nobody is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl fmt::Display for TrustedNetworks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for TrustedNetworks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustedNetworks({self})")
     }
 }
 

@@ -3,6 +3,7 @@
 //! Used by whoever connects to a backend that expects a header. Decides the form (families never mixed, no address
 //! made up) and moves no byte itself.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use truepeer_proto::{Addresses, EncodeError, Encoder, Version};
@@ -10,7 +11,8 @@ use truepeer_proto::{Addresses, EncodeError, Encoder, Version};
 /// An encoded header. Send it first, whole, in one write: many receivers refuse one that comes in two pieces.
 ///
 /// Memory: its length, 15 bytes to [`proto::V2_MAX_LEN`](truepeer_proto::V2_MAX_LEN); 28 or 52 for most.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `{:?}` shows the length only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct OutgoingHeader(Box<[u8]>);
 
 /// The two ends of a client's connection, for [`OutgoingHeader::for_client`].
@@ -66,6 +68,12 @@ impl OutgoingHeader {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_vec()
+    }
+}
+
+impl fmt::Debug for OutgoingHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OutgoingHeader({} bytes)", self.0.len())
     }
 }
 

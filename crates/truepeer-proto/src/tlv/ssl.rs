@@ -2,6 +2,8 @@
 //!
 //! Exactly one level of sub-TLVs is read; an SSL TLV inside an SSL TLV is opaque, so that
 //! nothing recurses on a peer's word.
+use core::fmt;
+
 use super::{Tlv, TlvType, Tlvs, behind_items};
 
 /// `client` byte of the SSL TLV. Source: PROXY protocol 2.2.6, PP2_CLIENT.
@@ -23,7 +25,9 @@ impl ClientFlags {
 }
 
 /// The SSL TLV. Presence proves nothing: ask `is_tls`. Source: PROXY protocol 2.2.6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// `{:?}` shows the flags, and of the sub-TLVs types and lengths only.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ssl<'a> {
     /// Which of the facts below hold.
     pub client: ClientFlags,
@@ -106,6 +110,16 @@ impl<'a> Ssl<'a> {
         let (_, subs) = value.split_first_chunk::<5>().ok_or(length_at)?;
         let wrong = behind_items(subs);
         if wrong.is_empty() { Ok(()) } else { Err(value.len().wrapping_sub(wrong.len()).wrapping_add(3)) }
+    }
+}
+
+impl fmt::Debug for Ssl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ssl")
+            .field("client", &self.client)
+            .field("verify", &self.verify)
+            .field("subs", &self.sub_tlvs())
+            .finish()
     }
 }
 

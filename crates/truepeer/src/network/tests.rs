@@ -219,3 +219,20 @@ fn networks_overlap_if_they_share_an_address() {
         assert_eq!(set.overlaps(network.parse().unwrap()), overlaps, "{network}");
     }
 }
+
+#[test]
+fn a_set_shows_its_networks_and_hands_them_out() {
+    let trusted =
+        TrustedNetworks::parse(["2001:db8:7::/64", "192.0.2.10", "10.0.0.0/9", "10.128.0.0/9"]).unwrap();
+    let networks = "10.0.0.0/8, 192.0.2.10/32, 2001:db8:7::/64";
+    assert_eq!(trusted.to_string(), networks);
+    assert_eq!(format!("{trusted:?}"), format!("TrustedNetworks({networks})"));
+    assert_eq!(format!("{:?}", set(&["192.0.2.0/31"])), "NetworkSet(192.0.2.0/31)");
+    assert_eq!(trusted.iter().collect::<TrustedNetworks>(), trusted);
+    assert_eq!(TrustedNetworks::nobody().to_string(), "nobody");
+    assert_eq!(TrustedNetworks::unsafe_everybody().to_string(), "0.0.0.0/0, ::/0");
+    // What no single network says.
+    let odd = set(&["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/30"]);
+    assert_eq!((odd.ranges(), odd.to_string().as_str()), (1, "192.0.2.1/32, 192.0.2.2/31, 192.0.2.4/30"));
+    assert_eq!(odd.iter().collect::<NetworkSet>(), odd);
+}

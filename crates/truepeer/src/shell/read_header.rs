@@ -2,6 +2,7 @@
 //!
 //! Called by the listener and by `Incoming`. It decides nothing: bytes and time go to the reader, its answer comes back.
 
+use core::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +18,6 @@ use crate::{ClientIdentity, HeaderReader, IdentifyError, PeerAddress, Progress};
 ///
 /// Memory: nothing but this struct while the peer is silent. Then what has come of an incomplete header, at most the
 /// header cap, and at most [`CHUNK`] - 1 bytes of what follows it.
-#[derive(Debug)]
 pub(super) struct ReadHeader<S> {
     io: S,
     peer: PeerAddress,
@@ -120,5 +120,15 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
             return Some(Err(error));
         }
         Some(Ok((identity, all.get(header_len..).unwrap_or_default().to_vec())))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ReadHeader<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadHeader")
+            .field("io", &self.io)
+            .field("reader", &self.reader)
+            .field("received", &format_args!("{} bytes", self.received.len()))
+            .finish_non_exhaustive()
     }
 }

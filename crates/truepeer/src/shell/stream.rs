@@ -2,6 +2,7 @@
 //!
 //! Handed out by the listener. After the first read there is nothing between the server and its socket.
 
+use core::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -57,8 +58,7 @@ impl<S> ClientStream<S> {
     }
 }
 
-/// What a [`ClientStream`] consists of.
-#[derive(Debug)]
+/// What a [`ClientStream`] consists of. `{:?}` shows how many bytes are unread, never the bytes.
 pub struct Parts<S> {
     /// The socket.
     pub io: S,
@@ -66,6 +66,16 @@ pub struct Parts<S> {
     pub client: Client,
     /// The client's first bytes, which were received with the header. They come before anything in `io`.
     pub unread: Vec<u8>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Parts<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("io", &self.io)
+            .field("client", &self.client)
+            .field("unread", &format_args!("{} bytes", self.unread.len()))
+            .finish()
+    }
 }
 
 /// A proxy's own connection, such as a health check. It has no client, and no way to ask for one.
@@ -128,7 +138,6 @@ impl<S> Connection<S> {
 }
 
 /// A socket with bytes in front of it.
-#[derive(Debug)]
 struct Unread<S> {
     io: S,
     bytes: Vec<u8>,
@@ -143,6 +152,16 @@ impl<S> Unread<S> {
 
     fn unread(&self) -> &[u8] {
         self.bytes.get(self.read..).unwrap_or_default()
+    }
+}
+
+/// How many bytes there are, never which: they are a client's first words, and often a password.
+impl<S: fmt::Debug> fmt::Debug for Unread<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unread")
+            .field("io", &self.io)
+            .field("unread", &format_args!("{} bytes", self.unread().len()))
+            .finish()
     }
 }
 
