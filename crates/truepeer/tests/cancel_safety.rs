@@ -14,7 +14,11 @@ mod common;
 
 use common::net::bind_with;
 use common::{Events, PROXY, STRANGER, V1, bytes, drop_after, listener, settle};
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use truepeer::{
     Connection, Incoming, ListenerOptions, OutgoingHeader, PeerAddress, ProxyListener, TrustPolicy, connect,
     send_header,
@@ -144,6 +148,46 @@ async fn a_header_that_does_not_fit_in_one_write_is_an_error() {
     assert_eq!(error.kind(), std::io::ErrorKind::WriteZero);
     assert_eq!(error.to_string(), "only 10 of the header's 16 bytes could be written at once");
     assert_eq!(handle.writes().len(), 1, "the rest is not sent after it");
+}
+
+/// A stream with a buffer of its own says that it took the header, and keeps it: a server that speaks first would
+/// then be waited for until somebody gives up.
+#[tokio::test]
+async fn through_a_buffered_stream_the_banner_comes() {
+    let (mut backend, addr) = bind_with(ListenerOptions::new()).await;
+    let pair = truepeer::ClientPair { client: "203.0.113.5:40000".parse().unwrap(), destination: addr };
+    let header = OutgoingHeader::for_client(truepeer::proto::Version::V2, pair).unwrap();
+    let speaks_first = async {
+        backend.accept().await.write_all(b"220 ready\r\n").await.unwrap();
+    };
+    let client = async {
+        let mut stream = BufStream::new(TcpStream::connect(addr).await.unwrap());
+        send_header(&mut stream, &header).await.unwrap();
+        let mut banner = String::new();
+        stream.read_line(&mut banner).await.unwrap();
+        banner
+    };
+    let both = async { tokio::join!(speaks_first, client).1 };
+    let banner = timeout(Duration::from_secs(10), both).await.unwrap();
+    assert_eq!(banner, "220 ready\r\n");
+}
+
+/// Once the stream has taken the header, dropping the future leaves it whole in the stream's buffer.
+#[tokio::test(start_paused = true)]
+async fn a_header_that_waits_to_be_flushed_is_never_a_part_of_one() {
+    let header = OutgoingHeader::local().unwrap();
+    let mut ends = [0; 2];
+    for times in 0..6 {
+        let (io, handle) = ScriptedStream::silent();
+        handle.delay_writes(2);
+        let mut backend = BufStream::new(io);
+        let sent = drop_after(times, send_header(&mut backend, &header)).await;
+        backend.flush().await.unwrap();
+        // Taken at the first poll; the socket is what waits.
+        assert_eq!(handle.writes(), [common::LOCAL.to_vec()]);
+        ends[usize::from(sent.is_some())] += 1;
+    }
+    assert!(ends[0] > 0 && ends[1] > 0, "dropped before and after: {ends:?}");
 }
 
 #[tokio::test]

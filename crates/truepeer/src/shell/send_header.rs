@@ -24,14 +24,16 @@ pub async fn connect(addr: impl ToSocketAddrs, header: &OutgoingHeader) -> io::R
     Ok(backend)
 }
 
-/// Sends a header in one write, which must be the first on this connection.
+/// Sends a header in one write, which must be the first on this connection, and flushes: a server that speaks first
+/// says nothing before it has the header, whatever buffer lies between.
 ///
 /// # Errors
 /// Those of the stream; [`io::ErrorKind::WriteZero`] if it did not take the header whole. Then the connection is of
 /// no use: many receivers refuse a header in two pieces.
 ///
 /// # Cancel safety
-/// If the future is dropped before it is ready, nothing was written.
+/// If the future is dropped before it is ready, the stream has taken nothing, or the whole header, which may then wait
+/// in its buffer to be flushed. A socket has no such buffer: nothing was written.
 pub async fn send_header<S: AsyncWrite + Unpin>(backend: &mut S, header: &OutgoingHeader) -> io::Result<()> {
     let bytes = header.as_bytes();
     let written = poll_fn(|cx| Pin::new(&mut *backend).poll_write(cx, bytes)).await?;
@@ -41,5 +43,5 @@ pub async fn send_header<S: AsyncWrite + Unpin>(backend: &mut S, header: &Outgoi
             format!("only {written} of the header's {} bytes could be written at once", bytes.len()),
         ));
     }
-    Ok(())
+    poll_fn(|cx| Pin::new(&mut *backend).poll_flush(cx)).await
 }
