@@ -126,6 +126,25 @@ async fn one_deadline_covers_the_whole_header_however_it_trickles() {
     );
 }
 
+/// The longest time that can be written is a long time: neither over at once nor without an end.
+#[tokio::test(start_paused = true)]
+async fn a_header_timeout_beyond_all_bounds_is_a_day() {
+    let (mut listener, door, events) = listener(ListenerOptions::new().header_timeout(Duration::MAX));
+    let late = door.connect(PROXY, []);
+    let silent = door.connect(PROXY, []);
+    let start = Instant::now();
+    assert!(timeout(Duration::from_secs(600), listener.accept()).await.is_err());
+    assert!(events.take().is_empty());
+    late.push(bytes(&[V1]));
+    assert_eq!(listener.accept().await.client().to_string(), "203.0.113.5:40000");
+    tokio::select! {
+        _ = listener.accept() => panic!("nobody is ready"),
+        () = silent.closed() => assert_eq!(start.elapsed().as_secs(), 86_400),
+    }
+    assert!(drop_after(1, listener.accept()).await.is_none());
+    assert_eq!(events.take(), ["header_timeout"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_all_places_are_taken_the_oldest_goes_and_the_newest_stays() {
     let (mut listener, door, events) = listener(ListenerOptions::new().max_pending(3));

@@ -124,6 +124,22 @@ async fn a_handshake_that_fails_or_dawdles_is_reported_and_costs_nobody_else() {
     assert!(check.is_closed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handshake_timeout_beyond_all_bounds_is_a_day() {
+    let (listener, door, events) = listener(ListenerOptions::new());
+    let mut listener = TlsListener::new(listener, pair().0).handshake_timeout(Duration::MAX);
+    let silent = door.connect(PROXY, [bytes(&[V1])]);
+    let start = tokio::time::Instant::now();
+    let two_days = tokio::time::sleep(Duration::from_secs(2 * 86_400));
+    tokio::select! {
+        _ = listener.accept() => panic!("nobody is ready"),
+        () = silent.closed() => assert_eq!(start.elapsed().as_secs(), 86_400),
+        () = two_days => panic!("it never ends"),
+    }
+    assert!(drop_after(1, listener.accept()).await.is_none());
+    assert_eq!(events.take(), ["tls_failed"]);
+}
+
 /// Cancel safety: an accept that is dropped at any point loses no handshake.
 #[tokio::test]
 async fn accept_dropped_at_any_point_loses_no_client() {

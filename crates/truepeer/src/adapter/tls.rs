@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::shell::{Ended, Pending};
-use crate::{Accept, Client, ClientStream, ListenerEvent, ProxyListener};
+use crate::{Accept, Client, ClientStream, ListenerEvent, ListenerOptions, ProxyListener};
 
 /// Hands out clients whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
 ///
@@ -48,10 +48,10 @@ impl<L: Accept> TlsListener<L> {
         Self { listener, acceptor: Acceptor(acceptor), handshake_timeout, handshakes }
     }
 
-    /// The time for a whole handshake.
+    /// The time for a whole handshake, at most [`ListenerOptions::LONGEST_TIMEOUT`].
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
+        self.handshake_timeout = timeout.min(ListenerOptions::LONGEST_TIMEOUT);
         self
     }
 

@@ -34,6 +34,9 @@ pub(super) enum Plausibility {
 impl ListenerOptions {
     /// 5 seconds for the whole header. Source: PROXY protocol 4 (at least 3 seconds, for a lost segment).
     pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The longest time that a header or a handshake can be given, a day. Longer ones, [`Duration::MAX`] among them, are
+    /// this one: there is no "for ever", and whoever waits takes a place.
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
     /// 1,024 headers awaited at once.
     pub const DEFAULT_MAX_PENDING: usize = 1024;
 
@@ -49,11 +52,11 @@ impl ListenerOptions {
         }
     }
 
-    /// The time for a whole header, from accept on; one deadline, not one for each read. There is no "for ever": a time
-    /// beyond what the clock can count, such as [`Duration::MAX`], is over at once.
+    /// The time for a whole header, from accept on; one deadline, not one for each read. At most
+    /// [`LONGEST_TIMEOUT`](Self::LONGEST_TIMEOUT).
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.header_timeout = timeout;
+        self.header_timeout = timeout.min(Self::LONGEST_TIMEOUT);
         self
     }
 

@@ -37,7 +37,7 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
     /// The deadline is counted from now, which is accept.
     pub(super) fn new(io: S, peer: PeerAddress, options: &ListenerOptions) -> Self {
         let now = Instant::now().into_std();
-        // A timeout that is too long to be counted is one that is over at once, never one that does not exist.
+        // Not beyond what the clock can count, since options have a longest timeout.
         let deadline = now.checked_add(options.header_timeout).unwrap_or(now);
         Self {
             io,
