@@ -20,8 +20,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 use truepeer::{Client, ClientLayer, ListenerOptions};
 
-/// Every way to name a client that is taken out, and one field that is none.
-const FIELDS: [&str; 16] = [
+/// Every way to name a client that is taken out, and fields that are none.
+const FIELDS: [&str; 33] = [
     "Forwarded",
     "X-Forwarded",
     "X-Forwarded-For",
@@ -37,9 +37,28 @@ const FIELDS: [&str; 16] = [
     "CF-Connecting-IP",
     "X-Client-IP",
     "Fly-Client-IP",
-    KEPT,
+    "CloudFront-Viewer-Address",
+    "X-Vercel-Forwarded-For",
+    "DO-Connecting-IP",
+    "X-NF-Client-Connection-IP",
+    "Proxy-Client-IP",
+    "WL-Proxy-Client-IP",
+    "WL_Proxy_Client_IP",
+    "Incap-Client-IP",
+    "X-Sucuri-ClientIP",
+    "Ali-CDN-Real-IP",
+    "X-ProxyUser-Ip",
+    // Of proxies that nobody has heard of.
+    "Acme-Client-IP",
+    "X-Acme-Remote_Addr",
+    "Acme-Forwarded-For",
+    KEPT[0],
+    KEPT[1],
+    KEPT[2],
+    KEPT[3],
 ];
-const KEPT: &str = "x-request-id";
+/// Names that are near, and name no client.
+const KEPT: [&str; 4] = ["client-ip-policy", "forwarded-form", "x-real", "x-request-id"];
 
 /// Answers with the client it found and the fields that were left.
 #[derive(Clone)]
@@ -56,7 +75,9 @@ impl Service<Request<()>> for Show {
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
         let client = request.extensions().get::<Client>().map(ToString::to_string);
-        ready(Ok((client, request.headers().keys().map(ToString::to_string).collect())))
+        let mut left: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
+        left.sort();
+        ready(Ok((client, left)))
     }
 }
 
@@ -84,11 +105,25 @@ async fn forwarding_fields_go_whoever_sent_them() {
     for peer in [PROXY, STRANGER] {
         let client = client(peer).await;
         let (seen, left) = call(ClientLayer::new(), Some(client.clone())).await;
-        assert_eq!((seen, left), (Some(client.to_string()), vec![KEPT.to_owned()]));
+        assert_eq!((seen, left), (Some(client.to_string()), KEPT.map(str::to_owned).to_vec()));
     }
     // A server without our listener: no client, and nothing to be forged either.
     let (seen, left) = call(ClientLayer::new(), None).await;
-    assert_eq!((seen, left), (None, vec![KEPT.to_owned()]));
+    assert_eq!((seen, left), (None, KEPT.map(str::to_owned).to_vec()));
+}
+
+/// What the documentation lists is what goes, each by itself.
+#[tokio::test]
+async fn every_field_and_ending_of_the_lists_is_taken_out() {
+    let endings = ClientLayer::CLIENT_FIELD_ENDINGS.iter().map(|ending| format!("acme-{ending}"));
+    let names: Vec<String> =
+        ClientLayer::CLIENT_FIELDS.iter().map(ToString::to_string).chain(endings).collect();
+    for name in names {
+        let mut request = Request::new(());
+        request.headers_mut().append(http::HeaderName::try_from(&name).unwrap(), "10.0.0.1".parse().unwrap());
+        let (_, left) = ClientLayer::new().layer(Show).call(request).await.unwrap();
+        assert!(left.is_empty(), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -97,9 +132,9 @@ async fn fields_of_http_proxies_stay_where_that_was_asked_for_and_only_theirs() 
     let (_, left) = call(layer.clone(), Some(client(PROXY).await)).await;
     assert_eq!(left.len(), FIELDS.len());
     let (_, left) = call(layer.clone(), Some(client(STRANGER).await)).await;
-    assert_eq!(left, [KEPT]);
+    assert_eq!(left, KEPT);
     let (_, left) = call(layer, None).await;
-    assert_eq!(left, [KEPT]);
+    assert_eq!(left, KEPT);
 }
 
 #[tokio::test]

@@ -12,8 +12,10 @@ use crate::{Client, IdentitySource};
 
 /// Puts the [`Client`] into the extensions of each request, and removes the fields by which proxies name a client.
 ///
-/// These are `Forwarded`, `X-Forwarded`, everything that begins with `X-Forwarded-` or `X-Original-Forwarded-`, and
-/// [`CLIENT_FIELDS`](ClientLayer::CLIENT_FIELDS), in any case, with dashes or underscores.
+/// These are everything that begins with `X-Forwarded-` or `X-Original-Forwarded-`, everything that ends as
+/// [`CLIENT_FIELD_ENDINGS`](ClientLayer::CLIENT_FIELD_ENDINGS) says, and
+/// [`CLIENT_FIELDS`](ClientLayer::CLIENT_FIELDS), in any case, with dashes or underscores. No list can have the names
+/// that are invented next; a field of your own which ends so is taken out as well.
 /// They are removed from **all** requests by default. A direct client has made them up itself. And a proxy
 /// that sends a header usually moves bytes without looking at them, so that behind it, too, they are the client's.
 /// See [`ClientLayer::keep_fields_of_proxies`] for the other kind.
@@ -34,24 +36,32 @@ enum Fields {
 }
 
 impl ClientLayer {
-    /// Fields that some proxy or network names a client by, and that some framework therefore believes.
-    pub const CLIENT_FIELDS: [&'static str; 16] = [
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-remote-ip",
-        "x-remote-addr",
-        "x-originating-ip",
+    /// Fields by which some proxy or network names a client, and which some framework therefore believes.
+    /// [`CLIENT_FIELD_ENDINGS`](Self::CLIENT_FIELD_ENDINGS) has their kin.
+    pub const CLIENT_FIELDS: &'static [&'static str] = &[
+        "forwarded",
+        "x-forwarded",
         "x-envoy-external-address",
-        "x-azure-clientip",
         "x-azure-socketip",
-        "x-appengine-user-ip",
-        "client-ip",
-        "true-client-ip",
-        "cf-connecting-ip",
         "cf-connecting-ipv6",
-        "fastly-client-ip",
-        "fly-client-ip",
+        "cf-pseudo-ipv4",
+        "x-vercel-proxied-for",
+    ];
+
+    /// How the names of such fields end, whoever invented them: `X-Real-IP` as well as `Ali-CDN-Real-IP`,
+    /// `True-Client-IP` as well as `WL-Proxy-Client-IP`.
+    pub const CLIENT_FIELD_ENDINGS: &'static [&'static str] = &[
+        "client-ip",
+        "clientip",
+        "real-ip",
+        "remote-ip",
+        "remote-addr",
+        "originating-ip",
+        "connecting-ip",
+        "connection-ip",
+        "user-ip",
+        "viewer-address",
+        "forwarded-for",
     ];
 
     /// Takes the client from the request's extensions, where tonic and axum's `ConnectInfo` put it.
@@ -148,10 +158,20 @@ fn remove_forwarding_fields(headers: &mut HeaderMap) {
 
 /// `name`: in lower case, as `http` keeps it. An underscore counts as a dash: many frameworks see no difference.
 fn is_forwarding_field(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    name == "forwarded"
-        || name == "x-forwarded"
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("x-original-forwarded-")
-        || ClientLayer::CLIENT_FIELDS.contains(&name.as_str())
+    const BEGINNINGS: [&str; 2] = ["x-forwarded-", "x-original-forwarded-"];
+    let name = name.as_bytes();
+    let begins = |field: &str| name.get(..field.len()).is_some_and(|begin| same(begin, field));
+    let ends = |field: &str| {
+        let at = name.len().checked_sub(field.len());
+        at.and_then(|at| name.get(at..)).is_some_and(|end| same(end, field))
+    };
+    BEGINNINGS.into_iter().any(begins)
+        || ClientLayer::CLIENT_FIELDS.iter().any(|field| same(name, field))
+        || ClientLayer::CLIENT_FIELD_ENDINGS.iter().any(|field| ends(field))
+}
+
+/// Whether `name` is `field`, but for underscores.
+fn same(name: &[u8], field: &str) -> bool {
+    name.len() == field.len()
+        && name.iter().zip(field.bytes()).all(|(is, wanted)| *is == wanted || (*is == b'_' && wanted == b'-'))
 }
