@@ -133,18 +133,22 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`decode`](Self::decode), `Truncated` for what ends inside its header, and
-    /// `VersionNotAccepted` for v1, which has no form for datagrams.
+    /// `V1Datagram` for a line of text, which no receiver could accept here.
+    /// A decoder of [`Versions::V1Only`] refuses every datagram.
     ///
     /// Source: PROXY protocol 2, datagrams.
     pub fn decode_datagram<'a>(&self, bytes: &'a [u8]) -> Result<(Header<'a>, usize), DecodeError> {
-        if self.versions == Versions::V1Only {
-            return Err(DecodeError::new(DecodeErrorKind::VersionNotAccepted, 0, bytes));
-        }
-        match self.versions(Versions::V2Only).decode(bytes)? {
-            Decode::Complete { header, len } => Ok((header, len)),
-            Decode::Incomplete { .. } => {
-                Err(DecodeError::new(DecodeErrorKind::Truncated, bytes.len(), bytes))
+        let wrong = |kind, at| Err(DecodeError::new(kind, at, bytes));
+        match self.versions(Versions::V2Only).decode(bytes) {
+            Ok(Decode::Complete { .. }) if self.versions == Versions::V1Only => {
+                wrong(DecodeErrorKind::VersionNotAccepted, 0)
             }
+            Ok(Decode::Complete { header, len }) => Ok((header, len)),
+            Ok(Decode::Incomplete { .. }) => wrong(DecodeErrorKind::Truncated, bytes.len()),
+            Err(error) if error.kind() == DecodeErrorKind::VersionNotAccepted => {
+                wrong(DecodeErrorKind::V1Datagram, 0)
+            }
+            Err(error) => Err(error),
         }
     }
 

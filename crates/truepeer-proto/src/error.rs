@@ -47,6 +47,8 @@ pub enum DecodeErrorKind {
     TlvUniqueId,
     /// An SSL TLV that is too short or holds malformed sub-TLVs. Source: PROXY protocol 2.2.6.
     TlvSsl,
+    /// A v1 line in a datagram, for which it has no form. Source: PROXY protocol 2, datagrams.
+    V1Datagram,
     /// A datagram ended inside its header. Source: PROXY protocol 2, datagrams.
     Truncated,
     /// Longer than `Decoder::max_len`. Source: profile.
@@ -86,6 +88,7 @@ impl DecodeErrorKind {
             Self::TlvDuplicateChecksum => ("tlv_duplicate_crc", "one CRC32C TLV"),
             Self::TlvUniqueId => ("tlv_unique_id", "at most 128 bytes"),
             Self::TlvSsl => ("tlv_ssl", "client (1 byte), verify (4), sub-TLVs to the end of the value"),
+            Self::V1Datagram => ("v1_datagram", "version 2"),
             Self::Truncated => ("truncated", "header and payload in the same datagram"),
             Self::TooLong => ("too_long", "a header within the receiver's limit"),
             Self::VersionNotAccepted => ("version_not_accepted", "the version this receiver was set to"),
@@ -157,6 +160,7 @@ impl fmt::Display for DecodeError {
             Kind::TlvDuplicateChecksum => write!(f, "v2 header: CRC32C stands twice")?,
             Kind::TlvUniqueId => write!(f, "v2 header: UNIQUE_ID of {seen} bytes")?,
             Kind::TlvSsl => write!(f, "v2 header: SSL value is malformed")?,
+            Kind::V1Datagram => write!(f, "v1 header: a line of text has no form for datagrams")?,
             Kind::Truncated => write!(f, "datagram ends inside its header")?,
             Kind::TooLong => write!(f, "v2 header: announced length {seen} is over the limit")?,
             Kind::VersionNotAccepted => {

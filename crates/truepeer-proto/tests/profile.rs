@@ -296,9 +296,19 @@ fn a_datagram_is_whole_or_refused() {
         let error = decoder.decode_datagram(&bytes[..cut]).unwrap_err();
         assert_eq!((error.kind(), error.at()), (Kind::Truncated, cut));
     }
-    let error = decoder.decode_datagram(b"PROXY UNKNOWN\r\n").unwrap_err();
+    // What is said of a line has nothing to do with which versions a receiver was set to.
+    let said = "v1 header: a line of text has no form for datagrams; allowed: version 2 (byte 0)";
+    for versions in [Versions::Both, Versions::V1Only, Versions::V2Only] {
+        let error = decoder.versions(versions).decode_datagram(b"PROXY UNKNOWN\r\n").unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::V1Datagram, said));
+        let error = decoder.versions(versions).decode_datagram(b"GET / HTTP/1.1").unwrap_err();
+        assert_eq!((error.kind(), error.at()), (Kind::BadSignature, 0));
+        let error = decoder.versions(versions).decode_datagram(b"PRO").unwrap_err();
+        assert_eq!((error.kind(), error.at()), (Kind::Truncated, 3));
+    }
+    let error = decoder.versions(Versions::V1Only).decode_datagram(&bytes).unwrap_err();
     assert_eq!(error.kind(), Kind::VersionNotAccepted);
-    assert!(decoder.versions(Versions::V1Only).decode_datagram(&bytes).is_err());
+    assert!(error.to_string().starts_with("v2 header: "), "{error}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! Two addresses, always both, never in one field: the **peer** (our socket's other end) and the **client**.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::num::NonZeroU16;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use core::num::{NonZeroU16, NonZeroU32};
 
 use truepeer_proto::{Addresses, Command, Header, Ssl, TlvType, TlvValue, Tlvs, Transport, Version};
 
@@ -20,27 +20,44 @@ pub struct Endpoint {
     pub ip: IpAddr,
     /// The port, unless it was not told.
     pub port: Option<NonZeroU16>,
+    /// The link that a link-local address is on, as this machine numbers them. A header cannot tell one.
+    pub scope_id: Option<NonZeroU32>,
 }
 
 impl Endpoint {
     /// As a socket address, with `port` where none was told.
     #[must_use]
     pub fn to_socket_addr(self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.map_or(port, NonZeroU16::get))
+        let port = self.port.map_or(port, NonZeroU16::get);
+        match (self.ip, self.scope_id) {
+            (IpAddr::V6(ip), Some(scope)) => SocketAddrV6::new(ip, port, 0, scope.get()).into(),
+            (ip, _) => SocketAddr::new(ip, port),
+        }
+    }
+
+    /// Address and port, which is all that a header can tell.
+    fn told(self) -> (IpAddr, Option<NonZeroU16>) {
+        (self.ip, self.port)
     }
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(addr: SocketAddr) -> Self {
-        Self { ip: addr.ip().to_canonical(), port: NonZeroU16::new(addr.port()) }
+        let ip = addr.ip().to_canonical();
+        let scope_id = match (ip, addr) {
+            (IpAddr::V6(_), SocketAddr::V6(addr)) => NonZeroU32::new(addr.scope_id()),
+            _ => None,
+        };
+        Self { ip, port: NonZeroU16::new(addr.port()), scope_id }
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            Some(port) => SocketAddr::new(self.ip, port.get()).fmt(f),
-            None => self.ip.fmt(f),
+        match (self.port, self.scope_id) {
+            (Some(_), _) => self.to_socket_addr(0).fmt(f),
+            (None, Some(scope)) => write!(f, "{}%{scope}", self.ip),
+            (None, None) => self.ip.fmt(f),
         }
     }
 }
@@ -148,7 +165,7 @@ impl<'a> Tls<'a> {
 
 /// Who the client is, through whom, and how we know.
 ///
-/// Memory: 96 bytes, plus the header's TLVs (at most the header cap) where there were any.
+/// Memory: 104 bytes, plus the header's TLVs (at most the header cap) where there were any.
 /// `{:?}` shows addresses, and of TLVs types and lengths only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
@@ -394,7 +411,7 @@ impl core::error::Error for Implausible {}
 /// Whether a header names our socket's other end itself, address and port.
 fn is_peer(client: SocketAddr, peer: PeerAddress) -> bool {
     let PeerAddress::Tcp(addr) = peer else { return false };
-    Endpoint::from(client) == Endpoint::from(addr)
+    Endpoint::from(client).told() == Endpoint::from(addr).told()
 }
 
 /// Source and destination of the client, or why there is none.

@@ -66,11 +66,21 @@ impl NetworkSet {
         self.v4.len().saturating_add(self.v6.len())
     }
 
-    /// Whether the whole internet of one family is in it: all of IPv4, or the eighth of IPv6 that addresses are given
-    /// from.
+    /// Whether the internet of one family is in it, or nearly so: three quarters of the addresses that hosts have. Of
+    /// IPv4 these are 1.0.0.0 to 223.255.255.255, of IPv6 the block that all registries were given theirs from. Holes
+    /// for private or for a few other networks make no list of proxies of it.
     fn holds_everybody(&self) -> bool {
-        const GIVEN: (u128, u128) = (0x2000 << 112, (0x4000 << 112) - 1);
-        covers(&self.v4, (0, u32::MAX)) || covers(&self.v6, GIVEN)
+        const V4: (u32, u32) = (0x0100_0000, 0xDFFF_FFFF);
+        const V6: (u128, u128) = (0x2000 << 112, (0x3000 << 112) - 1);
+        let v4 = self
+            .v4
+            .iter()
+            .map(|(first, last)| u128::from((*last).min(V4.1).saturating_sub((*first).max(V4.0))));
+        let v6 = self.v6.iter().map(|(first, last)| (*last).min(V6.1).saturating_sub((*first).max(V6.0)));
+        // The ends are not counted, which is one address for each range.
+        let most =
+            |held: u128, first: u128, last: u128| held >= (last.saturating_sub(first) / 4).saturating_mul(3);
+        most(v4.sum(), V4.0.into(), V4.1.into()) || most(v6.sum(), V6.0, V6.1)
     }
 }
 
@@ -134,8 +144,8 @@ impl TrustedNetworks {
     /// Reads addresses (`192.0.2.10`) and networks (`10.1.0.0/16`) as people write them.
     ///
     /// # Errors
-    /// The first entry that is neither, or the entries that mean everybody, alone (`0.0.0.0/0`) or together
-    /// (`0.0.0.0/1` and `128.0.0.0/1`): the proxies of the whole internet are nobody's.
+    /// The first entry that is neither, or the entries that mean everybody or nearly so, alone (`0.0.0.0/0`) or together
+    /// (`0.0.0.0/1`, `128.0.0.0/2` and `192.0.0.0/3`): three quarters of the internet are nobody's proxies.
     pub fn parse<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, NetworkError> {
         let mut said = Vec::new();
         for entry in entries {
@@ -264,11 +274,6 @@ fn holds<T: Ord + Copy>(ranges: &[(T, T)], addr: T) -> bool {
 fn meets<T: Ord + Copy>(ranges: &[(T, T)], first: T, last: T) -> bool {
     let after = ranges.partition_point(|(begin, _)| *begin <= last);
     after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, end)| first <= *end)
-}
-
-/// Whether one of the merged ranges holds all of `wanted`.
-fn covers<T: Ord + Copy>(ranges: &[(T, T)], wanted: (T, T)) -> bool {
-    ranges.iter().any(|(first, last)| *first <= wanted.0 && wanted.1 <= *last)
 }
 
 /// Sorted ranges that neither overlap nor touch. `after`: the next address, if there is one.

@@ -3,7 +3,7 @@
 //! Who may speak for others? What of the rest? Pure: an address in, a decision out.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use crate::TrustedNetworks;
 
@@ -20,10 +20,14 @@ pub enum PeerAddress {
 }
 
 impl PeerAddress {
-    /// A TCP peer, with v4-mapped IPv6 folded to IPv4.
+    /// A TCP peer, with v4-mapped IPv6 folded to IPv4. The scope of a link-local address is kept (`[fe80::1%3]:25`): on
+    /// another link it is another host.
     #[must_use]
     pub fn tcp(addr: SocketAddr) -> Self {
-        Self::Tcp(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+        Self::Tcp(match (addr.ip().to_canonical(), addr) {
+            (IpAddr::V6(ip), SocketAddr::V6(v6)) => SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into(),
+            (ip, _) => SocketAddr::new(ip, addr.port()),
+        })
     }
 
     /// The IP address, if this peer has one; v4-mapped IPv6 is folded however the peer was made.
@@ -131,6 +135,7 @@ impl From<TrustedNetworks> for TrustPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ClientIdentity, Endpoint, HeaderReader, HeaderRules, OwnConnection, Progress, Role};
 
     fn policy(unix: UnixPeers, unlisted: Unlisted) -> TrustPolicy {
         TrustPolicy::new(["192.0.2.10/32".parse().unwrap()].into_iter().collect(), unix, unlisted)
@@ -159,6 +164,41 @@ mod tests {
         ] {
             assert_eq!(policy.decide(peer), decision, "{peer}");
         }
+    }
+
+    /// One address on two links is two hosts.
+    #[test]
+    fn a_scope_is_kept_whoever_asks() {
+        let here = tcp("[fe80::1%3]:1000");
+        assert_eq!(here.to_string(), "[fe80::1%3]:1000");
+        assert_ne!(here, tcp("[fe80::1%4]:1000"));
+        let identity = ClientIdentity::direct(here, Some("[fe80::2%3]:25".parse().unwrap())).unwrap();
+        let (client, destination) = (identity.client().unwrap(), identity.destination().unwrap());
+        assert_eq!(
+            (client.to_string(), destination.to_string()),
+            ("[fe80::1%3]:1000".into(), "[fe80::2%3]:25".into())
+        );
+        assert_eq!(client.to_socket_addr(0).to_string(), "[fe80::1%3]:1000");
+        let portless = Endpoint::from("[fe80::1%3]:0".parse::<SocketAddr>().unwrap());
+        assert_eq!(
+            (portless.to_string(), portless.to_socket_addr(7).to_string()),
+            ("fe80::1%3".into(), "[fe80::1%3]:7".into())
+        );
+        // An address of the other family has none.
+        assert_eq!(tcp("[::ffff:192.0.2.1%3]:1000").to_string(), "192.0.2.1:1000");
+        // A flow label is no part of who somebody is.
+        let labelled = SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 1000, 7, 3));
+        assert_eq!(PeerAddress::tcp(labelled), here);
+    }
+
+    /// A header cannot tell a scope; a version 1 health check over a link-local address is one all the same.
+    #[test]
+    fn a_header_that_names_its_own_peer_does_so_without_the_scope() {
+        let reader =
+            HeaderReader::new(HeaderRules::default(), tcp("[fe80::1%3]:1000"), std::time::Instant::now());
+        let check = b"PROXY TCP6 fe80::1 fe80::2 1000 25\r\n";
+        let Ok(Progress::Done { identity, .. }) = reader.advance(check) else { panic!("whole") };
+        assert_eq!(identity.role(), Role::ProxyOwn(OwnConnection::OwnAddress));
     }
 
     #[test]

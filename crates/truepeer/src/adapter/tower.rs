@@ -20,7 +20,7 @@ use crate::{Client, IdentitySource};
 /// that sends a header usually moves bytes without looking at them, so that behind it, too, they are the client's.
 /// See [`ClientLayer::keep_fields_of_proxies`] for the other kind.
 ///
-/// Requests whose client is not known, because the server was not given a [`ProxyListener`](crate::ProxyListener),
+/// Requests whose client is not known, because the server was not given a `ProxyListener`,
 /// pass without an extension, and without the fields.
 #[derive(Debug, Clone, Default)]
 pub struct ClientLayer {

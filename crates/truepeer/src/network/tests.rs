@@ -124,6 +124,7 @@ fn entries_that_mean_nobody_or_everybody_are_refused_with_the_reason() {
             "\"192.0.2.0/33\" is no address such as 192.0.2.10 and no network such as 192.0.2.0/24",
         ),
         ("0.0.0.0/0", "\"0.0.0.0/0\" would let everybody speak for everybody; write your proxies' addresses"),
+        ("2000::/4", "\"2000::/4\" would let everybody speak for everybody; write your proxies' addresses"),
         ("2000::/3", "\"2000::/3\" would let everybody speak for everybody; write your proxies' addresses"),
         ("::/0", "\"::/0\" would let everybody speak for everybody; write your proxies' addresses"),
         (
@@ -137,15 +138,44 @@ fn entries_that_mean_nobody_or_everybody_are_refused_with_the_reason() {
     // Everybody in pieces is everybody.
     for entries in [
         &["0.0.0.0/1", "192.0.2.10", "128.0.0.0/1"][..],
-        &["2000::/4", "3000::/4"],
+        &["2000::/5", "2800::/5"],
         &["::ffff:0.0.0.0/97", "128.0.0.0/1"],
+        // All addresses that hosts have: what is left out is multicast and below.
+        &["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"],
+        // All but what is private, and all but one.
+        &[
+            "1.0.0.0/8",
+            "2.0.0.0/7",
+            "4.0.0.0/6",
+            "8.0.0.0/7",
+            "11.0.0.0/8",
+            "12.0.0.0/6",
+            "16.0.0.0/4",
+            "32.0.0.0/3",
+            "64.0.0.0/2",
+            "128.0.0.0/2",
+            "192.0.0.0/3",
+        ],
+        &["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/4", "208.0.0.0/5", "216.0.0.0/6"],
+        // Every block that a registry has got.
+        &["2000::/5", "2800::/6", "2c00::/6"],
+        &[
+            "2000::/12",
+            "2400::/12",
+            "2600::/12",
+            "2800::/12",
+            "2a00::/12",
+            "2c00::/12",
+            "2400::/6",
+            "2800::/5",
+        ],
     ] {
         let error = TrustedNetworks::parse(entries).unwrap_err();
         assert_eq!(error.entry(), entries.join(", "));
         assert!(error.to_string().contains("would let everybody speak for everybody"), "{error}");
     }
     // Half of everybody is a bad idea that people may have.
-    for entry in ["128.0.0.0/1", "fc00::/7", "2000::/4"] {
+    for entry in ["128.0.0.0/1", "0.0.0.0/1", "fc00::/7", "2000::/5"] {
         TrustedNetworks::parse([entry]).unwrap();
     }
     let everybody = TrustedNetworks::unsafe_everybody();
