@@ -84,6 +84,32 @@ async fn accept_any_loses_no_connection_and_no_byte() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn next_and_next_any_lose_nobody_before_the_end() {
+    for times in 0..8 {
+        let (mut listener, door, events) = listener(ListenerOptions::new());
+        door.connect(PROXY, slow_steps());
+        door.connect(PROXY, slow_steps());
+        door.end();
+        let mut tails = Vec::new();
+        while tails.is_empty() {
+            if let Some(next) = drop_after(times, listener.next()).await {
+                tails.push(rest(next.unwrap()).await);
+            }
+        }
+        let end = loop {
+            match drop_after(times, listener.next_any()).await {
+                Some(Some(connection)) => tails.push(rest(connection).await),
+                Some(None) => break listener.next().await,
+                None => {}
+            }
+        };
+        assert!(end.is_none());
+        assert_eq!(tails, [b"tail", b"tail"]);
+        assert!(events.take().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn accept_incoming_loses_no_connection_even_in_a_pause() {
     let peer = |text: &str| PeerAddress::tcp(text.parse().unwrap());
     for times in 0..4 {
@@ -226,10 +252,12 @@ async fn bind_leaves_nothing_behind() {
 }
 
 /// Where each public async function is dropped.
-const DROPPED_IN: [(&str, &str, &str); 8] = [
+const DROPPED_IN: [(&str, &str, &str); 10] = [
     ("shell/listener.rs", "bind", "bind_leaves_nothing_behind"),
     ("shell/listener.rs", "accept", "accept_loses_no_connection_and_no_byte"),
     ("shell/listener.rs", "accept_any", "accept_any_loses_no_connection_and_no_byte"),
+    ("shell/listener.rs", "next", "next_and_next_any_lose_nobody_before_the_end"),
+    ("shell/listener.rs", "next_any", "next_and_next_any_lose_nobody_before_the_end"),
     ("shell/listener.rs", "accept_incoming", "accept_incoming_loses_no_connection_even_in_a_pause"),
     ("shell/incoming.rs", "identify", "identify_closes_its_own_connection_when_dropped_and_no_other"),
     ("shell/send_header.rs", "connect", "connect_shows_the_backend_a_header_or_nothing"),

@@ -12,6 +12,8 @@ mod common;
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,10 +21,10 @@ use common::{LOCAL, PROXY, STRANGER, V1, V2, bytes, drop_after, listener, settle
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 use truepeer::{
-    Connection, IdentitySource, Incoming, ListenerOptions, OwnConnection, PeerAddress, ProxyListener,
+    Accept, Connection, IdentitySource, Incoming, ListenerOptions, OwnConnection, PeerAddress, ProxyListener,
     TrustPolicy, UnixPeers, Unlisted, proto::Version,
 };
-use truepeer_testkit::scripted::{Handle, Step};
+use truepeer_testkit::scripted::{Handle, ScriptedStream, Step};
 
 #[tokio::test(start_paused = true)]
 async fn a_proxied_client_is_known_by_the_header() {
@@ -274,6 +276,97 @@ async fn a_connection_that_broke_in_the_queue_costs_no_pause() {
     listener.accept().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(events.take(), ["0"]);
+}
+
+/// What an `Accept` of somebody's own may do without an end.
+enum Endless {
+    Fails(io::ErrorKind),
+    /// A peer, and what it has sent.
+    Brings(&'static str, &'static [u8]),
+}
+
+/// Does the same each time it is asked, at once. Its own end comes when it was asked far too often in one go.
+struct Always(Endless, Arc<AtomicUsize>);
+
+impl Accept for Always {
+    type Stream = ScriptedStream;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(ScriptedStream, PeerAddress)>>> {
+        let asked = self.1.fetch_add(1, Ordering::Relaxed);
+        assert!(asked < 10_000, "asked without a pause");
+        Poll::Ready(Some(match self.0 {
+            Endless::Fails(kind) => Err(kind.into()),
+            Endless::Brings(peer, sent) => {
+                let (stream, _handle) = ScriptedStream::new([bytes(&[sent]), Step::Eof]);
+                Ok((stream, PeerAddress::tcp(peer.parse().unwrap())))
+            }
+        }))
+    }
+
+    fn reached(_: &ScriptedStream) -> Option<std::net::SocketAddr> {
+        None
+    }
+
+    fn local_addr(&self) -> io::Result<Option<std::net::SocketAddr>> {
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accept_that_keeps_breaking_off_is_asked_less_and_less_often() {
+    let (events, asked) = (common::Events::default(), Arc::default());
+    let accept = Always(Endless::Fails(io::ErrorKind::Interrupted), Arc::clone(&asked));
+    let options = events.observe(ListenerOptions::new());
+    let mut listener = ProxyListener::new(accept, common::trusted(), options);
+    assert!(timeout(Duration::from_millis(300), listener.accept()).await.is_err());
+    let pauses = events.take();
+    let (none, some) = pauses.split_at(16);
+    assert!(none.iter().all(|pause| pause == "0"), "{pauses:?}");
+    assert_eq!(some, ["5", "10", "20", "40", "80", "160"]);
+    assert_eq!(asked.load(Ordering::Relaxed), 22);
+}
+
+/// Other tasks of the same thread get their turn while connections are refused one after the other.
+#[tokio::test(start_paused = true)]
+async fn whatever_comes_without_an_end_other_tasks_get_their_turn() {
+    let closed = TrustPolicy::new(common::trusted(), UnixPeers::Refuse, Unlisted::Refuse);
+    for (endless, policy) in [
+        (Endless::Brings(STRANGER, b""), closed.clone()),
+        (Endless::Brings(PROXY, b"GET / HTTP/1.1\r\n"), closed.clone()),
+        (Endless::Brings(PROXY, LOCAL), closed),
+    ] {
+        let asked = Arc::default();
+        let mut listener =
+            ProxyListener::new(Always(endless, Arc::clone(&asked)), policy, ListenerOptions::new());
+        assert!(drop_after(3, listener.accept()).await.is_none());
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((4..=4 * 64).contains(&asked), "{asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_ends_is_served_to_its_last_connection() {
+    let (mut listener, door, events) = listener(ListenerOptions::new());
+    door.connect(PROXY, [bytes(&[V1])]);
+    let late = door.connect(PROXY, []);
+    door.connect(PROXY, [bytes(&[LOCAL])]);
+    let _silent = door.connect(PROXY, []);
+    door.end();
+    assert_eq!(listener.next().await.unwrap().client().to_string(), "203.0.113.5:40000");
+    assert!(drop_after(2, listener.next()).await.is_none(), "two headers are awaited");
+    late.push(bytes(&[V2]));
+    let Some(Connection::Client(_)) = listener.next_any().await else { panic!("a client") };
+    let start = Instant::now();
+    assert!(listener.next().await.is_none());
+    assert_eq!(start.elapsed().as_secs(), 5, "the silent one's deadline");
+    assert!(listener.next_any().await.is_none(), "and so it stays");
+    assert_eq!(events.take(), ["own_refused", "header_timeout"]);
+    // Whoever asks for a client gets a client or waits.
+    assert!(timeout(Duration::from_secs(3600), listener.accept()).await.is_err());
+    assert!(timeout(Duration::from_secs(3600), listener.accept_incoming()).await.is_err());
 }
 
 #[cfg(unix)]

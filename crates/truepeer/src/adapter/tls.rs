@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::shell::{Ended, Pending};
+use crate::shell::{Ended, Pending, Turns};
 use crate::{Accept, Client, ClientStream, ListenerEvent, ListenerOptions, ProxyListener};
 
 /// Hands out clients whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
@@ -66,6 +66,7 @@ impl<L: Accept> TlsListener<L> {
 
     /// As [`TlsListener::accept`], for streams and futures written by hand.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<TlsStream<ClientStream<L::Stream>>> {
+        let mut turns = Turns::new();
         loop {
             while let Poll::Ready(ended) = self.handshakes.poll_ended(cx) {
                 match ended {
@@ -85,6 +86,7 @@ impl<L: Accept> TlsListener<L> {
                     }
                 }
             }
+            ready!(turns.poll_take(cx));
             let stream = ready!(self.listener.poll_accept(cx));
             let client = stream.client().clone();
             let handshake = handshake(self.acceptor.0.clone(), stream, self.handshake_timeout);

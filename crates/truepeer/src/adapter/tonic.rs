@@ -27,7 +27,7 @@ impl<S> Connected for Connection<S> {
     }
 }
 
-/// Clients as a stream that does not end, for `serve_with_incoming`. Made by [`ProxyListener::into_stream`].
+/// Clients as a stream that ends where the listener does, for `serve_with_incoming`. Made by [`ProxyListener::into_stream`].
 #[derive(Debug)]
 pub struct ClientsStream<L: Accept>(ProxyListener<L>);
 
@@ -43,6 +43,6 @@ impl<L: Accept + Unpin> Stream for ClientsStream<L> {
     type Item = Result<ClientStream<L::Stream>, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_accept(cx).map(|stream| Some(Ok(stream)))
+        self.0.poll_next(cx).map(|next| next.map(Ok))
     }
 }

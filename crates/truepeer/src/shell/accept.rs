@@ -22,11 +22,15 @@ pub trait Accept: Send + 'static {
     /// A raw connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static;
 
-    /// The next connection and its peer.
+    /// The next connection and its peer; `None` when there will be no more, after which it is not asked again.
     ///
     /// # Errors
     /// Those of the operating system; the listener reports them, backs off and asks again.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddress)>>;
+    #[expect(
+        clippy::type_complexity,
+        reason = "every layer of it is one that implementors know; an alias hides them"
+    )]
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Self::Stream, PeerAddress)>>>;
 
     /// The address on our side of `stream`, that a direct client connected to. `None` where there is none.
     fn reached(stream: &Self::Stream) -> Option<SocketAddr>;
@@ -41,8 +45,8 @@ pub trait Accept: Send + 'static {
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerAddress)>> {
-        Self::poll_accept(self, cx).map_ok(|(stream, addr)| (stream, PeerAddress::tcp(addr)))
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(TcpStream, PeerAddress)>>> {
+        Self::poll_accept(self, cx).map_ok(|(stream, addr)| (stream, PeerAddress::tcp(addr))).map(Some)
     }
 
     fn reached(stream: &TcpStream) -> Option<SocketAddr> {
@@ -58,11 +62,12 @@ impl Accept for TcpListener {
 impl Accept for UnixListener {
     type Stream = UnixStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, PeerAddress)>> {
-        Self::poll_accept(self, cx).map_ok(|(stream, _)| {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(UnixStream, PeerAddress)>>> {
+        let accepted = Self::poll_accept(self, cx).map_ok(|(stream, _)| {
             let uid = stream.peer_cred().ok().map(|cred| cred.uid());
             (stream, PeerAddress::Unix { uid })
-        })
+        });
+        accepted.map(Some)
     }
 
     fn reached(_: &UnixStream) -> Option<SocketAddr> {

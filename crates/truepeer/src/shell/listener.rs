@@ -26,9 +26,10 @@ use crate::{PeerAddress, TrustPolicy};
 /// silent proxies keep nobody from being served. Peers without a good header are closed and reported to
 /// [`ListenerOptions::on_event`].
 ///
-/// Accept errors do not end it: a connection that broke while it waited is passed over, and when descriptors or
-/// memory run out it waits 5 ms, then twice as long each time, up to 1 s, and gives up the header it has awaited
-/// longest, because that is where descriptors can come from.
+/// Accept errors do not end it: a connection that broke while it waited is passed over, up to 16 times in a row. Then,
+/// and when descriptors or memory run out, it waits 5 ms, then twice as long each time, up to 1 s. Without descriptors
+/// it gives up the header it has awaited longest, because that is where descriptors can come from.
+/// What it sends away in one poll is bounded, so that other tasks of the thread get their turn in a flood.
 ///
 /// Memory: see [`ListenerOptions`]. Dropping the listener closes every connection that was not handed out.
 #[derive(Debug)]
@@ -40,8 +41,14 @@ pub struct ProxyListener<L: Accept = TcpListener> {
     pause: Option<Pin<Box<Sleep>>>,
     /// How long the next pause is.
     next_pause: Duration,
+    /// Accept errors since the last connection.
+    failures: u32,
+    /// Whether the listener below has no more.
+    ended: bool,
 }
 
+/// Errors of connections that broke by themselves, in a row, before they count as the system's.
+const FREE_FAILURES: u32 = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -82,7 +89,16 @@ impl<L: Accept> ProxyListener<L> {
     /// Takes over a listener that is bound already.
     pub fn new(listener: L, policy: impl Into<TrustPolicy>, options: ListenerOptions) -> Self {
         let pending = Pending::new(options.max_pending);
-        Self { listener, policy: policy.into(), options, pending, pause: None, next_pause: FIRST_PAUSE }
+        Self {
+            listener,
+            policy: policy.into(),
+            options,
+            pending,
+            pause: None,
+            next_pause: FIRST_PAUSE,
+            failures: 0,
+            ended: false,
+        }
     }
 
     /// Replaces the options, for a listener that was just bound.
@@ -99,13 +115,15 @@ impl<L: Accept> ProxyListener<L> {
     /// The next client. A proxy's own connections are closed, and reported as
     /// [`ListenerEvent::ProxyOwnClosed`]; use [`ProxyListener::accept_any`] to answer health checks.
     ///
+    /// After the listener's end, where it has one, this is never ready; [`ProxyListener::next`] tells the end.
+    ///
     /// # Cancel safety
     /// Dropping the future loses nothing: neither a connection nor a byte of a header.
     pub async fn accept(&mut self) -> ClientStream<L::Stream> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The next connection: a client's or a proxy's own.
+    /// The next connection: a client's or a proxy's own. Never ready after the listener's end.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: neither a connection nor a byte of a header.
@@ -113,30 +131,70 @@ impl<L: Accept> ProxyListener<L> {
         poll_fn(|cx| self.poll_accept_any(cx)).await
     }
 
-    /// The next connection that the trust policy has a place for, as it is: nothing was read yet.
+    /// The next client as [`ProxyListener::accept`] has it; `None` at the listener's end, when everybody who had come
+    /// was handed out or sent away.
+    ///
+    /// A listener ends when the [`Accept`] below has no more. tokio's listeners go on for ever.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: neither a connection nor a byte of a header.
+    pub async fn next(&mut self) -> Option<ClientStream<L::Stream>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next connection as [`ProxyListener::accept_any`] has it; `None` at the listener's end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: neither a connection nor a byte of a header.
+    pub async fn next_any(&mut self) -> Option<Connection<L::Stream>> {
+        poll_fn(|cx| self.poll_next_any(cx)).await
+    }
+
+    /// The next connection that the trust policy has a place for, as it is: nothing was read yet. Never ready after the
+    /// listener's end.
     ///
     /// For servers that identify in tasks of their own. They bound their number themselves.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn accept_incoming(&mut self) -> Incoming<L::Stream> {
-        poll_fn(|cx| self.poll_incoming(cx)).await
+        poll_fn(|cx| or_never(self.poll_incoming(cx, &mut Turns::new()))).await
     }
 
     /// As [`ProxyListener::accept`], for streams and futures written by hand.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<ClientStream<L::Stream>> {
-        loop {
-            match ready!(self.poll_accept_any(cx)) {
-                Connection::Client(stream) => return Poll::Ready(stream),
-                Connection::ProxyOwn(stream) => {
-                    self.options.report(ListenerEvent::ProxyOwnClosed(stream.own()));
-                }
-            }
-        }
+        or_never(self.poll_next(cx))
     }
 
     /// As [`ProxyListener::accept_any`], for streams and futures written by hand.
     pub fn poll_accept_any(&mut self, cx: &mut Context<'_>) -> Poll<Connection<L::Stream>> {
+        or_never(self.poll_next_any(cx))
+    }
+
+    /// As [`ProxyListener::next`], for streams and futures written by hand.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<ClientStream<L::Stream>>> {
+        let mut turns = Turns::new();
+        loop {
+            match ready!(self.poll_identified(cx, &mut turns)) {
+                Some(Connection::Client(stream)) => return Poll::Ready(Some(stream)),
+                Some(Connection::ProxyOwn(stream)) => {
+                    self.options.report(ListenerEvent::ProxyOwnClosed(stream.own()));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// As [`ProxyListener::next_any`], for streams and futures written by hand.
+    pub fn poll_next_any(&mut self, cx: &mut Context<'_>) -> Poll<Option<Connection<L::Stream>>> {
+        self.poll_identified(cx, &mut Turns::new())
+    }
+
+    fn poll_identified(
+        &mut self,
+        cx: &mut Context<'_>,
+        turns: &mut Turns,
+    ) -> Poll<Option<Connection<L::Stream>>> {
         loop {
             // Headers that are complete come first: their number is limited by what was accepted before.
             while let Poll::Ready(ended) = self.pending.poll_ended(cx) {
@@ -145,15 +203,19 @@ impl<L: Accept> ProxyListener<L> {
                     Ended::GivenUp(peer) => Err(Refusal::Evicted(peer)),
                 };
                 if let Some(connection) = self.keep(result) {
-                    return Poll::Ready(connection);
+                    return Poll::Ready(Some(connection));
                 }
             }
-            let incoming = ready!(self.poll_incoming(cx));
+            let incoming = match ready!(self.poll_incoming(cx, turns)) {
+                Some(incoming) => incoming,
+                None if self.pending.is_empty() => return Poll::Ready(None),
+                None => return Poll::Pending,
+            };
             let peer = incoming.peer();
             match incoming.now(cx) {
                 Now::Known(result) => {
                     if let Some(connection) = self.keep(result) {
-                        return Poll::Ready(connection);
+                        return Poll::Ready(Some(connection));
                     }
                 }
                 Now::Later(incoming) => self.pending.start(peer, incoming.identify()),
@@ -183,35 +245,54 @@ impl<L: Accept> ProxyListener<L> {
         self.options.report(event);
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<L::Stream>> {
+    /// `None` at the end.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+        turns: &mut Turns,
+    ) -> Poll<Option<Incoming<L::Stream>>> {
         loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
+            ready!(turns.poll_take(cx));
             let (io, peer) = match ready!(self.listener.poll_accept(cx)) {
-                Ok(accepted) => accepted,
-                Err(error) => {
+                Some(Ok(accepted)) => accepted,
+                Some(Err(error)) => {
                     self.back_off(error);
+                    continue;
+                }
+                None => {
+                    self.ended = true;
                     continue;
                 }
             };
             self.next_pause = FIRST_PAUSE;
+            self.failures = 0;
             let reached = L::reached(&io);
             match Incoming::new(io, peer, reached, &self.policy, &self.options) {
-                Ok(incoming) => return Poll::Ready(incoming),
+                Ok(incoming) => return Poll::Ready(Some(incoming)),
                 Err(refusal) => self.options.report(ListenerEvent::Refused(refusal)),
             }
         }
     }
 
     fn back_off(&mut self, error: io::Error) {
+        self.failures = self.failures.saturating_add(1);
         let pause = match error.kind() {
-            // One connection is gone; the next may be fine.
+            // One connection is gone; the next may be fine, unless none ever is.
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted => Duration::ZERO,
+            | io::ErrorKind::Interrupted
+                if self.failures <= FREE_FAILURES =>
+            {
+                Duration::ZERO
+            }
             _ => self.next_pause,
         };
         if !pause.is_zero() {
@@ -226,6 +307,39 @@ impl<L: Accept> ProxyListener<L> {
 
     fn keep(&self, result: Result<Connection<L::Stream>, Refusal>) -> Option<Connection<L::Stream>> {
         result.map_err(|refusal| self.options.report(ListenerEvent::Refused(refusal))).ok()
+    }
+}
+
+/// Nothing comes after the end.
+fn or_never<T>(next: Poll<Option<T>>) -> Poll<T> {
+    match next {
+        Poll::Ready(Some(next)) => Poll::Ready(next),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    }
+}
+
+/// How many connections one poll may still take before other tasks get their turn. tokio's own listeners have such a
+/// budget; others need not.
+#[derive(Debug)]
+pub(crate) struct Turns(u8);
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self(64)
+    }
+
+    /// Ready for one more; otherwise this task is woken again.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Poll::Ready(())
+            }
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
     }
 }
 

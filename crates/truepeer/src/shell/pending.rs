@@ -92,6 +92,11 @@ impl<K, T: Send + 'static> Pending<K, T> {
         }
     }
 
+    /// Whether nothing is left to be fetched, nor given up and not gone yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     /// How many wait or work.
     pub(crate) fn len(&self) -> usize {
         self.places.len()

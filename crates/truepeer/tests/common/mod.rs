@@ -41,6 +41,7 @@ pub(crate) struct FakeListener(Arc<Mutex<Queue>>);
 #[derive(Debug, Default)]
 struct Queue {
     arrivals: VecDeque<io::Result<(ScriptedStream, PeerAddress)>>,
+    ended: bool,
     waker: Option<Waker>,
     polls: usize,
 }
@@ -54,6 +55,15 @@ impl FakeListener {
         let (stream, handle) = ScriptedStream::new(steps);
         self.push(Ok((stream, peer)));
         handle
+    }
+
+    /// Nobody comes any more.
+    pub(crate) fn end(&self) {
+        let mut queue = self.0.lock().unwrap();
+        queue.ended = true;
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
     }
 
     pub(crate) fn fail(&self, error: io::Error) {
@@ -77,11 +87,15 @@ impl FakeListener {
 impl Accept for FakeListener {
     type Stream = ScriptedStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(ScriptedStream, PeerAddress)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(ScriptedStream, PeerAddress)>>> {
         let mut queue = self.0.lock().unwrap();
         queue.polls += 1;
         match queue.arrivals.pop_front() {
-            Some(arrival) => Poll::Ready(arrival),
+            Some(arrival) => Poll::Ready(Some(arrival)),
+            None if queue.ended => Poll::Ready(None),
             None => {
                 queue.waker = Some(cx.waker().clone());
                 Poll::Pending
