@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 use truepeer::{
     Accept, Connection, IdentitySource, Incoming, ListenerOptions, OwnConnection, PeerAddress, ProxyListener,
-    TrustPolicy, UnixPeers, Unlisted, proto::Version,
+    TrustPolicy, TrustedNetworks, UnixPeers, Unlisted, proto::Version,
 };
 use truepeer_testkit::scripted::{Handle, ScriptedStream, Step};
 
@@ -158,6 +158,29 @@ async fn when_all_places_are_taken_the_oldest_goes_and_the_newest_stays() {
     // Who is left is served.
     peers[2].push(bytes(&[V1]));
     assert_eq!(listener.accept().await.client().to_string(), "203.0.113.5:40000");
+}
+
+/// A proxy that floods us gives up its own places, not those of another one.
+#[tokio::test(start_paused = true)]
+async fn when_all_places_are_taken_whoever_holds_most_makes_room() {
+    let events = common::Events::default();
+    let door = common::FakeListener::default();
+    let trusted = TrustedNetworks::parse(["192.0.2.0/24", "2001:db8::/32"]).unwrap();
+    let options = events.observe(ListenerOptions::new().max_pending(4));
+    let mut listener = ProxyListener::new(door.clone(), trusted, options);
+    let alone = door.connect("192.0.2.20:1", []);
+    let flood: Vec<_> = (1..=5).map(|port| door.connect(&format!("192.0.2.10:{port}"), [])).collect();
+    assert!(drop_after(4, listener.accept()).await.is_none());
+    assert!(!alone.is_closed());
+    let closed = |handles: &[Handle]| handles.iter().map(Handle::is_closed).collect::<Vec<_>>();
+    assert_eq!(closed(&flood), [true, true, false, false, false]);
+    // One network of IPv6 is one holder, however many addresses it has.
+    let six: Vec<_> = (1..=4).map(|host| door.connect(&format!("[2001:db8::{host}]:1"), [])).collect();
+    assert!(drop_after(4, listener.accept()).await.is_none());
+    assert!(!alone.is_closed());
+    assert_eq!(closed(&flood), [true, true, true, true, false], "it held most until the others did");
+    assert_eq!(closed(&six), [true, true, false, false]);
+    assert_eq!(events.take().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -92,8 +92,9 @@ async fn a_header_inside_tls_is_the_clients_own_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_fails_or_dawdles_is_reported_and_costs_nobody_else() {
-    let (listener, door, events) = listener(ListenerOptions::new().max_pending(2));
-    let mut listener = TlsListener::new(listener, pair().0).handshake_timeout(Duration::from_secs(7));
+    let (listener, door, events) = listener(ListenerOptions::new());
+    let listener = TlsListener::new(listener, pair().0).max_handshakes(2);
+    let mut listener = listener.handshake_timeout(Duration::from_secs(7));
     let plain = door.connect(PROXY, [bytes(&[V1, b"EHLO client\r\n"])]);
     assert!(drop_after(3, listener.accept()).await.is_none());
     assert!(plain.is_closed());
@@ -118,10 +119,43 @@ async fn a_handshake_that_fails_or_dawdles_is_reported_and_costs_nobody_else() {
     assert!(drop_after(3, listener.accept()).await.is_none());
     assert_eq!(crowd.iter().map(Handle::is_closed).collect::<Vec<_>>(), [true, false, false]);
     // Its header was good: that it was the oldest is said of its handshake.
-    assert_eq!(events.texts(), [format!("{client} the oldest of 2 when a newer client needed the place")]);
+    assert_eq!(
+        events.texts(),
+        [format!("{client} the oldest of whoever held most of 2 when a newer client needed the place")]
+    );
     let check = door.connect(PROXY, [bytes(&[LOCAL])]);
     assert!(drop_after(1, listener.accept()).await.is_none());
     assert!(check.is_closed());
+}
+
+/// 100 silent clients from one address while the good ones, far away, have said nothing yet: the flood makes room for
+/// itself.
+#[tokio::test]
+async fn a_flood_of_silent_clients_takes_no_place_from_others() {
+    let (seen, mut evicted) = tokio::sync::mpsc::channel(100);
+    let options = ListenerOptions::new().on_event(move |event| seen.try_send(event.to_string()).unwrap());
+    let (listener, addr) = bind_with(options).await;
+    let (acceptor, connector) = pair();
+    let mut server = JoinSet::new();
+    server.spawn(example::serve(TlsListener::new(listener, acceptor).max_handshakes(8)));
+
+    let mut far = Vec::new();
+    for n in 1..=4 {
+        far.push(dial(addr, format!("PROXY TCP4 198.51.100.{n} 192.0.2.2 {n} 443\r\n").as_bytes()).await);
+    }
+    let mut crowd = Vec::new();
+    for port in 1..=100 {
+        crowd.push(dial(addr, format!("PROXY TCP4 203.0.113.66 192.0.2.2 {port} 443\r\n").as_bytes()).await);
+    }
+    for _ in 0..96 {
+        let text = evicted.recv().await.unwrap();
+        assert!(text.starts_with("no TLS with client 203.0.113.66:"), "{text}");
+    }
+    for (n, stream) in (1..).zip(far) {
+        let mut hello = String::new();
+        secure(&connector, stream).await.read_to_string(&mut hello).await.unwrap();
+        assert_eq!(hello, format!("hello 198.51.100.{n}:{n}\n"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

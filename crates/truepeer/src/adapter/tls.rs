@@ -19,33 +19,51 @@ use crate::{Accept, Client, ClientStream, ListenerEvent, ListenerOptions, ProxyL
 /// Hands out clients whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
 ///
 /// Handshakes run in tasks of the listener's own, as headers do: a silent client keeps nobody waiting. When there are
-/// [`max_pending`](crate::ListenerOptions::max_pending) of them, the oldest is closed.
+/// [`max_handshakes`](Self::max_handshakes) of them, whoever holds most loses the oldest: a flood from one address makes
+/// room for itself.
 ///
 /// [`is_secure`](crate::ClientIdentity::is_secure) is about TLS between client and **proxy**; that this connection is
 /// TLS as well is what the stream's type says.
 ///
-/// Memory: `max_pending` times what rustls holds for a handshake, besides that of the listener below. That is 8 KiB for
+/// Memory: `max_handshakes` times what rustls holds for a handshake, besides that of the listener below. That is 8 KiB for
 /// a silent client and 68 KiB for one that sends a ClientHello as large as rustls takes: 68 MiB by default.
 #[derive(Debug)]
 pub struct TlsListener<L: Accept = TcpListener> {
     listener: ProxyListener<L>,
     acceptor: Acceptor,
     handshake_timeout: Duration,
+    max_handshakes: usize,
     handshakes: Pending<Client, Result<Secured<L>, (Client, io::Error)>>,
 }
 
 type Secured<L> = TlsStream<ClientStream<<L as Accept>::Stream>>;
 
 impl<L: Accept> TlsListener<L> {
+    /// 1,024 handshakes at once.
+    pub const DEFAULT_MAX_HANDSHAKES: usize = 1024;
     /// 10 seconds for the whole handshake, from the end of the header on.
     pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// TLS for every client of `listener`. `TlsAcceptor::from(Arc::new(config))` makes an acceptor of a rustls
     /// configuration, with whichever provider that has.
     pub fn new(listener: ProxyListener<L>, acceptor: TlsAcceptor) -> Self {
-        let handshakes = Pending::new(listener.max_pending());
-        let handshake_timeout = Self::DEFAULT_HANDSHAKE_TIMEOUT;
-        Self { listener, acceptor: Acceptor(acceptor), handshake_timeout, handshakes }
+        Self {
+            listener,
+            acceptor: Acceptor(acceptor),
+            handshake_timeout: Self::DEFAULT_HANDSHAKE_TIMEOUT,
+            max_handshakes: Self::DEFAULT_MAX_HANDSHAKES,
+            handshakes: Pending::new(Self::DEFAULT_MAX_HANDSHAKES),
+        }
+    }
+
+    /// The number of handshakes that may be unfinished, or finished and not fetched. When it is reached, whoever holds
+    /// most of them loses the oldest unfinished one. An IPv4 address and a /64 of IPv6 are one holder. At least 1.
+    /// For a listener that has accepted nobody yet.
+    #[must_use]
+    pub fn max_handshakes(mut self, max: usize) -> Self {
+        self.max_handshakes = max.max(1);
+        self.handshakes = Pending::new(max);
+        self
     }
 
     /// The time for a whole handshake, at most [`ListenerOptions::LONGEST_TIMEOUT`].
@@ -75,11 +93,12 @@ impl<L: Accept> TlsListener<L> {
                         self.listener.report(ListenerEvent::TlsFailed { client, error });
                     }
                     Ended::GivenUp(client) => {
-                        let max = self.listener.max_pending();
                         let error = io::Error::new(
                             io::ErrorKind::ConnectionAborted,
                             format!(
-                                "its handshake was the oldest of {max} when a newer client needed the place"
+                                "its handshake was the oldest of whoever held most of {} when a newer client \
+                                 needed the place",
+                                self.max_handshakes
                             ),
                         );
                         self.listener.report(ListenerEvent::TlsFailed { client, error });
@@ -89,8 +108,9 @@ impl<L: Accept> TlsListener<L> {
             ready!(turns.poll_take(cx));
             let stream = ready!(self.listener.poll_accept(cx));
             let client = stream.client().clone();
+            let holder = Some(client.ip()).into();
             let handshake = handshake(self.acceptor.0.clone(), stream, self.handshake_timeout);
-            self.handshakes.start(client, handshake);
+            self.handshakes.start(client, holder, handshake);
         }
     }
 

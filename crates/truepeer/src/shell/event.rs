@@ -17,7 +17,7 @@ pub enum Refusal {
     Unlisted(PeerAddress),
     /// A trusted peer without a good header.
     Header(IdentifyError),
-    /// Too many headers were awaited at once; this one had waited longest.
+    /// Too many headers were awaited at once; this one had waited longest of those of whoever had most.
     Evicted(PeerAddress),
     /// The connection broke before its header was complete.
     Broken {
@@ -99,7 +99,7 @@ pub enum ListenerEvent {
         /// How long the listener waits before it asks again. Headers are read on meanwhile.
         pause: Duration,
     },
-    /// A client's TLS handshake failed, took too long, or was the oldest when its place was needed.
+    /// A client's TLS handshake failed, took too long, or had to make room.
     #[cfg(feature = "tokio-rustls")]
     TlsFailed {
         /// The client.

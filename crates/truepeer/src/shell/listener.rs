@@ -28,7 +28,7 @@ use crate::{PeerAddress, TrustPolicy};
 ///
 /// Accept errors do not end it: a connection that broke while it waited is passed over, up to 16 times in a row. Then,
 /// and when descriptors or memory run out, it waits 5 ms, then twice as long each time, up to 1 s. Without descriptors
-/// it gives up the header it has awaited longest, because that is where descriptors can come from.
+/// it gives up a header, as when all places are taken, because that is where descriptors can come from.
 /// What it sends away in one poll is bounded, so that other tasks of the thread get their turn in a flood.
 ///
 /// Memory: see [`ListenerOptions`]. Dropping the listener closes every connection that was not handed out.
@@ -218,7 +218,7 @@ impl<L: Accept> ProxyListener<L> {
                         return Poll::Ready(Some(connection));
                     }
                 }
-                Now::Later(incoming) => self.pending.start(peer, incoming.identify()),
+                Now::Later(incoming) => self.pending.start(peer, peer.ip().into(), incoming.identify()),
             }
         }
     }
@@ -233,11 +233,6 @@ impl<L: Accept> ProxyListener<L> {
     #[must_use]
     pub fn as_listener(&self) -> &L {
         &self.listener
-    }
-
-    #[cfg(feature = "tokio-rustls")]
-    pub(crate) fn max_pending(&self) -> usize {
-        self.options.max_pending
     }
 
     #[cfg(feature = "tokio-rustls")]
@@ -300,7 +295,7 @@ impl<L: Accept> ProxyListener<L> {
             self.next_pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
         if is_out_of_descriptors(&error) {
-            self.pending.give_up_oldest();
+            self.pending.give_up_one();
         }
         self.options.report(ListenerEvent::AcceptFailed { error, pause });
     }

@@ -60,8 +60,9 @@ impl ListenerOptions {
         self
     }
 
-    /// The number of connections that may wait for their header or for `accept`. When it is reached, the connection
-    /// that has waited longest for its header is closed; the newest is never refused. At least 1.
+    /// The number of connections that may wait for their header or for `accept`. When it is reached, whoever holds most
+    /// of these places loses the one that has waited longest for its header; the newest is never refused. An IPv4
+    /// address and a /64 of IPv6 are one holder. At least 1.
     #[must_use]
     pub fn max_pending(mut self, max: usize) -> Self {
         self.max_pending = max.max(1);
