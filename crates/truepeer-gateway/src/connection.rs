@@ -50,7 +50,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
             let identity = identity.with_nat64(&listener.nat64);
             if !listener.implausible.believes(&identity) {
-                let plausible = reader.check_plausible(&identity, &door.own_addresses);
+                let plausible = reader.check_plausible(&identity, &door.own_addresses.now());
                 plausible.map_err(|error| misfit::implausible(&mut seen.record, &error, door))?;
             }
             (identity, early)

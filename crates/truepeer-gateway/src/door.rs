@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
 
 use crate::config::Listener;
@@ -37,8 +38,25 @@ pub struct Door {
     pub denied: Denied,
     /// How many connections its clients may have.
     pub gate: Gate,
-    /// This machine's addresses and the backends': no client of a far peer has one of them.
-    pub own_addresses: Arc<NetworkSet>,
+    /// Which clients no far peer can have.
+    pub own_addresses: OwnAddresses,
+}
+
+/// This machine's addresses and the backends': no client of a far peer has one of them. Kept current while both move.
+#[derive(Debug, Clone, Default)]
+pub struct OwnAddresses(Arc<ArcSwap<NetworkSet>>);
+
+impl OwnAddresses {
+    /// The addresses as they are now.
+    #[must_use]
+    pub fn now(&self) -> Arc<NetworkSet> {
+        self.0.load_full()
+    }
+
+    /// Replaces them.
+    pub fn set(&self, addresses: NetworkSet) {
+        self.0.store(Arc::new(addresses));
+    }
 }
 
 impl Door {

@@ -234,3 +234,16 @@ fn an_address_that_stays_silent_does_not_keep_a_good_one_from_serving() {
     let house = plan(Protocol::Smtp, Handoff::ProxyV1, &[silent.local_addr().unwrap(), good.address]).start();
     assert_eq!(session(&house), GREETINGS[0]);
 }
+
+#[test]
+fn a_name_that_does_not_resolve_holds_up_no_other_address() {
+    let backend = Fake::start(smtp_behind_v1("220 backend ready\r\n"));
+    let mut plan = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address);
+    let nowhere = |name: &str| BackendAddress::Host { name: name.to_owned(), port: 25 };
+    plan.addresses.insert(0, nowhere("one.invalid"));
+    plan.addresses.push(nowhere("two.invalid"));
+    let house = plan.start();
+    let targets = house.server.pools()[0].targets();
+    assert_eq!(targets.len(), 1, "{targets:?}");
+    assert_eq!(*targets[0].readiness(), Readiness::Proved);
+}

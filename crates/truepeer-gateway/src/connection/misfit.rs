@@ -79,7 +79,7 @@ pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Doo
     };
     record.remedy = Some(match client {
         // It went out to the balancer and came back.
-        Some(ip) if !ip.is_loopback() && door.own_addresses.contains(ip) => format!(
+        Some(ip) if !ip.is_loopback() && door.own_addresses.now().contains(ip) => format!(
             "if a program there reaches this port through the balancer (hairpin), let it connect to the backend directly; to believe this address all the same: server.listener.{}.proxy.unsafe-accept-implausible-clients = [\"{ip}\"]",
             record.entry.listener
         ),

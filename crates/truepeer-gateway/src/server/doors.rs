@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use truepeer::NetworkSet;
 
 use crate::config::{Config, Listener};
-use crate::door::{Door, OwnCount};
-use crate::engine::Bell;
+use crate::door::{Door, OwnAddresses, OwnCount};
+use crate::engine::{Address, Bell};
 use crate::facts::machine;
 use crate::facts::protocol::ClientTls;
-use crate::rooms::backend::{Backend, BackendAddress, Greeting, Pool};
+use crate::rooms::backend::{Backend, BackendAddress, Greeting, Pool, Target};
 use crate::rooms::bans::denied::{Denied, Guarded};
 use crate::rooms::limits::Limits;
 
@@ -33,16 +33,20 @@ pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell) -> Vec
             pools.push(kept.map_or_else(new, Arc::clone));
         }
     }
-    for pool in &pools {
+    pools
+}
+
+/// Has each pool asked again and again whether it serves, where a listener of `config` shows that to balancers.
+pub(super) fn ask_where_shown(config: &Config, pools: &[Arc<Pool>]) {
+    for pool in pools {
         let shows = |listener: &Listener| {
             listener.shows_reachability()
                 && of(listener).any(|backend| {
-                    find(&pools, listener, backend).is_some_and(|found| Arc::ptr_eq(found, pool))
+                    find(pools, listener, backend).is_some_and(|found| Arc::ptr_eq(found, pool))
                 })
         };
         pool.ask_regularly(config.listeners.iter().any(|listener| shows(listener)));
     }
-    pools
 }
 
 /// The backends of one listener.
@@ -70,24 +74,24 @@ fn greeting(listener: &Listener) -> Greeting {
 pub(super) struct Common {
     hostname: Arc<str>,
     own_connections: OwnCount,
-    own_addresses: Arc<NetworkSet>,
+    own_addresses: OwnAddresses,
     limits: Arc<Limits>,
     denied: Denied,
 }
 
 impl Common {
-    /// `own_connections`, `limits` and `denied` live as long as the server, across configurations.
+    /// All but the configuration live as long as the server, across configurations.
     pub(super) fn new(
         config: &Config,
-        pools: &[Arc<Pool>],
         own_connections: OwnCount,
+        own_addresses: OwnAddresses,
         limits: Arc<Limits>,
         denied: Denied,
     ) -> Self {
         Self {
             hostname: config.server.hostname.as_str().into(),
             own_connections,
-            own_addresses: Arc::new(own_addresses(pools.iter().map(|pool| &pool.backend))),
+            own_addresses,
             limits,
             denied,
         }
@@ -108,12 +112,12 @@ impl Common {
             denied: self.denied.clone(),
             gate: self.limits.gate(&listener.id, listener.limits.clone()),
             own_connections: self.own_connections.clone(),
-            own_addresses: Arc::clone(&self.own_addresses),
+            own_addresses: self.own_addresses.clone(),
         })
     }
 }
 
-/// This machine's addresses and the backends': no client of a far peer can have one of them.
+/// This machine's addresses, and those of the backends that a configuration names by address.
 #[must_use]
 pub fn own_addresses<'a>(backends: impl IntoIterator<Item = &'a Arc<Backend>>) -> NetworkSet {
     let ip = |address: &BackendAddress| match address {
@@ -122,6 +126,20 @@ pub fn own_addresses<'a>(backends: impl IntoIterator<Item = &'a Arc<Backend>>) -
     };
     let backends: Vec<IpAddr> =
         backends.into_iter().flat_map(|backend| backend.addresses.iter().filter_map(ip)).collect();
+    with_own(backends)
+}
+
+/// This machine's addresses, and those that the pools have now, names included.
+pub(super) fn addresses_of<'a>(pools: impl Iterator<Item = &'a Arc<Pool>>) -> NetworkSet {
+    let targets = pools.flat_map(|pool| pool.targets().to_vec());
+    let ip = |target: Arc<Target>| match target.address {
+        Address::Tcp(addr) => Some(addr.ip().to_canonical()),
+        Address::Unix(_) => None,
+    };
+    with_own(targets.filter_map(ip))
+}
+
+fn with_own(backends: impl IntoIterator<Item = IpAddr>) -> NetworkSet {
     machine::addresses().into_iter().chain(backends).map(IpNet::from).collect()
 }
 
@@ -134,4 +152,39 @@ pub(super) fn guarded(listeners: &[Arc<Listener>]) -> Vec<Guarded> {
         access: listener.access.clone(),
     };
     listeners.iter().map(|listener| guarded(listener)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::facts::protocol::Protocol;
+    use crate::rooms::handoff::Handoff;
+    use crate::rooms::handoff::kind::Kind;
+
+    #[test]
+    fn the_addresses_that_a_name_stands_for_now_are_no_clients() {
+        let pool = Arc::new(Pool::new(
+            Arc::new(Backend {
+                id: "b".into(),
+                kind: Kind::Other,
+                handoff: Handoff::ProxyV2,
+                addresses: vec![BackendAddress::Host { name: "mta.example".to_owned(), port: 25 }],
+                connect_timeout: Duration::from_secs(5),
+                proof_timeout: Duration::from_secs(5),
+                check: None,
+            }),
+            Protocol::Smtp,
+            Greeting::Readable,
+        ));
+        let ip = |last| IpAddr::from([203, 0, 113, last]);
+        for (there, gone) in [(1, 2), (2, 1)] {
+            pool.set_addresses(vec![Address::Tcp((ip(there), 25).into())]);
+            let own = addresses_of([&pool].into_iter());
+            assert!(own.contains(ip(there)) && !own.contains(ip(gone)));
+        }
+        // What the file alone says knows no name.
+        assert!(!own_addresses([&pool.backend]).contains(ip(2)));
+    }
 }

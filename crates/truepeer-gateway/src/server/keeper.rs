@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::engine::later;
-use crate::rooms::backend::{BackendAddress, Check, Pool, Readiness, Target, Unready};
+use crate::engine::{Bell, later};
+use crate::rooms::backend::{Check, Pool, Readiness, Target, Unready};
 use crate::server::prober::{self, Leave, Still};
 
-use names::Names;
+use names::{Name, Names};
 
 /// How often host names are looked up.
 const LOOKUP: Duration = Duration::from_secs(30);
@@ -67,16 +67,19 @@ impl Kept {
     }
 }
 
-/// Keeps one pool until its future is dropped. `asked` turns true once every address was asked at least once.
+/// Keeps one pool until its future is dropped. `asked` turns true once every name was looked up and every address asked
+/// at least once; `moved` is rung when its addresses have become others.
 ///
 /// Each address is asked apart, so that one that takes minutes delays no other.
 /// Runs inside a `LocalSet`.
 ///
 /// # Cancel safety
 /// Dropping the future stops the keeping; what was found out stays.
-pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
-    let named = pool.backend.addresses.iter().any(|address| matches!(address, BackendAddress::Host { .. }));
-    let mut names = Names::default();
+pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
+    let names = Names::of(&pool.backend.addresses);
+    let mut known = Names::default();
+    let mut looking: JoinSet<(Name, Result<Vec<SocketAddr>, String>)> = JoinSet::new();
+    set_addresses(&pool, &known, &moved);
     let mut next_lookup = Instant::now();
     let mut next_watch = later(Instant::now(), WATCH);
     let mut next_recheck = later(Instant::now(), RECHECK);
@@ -86,7 +89,13 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
     loop {
         let now = Instant::now();
         if now >= next_lookup {
-            look_up(&pool, &mut names).await;
+            // Beside each other, and each once: a name server that hangs holds up nothing but its own name.
+            if looking.is_empty() {
+                for name in &names {
+                    let name = name.clone();
+                    looking.spawn_local(async move { (name.clone(), resolve(&name.0, name.1).await) });
+                }
+            }
             next_lookup = later(now, LOOKUP);
         }
         let targets = pool.targets();
@@ -131,12 +140,12 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
                 }));
             }
         }
-        if kept.iter().all(|kept| kept.answered) {
+        if known.are_answered(&names) && kept.iter().all(|kept| kept.answered) {
             asked.send_replace(true);
         }
         let waiting = |kept: &&Kept| kept.asking.is_none() && !kept.target.readiness().may_serve();
         let wake_at = [
-            named.then_some(next_lookup),
+            (!names.is_empty()).then_some(next_lookup),
             pool.is_asked_regularly().then_some(next_watch),
             pool.is_provable().then_some(next_recheck),
             // Somebody gives the built-in backend its addresses.
@@ -152,6 +161,12 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>) {
                 }
                 let now = Instant::now();
                 kept.iter_mut().for_each(|kept| kept.settle(now));
+            }
+            Some(looked_up) = looking.join_next(), if !looking.is_empty() => {
+                if let Ok((name, answer)) = looked_up {
+                    take_answer(&pool, &mut known, name, answer);
+                    set_addresses(&pool, &known, &moved);
+                }
             }
             Some(_) = leaving.join_next(), if !leaving.is_empty() => {}
             () = pool.needs_asking().woken() => {
@@ -237,16 +252,25 @@ fn remedy(pool: &Pool, why: &Unready) -> &'static str {
     }
 }
 
-/// Looks names up and gives the pool what they stand for now. The built-in backend has its addresses from elsewhere.
-async fn look_up(pool: &Pool, names: &mut Names) {
+/// Gives the pool the addresses that are known now. The built-in backend has its addresses from elsewhere.
+fn set_addresses(pool: &Pool, known: &Names, moved: &Bell) {
     if pool.backend.addresses.is_empty() {
         return;
     }
-    let complain = |name: &str, cause: String| {
+    let found = known.stand_for(&pool.backend.addresses);
+    let is_same = pool.targets().iter().map(|target| &target.address).eq(&found);
+    if !is_same {
+        pool.set_addresses(found);
+        moved.ring();
+    }
+}
+
+fn take_answer(pool: &Pool, known: &mut Names, name: Name, answer: Result<Vec<SocketAddr>, String>) {
+    let host = name.0.clone();
+    if let Err(cause) = known.take(name, answer) {
         let (backend, remedy) = (&*pool.backend.id, "the last good answer is kept, if there was one");
-        tracing::warn!(event = "backend_name_unresolved", backend, name, cause, remedy);
-    };
-    pool.set_addresses(names.look_up(&pool.backend.addresses, resolve, complain).await);
+        tracing::warn!(event = "backend_name_unresolved", backend, name = host, cause, remedy);
+    }
 }
 
 async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {

@@ -10,20 +10,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 
 use crate::demo::whoami::Whoami;
+use crate::door::OwnAddresses;
 use crate::engine::{Address, Bell};
 use crate::rooms::backend::Pool;
 use crate::rooms::handoff::kind::Kind;
 use crate::server::worker::Post;
 use crate::server::{health, keeper};
 
+use super::doors::addresses_of;
 use super::shutters::{self, Shuttered};
 
+/// How often the addresses of this machine are looked at.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
 /// Orders that may wait for the thread.
 const ORDERS: usize = 64;
 
 /// The thread that keeps backends. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Keepers {
+    own_addresses: OwnAddresses,
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,13 +50,20 @@ impl Keepers {
     pub(super) fn start(changed: Bell) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, received) = mpsc::channel(ORDERS);
+        let own_addresses = OwnAddresses::default();
+        let current = own_addresses.clone();
         let body = move || {
             // The engine's futures stay on one thread.
             let local = LocalSet::new();
-            runtime.block_on(local.run_until(follow(received, changed)));
+            runtime.block_on(local.run_until(follow(received, changed, current)));
         };
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(body)?;
-        Ok(Self { orders: Some(orders), thread: Some(thread) })
+        Ok(Self { own_addresses, orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// The addresses of this machine and of the pools that are kept, current as long as the thread lives.
+    pub(super) fn own_addresses(&self) -> &OwnAddresses {
+        &self.own_addresses
     }
 
     /// Keeps `pools` from now on, and no others. Returns once each address was asked, at the latest after `patience`.
@@ -101,13 +113,30 @@ struct Kept {
     end: AbortHandle,
 }
 
-async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
+async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddresses) {
+    let moved = Bell::default();
+    let mut moves = moved.ear();
     let mut checks = JoinSet::new();
     let mut shutters = JoinSet::new();
     let mut keepers = JoinSet::new();
     let mut kept: Vec<Kept> = Vec::new();
     let mut whoami = None;
-    while let Some(order) = orders.recv().await {
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => order,
+                None => return,
+            },
+            () = moves.heard() => {
+                own.set(addresses_of(kept.iter().map(|kept| &kept.pool)));
+                continue;
+            }
+            // Interfaces come and go without telling.
+            () = tokio::time::sleep(LOOK_AROUND) => {
+                own.set(addresses_of(kept.iter().map(|kept| &kept.pool)));
+                continue;
+            }
+        };
         // Those that a reload has ended.
         while checks.try_join_next().is_some() || keepers.try_join_next().is_some() {}
         let (pools, patience, report) = match order {
@@ -146,7 +175,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
                 continue;
             }
             let (tell, asked) = watch::channel(false);
-            let end = keepers.spawn_local(keeper::keep(Arc::clone(&pool), tell));
+            let end = keepers.spawn_local(keeper::keep(Arc::clone(&pool), tell, moved.clone()));
             kept.push(Kept { pool, asked, end });
         }
         let all_asked = async {
@@ -156,6 +185,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell) {
             }
         };
         let _ = tokio::time::timeout(patience, all_asked).await;
+        own.set(addresses_of(kept.iter().map(|kept| &kept.pool)));
         // Whoever asked may have stopped waiting.
         let _ = report.send(Ok(()));
     }

@@ -212,10 +212,11 @@ impl Server {
 
         // From here on nothing fails.
         self.keepers.shut(Vec::new());
+        doors::ask_where_shown(config, &pools);
         let common = Common::new(
             config,
-            &pools,
             self.own_connections.clone(),
+            self.keepers.own_addresses().clone(),
             Arc::clone(&self.limits),
             self.denied.clone(),
         );

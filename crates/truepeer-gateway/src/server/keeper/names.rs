@@ -1,6 +1,7 @@
 //! What the host names among a backend's addresses stand for: the latest answer, or the last good one.
 //!
-//! Called by the keeper with its own way to look a name up; it must not know sockets or clocks.
+//! Called by the keeper, which looks names up beside each other and brings each answer here when it comes; it must not
+//! know sockets or clocks.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,20 +9,51 @@ use std::net::SocketAddr;
 use crate::engine::Address;
 use crate::rooms::backend::BackendAddress;
 
-/// The last good answer to each name. Bounded by the names of one backend's configuration.
+/// A host name and a port.
+pub(super) type Name = (String, u16);
+
+/// What is known of each name. Bounded by the names of one backend's configuration.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<(String, u16), Vec<SocketAddr>>);
+pub(super) struct Names(HashMap<Name, Vec<SocketAddr>>);
 
 impl Names {
-    /// `addresses` with each name replaced by what it stands for, none twice, in the order of the configuration.
+    /// The names among `addresses`, none twice.
+    pub(super) fn of(addresses: &[BackendAddress]) -> Vec<Name> {
+        let mut names = Vec::new();
+        for address in addresses {
+            if let BackendAddress::Host { name, port } = address {
+                let name = (name.clone(), *port);
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Takes the answer to one name; one that is no answer, or has no address, leaves the last good one.
     ///
-    /// A name that cannot be looked up, or has no address, keeps its last good answer; `complain` hears why.
-    pub(super) async fn look_up(
-        &mut self,
-        addresses: &[BackendAddress],
-        resolve: impl AsyncFn(&str, u16) -> Result<Vec<SocketAddr>, String>,
-        mut complain: impl FnMut(&str, String),
-    ) -> Vec<Address> {
+    /// # Errors
+    /// Why the last good answer stays.
+    pub(super) fn take(&mut self, name: Name, answer: Result<Vec<SocketAddr>, String>) -> Result<(), String> {
+        let last_good = self.0.entry(name).or_default();
+        match answer {
+            Ok(found) if found.is_empty() => Err("the name has no address".to_owned()),
+            Ok(found) => {
+                *last_good = found;
+                Ok(())
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Whether each of `names` was answered, well or badly.
+    pub(super) fn are_answered(&self, names: &[Name]) -> bool {
+        names.iter().all(|name| self.0.contains_key(name))
+    }
+
+    /// `addresses` with each name replaced by what it stands for, none twice, in the order of the configuration.
+    pub(super) fn stand_for(&self, addresses: &[BackendAddress]) -> Vec<Address> {
         let mut all = Vec::with_capacity(addresses.len());
         let mut add = |address| {
             if !all.contains(&address) {
@@ -33,13 +65,8 @@ impl Names {
                 BackendAddress::Socket(addr) => add(Address::Tcp(*addr)),
                 BackendAddress::Unix(path) => add(Address::Unix(path.clone())),
                 BackendAddress::Host { name, port } => {
-                    let last_good = self.0.entry((name.clone(), *port)).or_default();
-                    match resolve(name, *port).await {
-                        Ok(found) if found.is_empty() => complain(name, "the name has no address".to_owned()),
-                        Ok(found) => *last_good = found,
-                        Err(cause) => complain(name, cause),
-                    }
-                    last_good.iter().copied().map(Address::Tcp).for_each(&mut add);
+                    let found = self.0.get(&(name.clone(), *port)).into_iter().flatten();
+                    found.copied().map(Address::Tcp).for_each(&mut add);
                 }
             }
         }
@@ -55,43 +82,51 @@ mod tests {
         BackendAddress::Host { name: name.to_owned(), port: 25 }
     }
 
+    fn name(name: &str) -> Name {
+        (name.to_owned(), 25)
+    }
+
     fn tcp(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 25))
     }
 
-    #[tokio::test]
-    async fn a_name_follows_its_answer_and_keeps_the_last_good_one() {
+    fn stands_for(names: &Names, addresses: &[BackendAddress]) -> Vec<u8> {
+        let last = |address: &Address| match address {
+            Address::Tcp(SocketAddr::V4(addr)) => addr.ip().octets()[3],
+            other => panic!("{other:?}"),
+        };
+        names.stand_for(addresses).iter().map(last).collect()
+    }
+
+    #[test]
+    fn a_name_follows_its_answer_and_keeps_the_last_good_one() {
         let mut names = Names::default();
-        let addresses = [host("mta.example"), BackendAddress::Socket(tcp(9)), host("other.example")];
-        for (answer, expected, complaints) in [
-            (Ok(vec![tcp(1), tcp(2)]), vec![1, 2, 9], 0),
-            (Ok(vec![tcp(3), tcp(9)]), vec![3, 9], 0),
-            (Err("no answer".to_owned()), vec![3, 9], 2),
-            (Ok(Vec::new()), vec![3, 9], 2),
-            (Ok(vec![tcp(4)]), vec![4, 9], 0),
+        let addresses = [host("mta.example"), BackendAddress::Socket(tcp(9)), host("mta.example")];
+        assert_eq!(Names::of(&addresses), [name("mta.example")]);
+        for (answer, expected, why) in [
+            (Ok(vec![tcp(1), tcp(2)]), vec![1, 2, 9], None),
+            (Ok(vec![tcp(3), tcp(9)]), vec![3, 9], None),
+            (Err("no answer".to_owned()), vec![3, 9], Some("no answer")),
+            (Ok(Vec::new()), vec![3, 9], Some("the name has no address")),
+            (Ok(vec![tcp(4)]), vec![4, 9], None),
         ] {
-            let mut heard = Vec::new();
-            let found = names
-                .look_up(
-                    &addresses,
-                    async |_, _| answer.clone(),
-                    |name, why| heard.push((name.to_owned(), why)),
-                )
-                .await;
-            let expected: Vec<_> = expected.into_iter().map(|last| Address::Tcp(tcp(last))).collect();
-            assert_eq!(found, expected, "{answer:?}");
-            assert_eq!(heard.len(), complaints, "{heard:?}");
+            let taken = names.take(name("mta.example"), answer);
+            assert_eq!(taken.err().as_deref(), why);
+            assert_eq!(stands_for(&names, &addresses), expected);
         }
     }
 
-    #[tokio::test]
-    async fn one_name_that_fails_leaves_the_others_alone() {
+    #[test]
+    fn what_is_known_is_used_before_every_name_is_answered() {
         let mut names = Names::default();
-        let resolve = async |name: &str, _| match name {
-            "good.example" => Ok(vec![tcp(1)]),
-            _ => Err("no answer".to_owned()),
-        };
-        let found = names.look_up(&[host("bad.example"), host("good.example")], resolve, |_, _| {}).await;
-        assert_eq!(found, [Address::Tcp(tcp(1))]);
+        let addresses = [host("slow.example"), host("good.example"), BackendAddress::Socket(tcp(9))];
+        let all = Names::of(&addresses);
+        assert_eq!(stands_for(&names, &addresses), [9]);
+        names.take(name("good.example"), Ok(vec![tcp(1)])).unwrap();
+        assert_eq!(stands_for(&names, &addresses), [1, 9]);
+        assert!(!names.are_answered(&all));
+        names.take(name("slow.example"), Err("no answer".to_owned())).unwrap_err();
+        assert!(names.are_answered(&all), "badly is answered, too");
+        assert_eq!(stands_for(&names, &addresses), [1, 9]);
     }
 }
