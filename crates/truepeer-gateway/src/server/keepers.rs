@@ -19,6 +19,7 @@ use crate::server::{health, keeper};
 
 use super::doors::addresses_of;
 use super::shutters::{self, Shuttered};
+use super::supervised::supervised;
 
 /// How often the addresses of this machine are looked at.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
@@ -175,7 +176,12 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
                 continue;
             }
             let (tell, asked) = watch::channel(false);
-            let end = keepers.spawn_local(keeper::keep(Arc::clone(&pool), tell, moved.clone()));
+            let (about, moved) = (pool.backend.id.to_string(), moved.clone());
+            let keep = {
+                let pool = Arc::clone(&pool);
+                move || keeper::keep(Arc::clone(&pool), tell.clone(), moved.clone())
+            };
+            let end = keepers.spawn_local(async move { supervised("keeper", &about, keep).await });
             kept.push(Kept { pool, asked, end });
         }
         let all_asked = async {

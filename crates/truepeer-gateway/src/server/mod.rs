@@ -14,6 +14,7 @@ pub mod pulse;
 pub mod registry;
 mod shutter;
 mod shutters;
+mod supervised;
 pub mod trouble;
 mod view;
 pub mod worker;

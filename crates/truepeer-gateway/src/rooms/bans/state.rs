@@ -104,8 +104,12 @@ pub fn load(path: &Path) -> Result<Loaded, StateError> {
 /// Replaces the file at `path` by one with these bans, as a whole or not at all. Blocks.
 ///
 /// # Errors
-/// What the system says; the old file is untouched then.
+/// What the system says. The old file is untouched then; only if the disk itself fails at the last step, the new one
+/// stands in its place and may not outlive a power failure.
 pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
+    // Before anything is changed: what cannot be opened cannot be flushed behind the rename.
+    let folder =
+        File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     let temporary = temporary(path);
     // Left over from a crash. Not opened: it could be a link to elsewhere.
     match std::fs::remove_file(&temporary) {
@@ -119,10 +123,7 @@ pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
         return written;
     }
     // The rename itself must reach the disk.
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+    folder.sync_all()
 }
 
 fn write_new(path: &Path, bans: &[Ban]) -> io::Result<()> {
