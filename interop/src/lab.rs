@@ -103,8 +103,18 @@ impl Lab {
                 });
             }
             let backends = [
-                Backend { id: "postfix", kind: "postfix", addr: self.postfix()?.header_port() },
-                Backend { id: "dovecot", kind: "dovecot", addr: self.dovecot()?.header_port() },
+                Backend {
+                    id: "postfix",
+                    kind: "postfix",
+                    handoff: None,
+                    addr: self.postfix()?.header_port(),
+                },
+                Backend {
+                    id: "dovecot",
+                    kind: "dovecot",
+                    handoff: None,
+                    addr: self.dovecot()?.header_port(),
+                },
             ];
             let truepeer = self.start_truepeer("truepeer", &listeners, &backends)?;
             for id in ["smtp4", "imap4"] {

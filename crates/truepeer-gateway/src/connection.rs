@@ -10,18 +10,17 @@ pub(crate) mod speak;
 
 use std::time::{Instant, SystemTime};
 
-use truepeer::{ClientIdentity, FirstBytes, HeaderReader, OwnHeader, Role, TrustDecision};
+use truepeer::{ClientIdentity, FirstBytes, HeaderReader, Role, TrustDecision};
 
 use crate::door::{Desk, Door};
-use crate::engine::{self, Arrival, Guard, RelayEnd};
+use crate::engine::{self, Arrival, Early, Guard, RelayEnd};
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
-use crate::rooms::backend::connect;
-use crate::rooms::handoff::{self, Handoff, Untellable};
+use crate::rooms::backend::connect::{self, Connected};
+use crate::rooms::handoff::Untellable;
 use crate::rooms::identify;
-use crate::rooms::refuse::Reason;
 
 /// Walks one connection from its arrival to its outcome; `seen` is filled along the way.
 pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Outcome {
@@ -85,39 +84,36 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
         }
     };
 
-    // Backend and handoff: choose, connect, tell it who the client is in one write.
+    // Backend and handoff: choose, connect, tell it who the client is.
     let entered = Instant::now();
     let pool = door.pool_for(&identity);
-    let header = handoff::header(pool.backend.telling(), &identity, reached, &record.entry.id);
-    let header = header.map_err(|why| match why {
+    let introduction = pool.introduce(&identity, reached, &record.entry.id);
+    let introduction = introduction.map_err(|why| match why {
         Untellable::NoAddress => Outcome::OwnRefused,
         Untellable::Encode(_) => Outcome::Internal,
     })?;
-    record.handed(&pool.backend, &header);
-    let connected = connect::to_backend(pool, &header.bytes).await;
+    record.handed(&pool.backend, introduction.header.substituted);
+    let connected = connect::to_backend(pool, &introduction).await;
     record.times.handoff = Some(entered.elapsed());
-    let backend = match connected {
-        Ok((backend, target)) => {
+    let (backend, said) = match connected {
+        Ok(Connected { socket, target, said }) => {
             record.reached(&pool.backend.id, target.address.to_string());
             if listener.lines == ConnectionLines::Both {
                 desk.log.line(|format| lines::start_line(record, format, SystemTime::now()));
             }
-            backend
+            (socket, said)
         }
         Err(failure) => {
-            misfit::not_connected(record, &failure);
-            speak::turn_away(client, door, desk, &identity, Reason::BackendUnavailable).await;
+            misfit::not_connected(record, pool, &failure);
+            speak::not_connected(client, door, desk, &identity, &failure).await;
             return Err(failure.outcome);
         }
     };
 
     // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
-    let own_header = match pool.backend.handoff {
-        Handoff::None => OwnHeader::Absent,
-        Handoff::ProxyV1 | Handoff::ProxyV2 => OwnHeader::Precedes,
-    };
-    let guard =
-        Guard { first_bytes: FirstBytes::new(own_header, header_deadline), idle: listener.idle_timeout };
+    let first_bytes = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
+    let guard = Guard { first_bytes, idle: listener.idle_timeout };
+    let early = Early { of_client: early, of_backend: said };
     let entered = Instant::now();
     let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(entered.elapsed());

@@ -15,7 +15,7 @@ use support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready, connect};
-use truepeer_gateway::rooms::handoff::Handoff;
+use truepeer_gateway::rooms::handoff::{Handoff, Header, Introduction};
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";
@@ -219,8 +219,9 @@ fn a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_el
         target.set_readiness(Readiness::Unproven);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let header = vec![b'x'; 64 * 1024 * 1024];
-    let failure = runtime.block_on(connect::to_backend(&pool, &header)).unwrap_err();
+    let header = Header { bytes: vec![b'x'; 64 * 1024 * 1024], ..Header::default() };
+    let introduction = Introduction::written(header);
+    let failure = runtime.block_on(connect::to_backend(&pool, &introduction)).unwrap_err();
     assert_eq!(failure.outcome, Outcome::HandoffFailed);
     assert!(failure.because.contains(&stuck_at.to_string()), "{}", failure.because);
     assert_eq!(spare.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

@@ -38,6 +38,8 @@
 //! | backend_ports_exhausted | ports | when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free |
 //! | descriptors_exhausted | descriptors | without_a_descriptor_for_the_backend_clients_hear_a_temporary_no_and_the_backend_is_not_blamed |
 //! | handoff_failed | failover | a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_else_is_tried |
+//! | handoff_refused | handoff_words | a_backend_that_takes_no_word_of_one_client_refuses_that_client_only |
+//! | backend_turns_away | handoff_words | a_client_that_the_backend_turns_away_hears_the_backends_own_words |
 //! | internal | - | needs a mistake of ours |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -450,6 +452,7 @@ fn every_outcome_is_reached_by_a_test_or_named_as_unreachable() {
         ("descriptors", include_str!("descriptors.rs")),
         ("ports", include_str!("ports.rs")),
         ("proxy_own", include_str!("proxy_own.rs")),
+        ("handoff_words", include_str!("handoff_words.rs")),
     ];
     let rows: Vec<Vec<_>> = include_str!("records.rs")
         .lines()

@@ -172,7 +172,8 @@ impl Drop for Bouncer {
 
 fn banning(lab: &Lab) -> Result<Truepeer> {
     let listener = Listener { id: "smtp", ip: PROXY.ip(), protocol: "smtp", backend: "postfix", lines: "" };
-    let backend = Backend { id: "postfix", kind: "postfix", addr: lab.postfix()?.header_port() };
+    let backend =
+        Backend { id: "postfix", kind: "postfix", handoff: None, addr: lab.postfix()?.header_port() };
     let truepeer = lab.start_truepeer("truepeer-fed", &[listener], &[backend])?;
     lab.wait_until_served(truepeer.port("smtp")?)?;
     Ok(truepeer)

@@ -39,7 +39,7 @@ impl House {
         let dovecot = lab.dovecot()?;
         let listener =
             Listener { id: "imap", ip: PROXY.ip(), protocol: "imap", backend: "dovecot", lines: "" };
-        let backend = Backend { id: "dovecot", kind: "dovecot", addr: dovecot.header_port() };
+        let backend = Backend { id: "dovecot", kind: "dovecot", handoff: None, addr: dovecot.header_port() };
         let truepeer = lab.start_truepeer("truepeer-banning", &[listener], &[backend])?;
         lab.wait_until_served(truepeer.port("imap")?)?;
         let front = Port::free(PROXY.ip())?;

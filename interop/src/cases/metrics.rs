@@ -36,7 +36,8 @@ fn scrape(lab: &Lab) -> Result {
         backend: "postfix",
         lines: "access.deny = [\"203.0.113.66\"]\n",
     };
-    let backend = Backend { id: "postfix", kind: "postfix", addr: lab.postfix()?.header_port() };
+    let backend =
+        Backend { id: "postfix", kind: "postfix", handoff: None, addr: lab.postfix()?.header_port() };
     let truepeer = lab.start_truepeer("truepeer-scraped", &[listener], &[backend])?;
     truepeer.wait_event(Mark::default(), "backend_proved", "postfix")?;
     let (door, status) = (truepeer.port("smtp")?, truepeer.port("status")?);

@@ -17,6 +17,7 @@ mod readme;
 mod relay;
 mod secure;
 mod without;
+mod words;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(proof::cases());
     cases.extend(bytes::cases());
     cases.extend(without::cases());
+    cases.extend(words::cases());
     cases.extend(secure::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());

@@ -65,7 +65,8 @@ pub(super) fn cases() -> Vec<Case> {
 /// Silence and a first `220-` prove nothing: the port is called slow, and proved once the greeting is whole.
 fn waits(lab: &Lab, (): &()) -> Result {
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
-    let backend = Backend { id: "server", kind: "postfix", addr: lab.postfix()?.screen_port() };
+    let backend =
+        Backend { id: "server", kind: "postfix", handoff: None, addr: lab.postfix()?.screen_port() };
     let truepeer = lab.start_truepeer("truepeer-screened", &[listener], &[backend])?;
     let log = truepeer.log();
     log.wait_line(Mark::default(), "truepeer calls postscreen slow", |line| line.contains("backend_slow"))?;
@@ -78,7 +79,7 @@ fn waits(lab: &Lab, (): &()) -> Result {
 fn run(lab: &Lab, lacking: &Lacking) -> Result {
     let Lacking { kind, protocol, addr, refusal, cure } = *lacking;
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol, backend: "server", lines: "" };
-    let backend = Backend { id: "server", kind, addr: addr(lab)? };
+    let backend = Backend { id: "server", kind, handoff: None, addr: addr(lab)? };
     let (postfix, dovecot) = (lab.postfix()?.log(), lab.dovecot()?.log());
     let marks = (postfix.mark(), dovecot.mark());
     let truepeer = lab.start_truepeer("truepeer-lacking", &[listener], &[backend])?;

@@ -36,9 +36,10 @@ impl House {
         let postfix = lab.postfix()?;
         let listener =
             Listener { id: "submission", ip: PROXY.ip(), protocol: "submission", backend: "clear", lines };
-        let mut backends = vec![Backend { id: "clear", kind: "postfix", addr: postfix.header_port() }];
+        let mut backends =
+            vec![Backend { id: "clear", kind: "postfix", handoff: None, addr: postfix.header_port() }];
         if lines.contains("\"auth\"") {
-            backends.push(Backend { id: "auth", kind: "postfix", addr: postfix.auth_port() });
+            backends.push(Backend { id: "auth", kind: "postfix", handoff: None, addr: postfix.auth_port() });
         }
         let truepeer = lab.start_truepeer("truepeer-secure", &[listener], &backends)?;
         for Backend { id, .. } in &backends {

@@ -29,6 +29,8 @@ pub(crate) struct Postfix {
     readme: Port,
     auth: Port,
     screen: Port,
+    xclient: Port,
+    choosy: Port,
 }
 
 impl Postfix {
@@ -46,13 +48,15 @@ impl Postfix {
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
         let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
         let screen = Port::free(loopback)?;
+        let (xclient, choosy) = (Port::free(loopback)?, Port::free(loopback)?);
         write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
+        let services = [header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()];
         write(
             &config.join("master.cf"),
-            &master_cf([header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()], screen.addr()),
+            &master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()]),
         )?;
         let program = launch(dir)?;
-        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth, screen })
+        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth, screen, xclient, choosy })
     }
 
     /// Ends it; its ports stay its own, and nobody listens there.
@@ -116,6 +120,16 @@ impl Postfix {
         self.screen.addr()
     }
 
+    /// A port that offers XCLIENT to truepeer's address.
+    pub(crate) fn xclient_port(&self) -> SocketAddr {
+        self.xclient.addr()
+    }
+
+    /// A port like that one that turns 203.0.113.66 away in its greeting.
+    pub(crate) fn choosy_port(&self) -> SocketAddr {
+        self.choosy.addr()
+    }
+
     /// A port without it that lets every client wait for its greeting.
     pub(crate) fn slow_port(&self) -> SocketAddr {
         self.slow.addr()
@@ -165,6 +179,7 @@ default_transport = discard:
 alias_maps =
 alias_database =
 slow_restrictions = sleep 2
+choosy_restrictions = check_client_access inline:{{203.0.113.66=reject}}
 smtpd_peername_lookup = no
 smtpd_client_port_logging = yes
 smtpd_tls_security_level = none
@@ -178,7 +193,11 @@ smtpd_sasl_path = {sasl}
     )
 }
 
-fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5], screen: SocketAddr) -> String {
+fn master_cf(
+    [header, plain, slow, readme, auth]: [SocketAddr; 5],
+    screen: SocketAddr,
+    [xclient, choosy]: [SocketAddr; 2],
+) -> String {
     const README: &str = include_str!("../../../packaging/examples/haproxy-postfix/master.cf");
     let from_readme = README.replace("127.0.0.1:10025", &readme.to_string());
     format!(
@@ -192,6 +211,14 @@ fn master_cf([header, plain, slow, readme, auth]: [SocketAddr; 5], screen: Socke
   -o syslog_name=auth
 {plain} inet n - n - - smtpd
   -o syslog_name=plain
+{xclient} inet n - n - - smtpd
+  -o syslog_name=xclient
+  -o smtpd_authorized_xclient_hosts=127.0.0.1
+{choosy} inet n - n - - smtpd
+  -o syslog_name=choosy
+  -o smtpd_authorized_xclient_hosts=127.0.0.1
+  -o smtpd_delay_reject=no
+  -o smtpd_client_restrictions=$choosy_restrictions
 {from_readme}  -o syslog_name=readme
 {slow} inet n - n - - smtpd
   -o syslog_name=slow

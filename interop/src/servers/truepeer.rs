@@ -40,6 +40,8 @@ pub(crate) struct Backend<'a> {
     pub(crate) id: &'a str,
     /// Its kind.
     pub(crate) kind: &'a str,
+    /// How it is told who the client is, if not as its kind is.
+    pub(crate) handoff: Option<&'a str>,
     /// Where it is.
     pub(crate) addr: SocketAddr,
 }
@@ -245,8 +247,9 @@ format = \"json\"
         )
         .during("write truepeer's configuration")?;
     }
-    for Backend { id, kind, addr } in backends {
-        write!(text, "[backend.{id}]\nkind = \"{kind}\"\naddress = [\"{addr}\"]\n")
+    for Backend { id, kind, handoff, addr } in backends {
+        let handoff = handoff.map_or_else(String::new, |handoff| format!("handoff = \"{handoff}\"\n"));
+        write!(text, "[backend.{id}]\nkind = \"{kind}\"\n{handoff}address = [\"{addr}\"]\n")
             .during("write truepeer's configuration")?;
     }
     Ok(text)

@@ -53,7 +53,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     let understood = reader.flag(reader.get(&SEES_ONLY_TRUEPEER, owner)) == Some(true);
     if let Some(found) = reader.get(&SEES_ONLY_TRUEPEER, owner)
         && understood
-        && handoff.is_some_and(|handoff| handoff != Handoff::None)
+        && handoff.is_some_and(Handoff::tells)
     {
         reader.advise(
             &found.key,
@@ -61,8 +61,9 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             "has no effect: this backend is told who the client is, for its `handoff` is not `\"none\"`",
         );
     }
-    let blind =
-        said.filter(|_| handoff == Some(Handoff::None) && !understood).map(|found| found.value.span());
+    let blind = said
+        .filter(|_| handoff.is_some_and(|handoff| !handoff.tells()) && !understood)
+        .map(|found| found.value.span());
     let backend = kind.zip(handoff).zip(addresses.as_ref()).map(|((kind, handoff), addresses)| {
         Arc::new(Backend {
             id: Arc::from(section.id),

@@ -26,6 +26,7 @@ use super::tree::{Owner, Section, Tree};
 use super::{Config, Listener, Server, Status, admin, backends};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
+use crate::facts::protocol::ClientTls;
 
 /// Resolves `text`; `file_name` is for messages only.
 ///
@@ -226,6 +227,9 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
                     .help("write `\"connect\"`, or `\"none\"` for a server that counts connections without a byte (MariaDB, MySQL)"),
             );
         }
+        for (draft, (_, from)) in users() {
+            check_language(reader, draft, from, backend);
+        }
         for (address, at) in &backend.addresses {
             let own = drafts.iter().flat_map(|draft| draft.all_places().map(move |place| (draft, place)));
             let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));
@@ -239,6 +243,38 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
             }
         }
     }
+}
+
+/// A handoff that is spoken needs a language, in clear text.
+fn check_language(
+    reader: &mut Reader<'_>,
+    draft: &Draft<'_>,
+    from: &Range<usize>,
+    resolved: &backends::Resolved<'_>,
+) {
+    let (Some(backend), Some(protocol)) = (&resolved.backend, draft.protocol) else { return };
+    let facts = backend.handoff.facts();
+    if facts.protocols.is_empty() {
+        return;
+    }
+    let (title, label) = if !facts.protocols.contains(&protocol) {
+        let known: Vec<_> = facts.protocols.iter().map(|protocol| protocol.name()).collect();
+        let title = format!("`handoff = \"{}\"` is spoken in {} only", facts.name, known.join(", "));
+        (title, format!("listener `{}` speaks {protocol}", draft.section.id))
+    } else if draft.tls == ClientTls::Implicit {
+        let title =
+            format!("`handoff = \"{}\"` cannot be spoken through TLS that passes through", facts.name);
+        (title, format!("listener `{}` passes TLS through (`tls.implicit`)", draft.section.id))
+    } else {
+        return;
+    };
+    reader.problem(
+        Problem::new(title)
+            .if_all_lines()
+            .at(from.clone(), label)
+            .also(resolved.section.at.clone(), "the backend")
+            .help("let the backend read headers here: `handoff = \"proxy-v2\"`"),
+    );
 }
 
 fn build(

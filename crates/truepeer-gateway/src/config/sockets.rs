@@ -6,7 +6,6 @@ use super::{Config, Listener};
 use crate::facts::bind::{Bind, Families};
 use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Backend;
-use crate::rooms::handoff::Handoff;
 
 /// One line for each socket, in the order of the file.
 #[must_use]
@@ -65,8 +64,9 @@ fn line(listener: &Listener, bind: &Bind) -> String {
 }
 
 fn backend(backend: &Backend) -> String {
-    match backend.handoff {
-        Handoff::None => format!("{} (not told who the client is)", backend.id),
-        handoff => format!("{} ({})", backend.id, handoff.name()),
+    if backend.handoff.tells() {
+        format!("{} ({})", backend.id, backend.handoff.name())
+    } else {
+        format!("{} (not told who the client is)", backend.id)
     }
 }

@@ -14,6 +14,7 @@ use crate::door::Door;
 use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
 use crate::rooms::access::Why;
+use crate::rooms::backend::Pool;
 use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::bans::Ban;
 use crate::rooms::identify::Unidentified;
@@ -246,7 +247,7 @@ fn over_limit(record: &mut Record, which: &Which) {
 }
 
 /// No address of the backend could take the client.
-pub(super) fn not_connected(record: &mut Record, failure: &NotConnected) {
+pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());
     let remedy = match failure.outcome {
         Outcome::BackendPortsExhausted => Some(
@@ -255,6 +256,7 @@ pub(super) fn not_connected(record: &mut Record, failure: &NotConnected) {
         Outcome::DescriptorsExhausted => Some(
             "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
         ),
+        Outcome::HandoffRefused => Some(pool.backend.telling().remedy()),
         _ => None,
     };
     record.remedy = remedy.map(str::to_owned);

@@ -11,6 +11,7 @@ use crate::door::{Desk, Door};
 use crate::engine::{self, Received, Socket};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::ClientTls;
+use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::own::{Answer, Asker, BackendState, Then};
 use crate::rooms::refuse::{Reason, Refusal, refuse};
 
@@ -37,6 +38,20 @@ pub(crate) async fn turn_away(
     };
     if let Some(words) = refuse(listener.protocol, &refusal) {
         engine::say_and_close(client, &words, Some(&desk.lingering)).await;
+    }
+}
+
+/// Tells a client why no backend is connected with it: in the backend's own words, if it turned this client away.
+pub(crate) async fn not_connected(
+    client: Socket,
+    door: &Door,
+    desk: &Desk,
+    identity: &ClientIdentity,
+    failure: &NotConnected,
+) {
+    match &failure.words {
+        Some(words) => engine::say_and_close(client, words, Some(&desk.lingering)).await,
+        None => turn_away(client, door, desk, identity, Reason::BackendUnavailable).await,
     }
 }
 

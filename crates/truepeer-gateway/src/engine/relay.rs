@@ -58,14 +58,23 @@ pub struct Guard {
     pub idle: Duration,
 }
 
-/// Relays between `client` and `backend`; `early` are the client's bytes that came behind the header.
+/// What came before the relay began.
+#[derive(Debug, Default)]
+pub struct Early {
+    /// The client's bytes behind the header.
+    pub of_client: Vec<u8>,
+    /// What the backend has said to the client.
+    pub of_backend: Vec<u8>,
+}
+
+/// Relays between `client` and `backend`, beginning with what came `early`.
 ///
 /// # Cancel safety
 /// Dropping the future ends the relay; bytes that were read and not yet written are lost with the connection.
 pub async fn relay(
     client: &Socket,
     backend: &Socket,
-    early: Vec<u8>,
+    early: Early,
     guard: Guard,
     traffic: &Traffic,
 ) -> RelayEnd {
@@ -80,13 +89,13 @@ pub async fn relay(
 async fn move_bytes(
     client: &Socket,
     backend: &Socket,
-    early: Vec<u8>,
+    early: Early,
     guard: Guard,
     traffic: &Traffic,
 ) -> RelayEnd {
     let Guard { first_bytes, mut idle } = guard;
-    let mut to_backend = Flow::guarded(early, first_bytes);
-    let mut to_client = Flow::open();
+    let mut to_backend = Flow::guarded(early.of_client, first_bytes);
+    let mut to_client = Flow { pending: early.of_backend, ..Flow::open() };
     // What broke first: what breaks later is mostly its consequence.
     let mut broke = None;
     let mut last_activity = Instant::now();

@@ -73,8 +73,12 @@ pub enum Outcome {
     BackendPortsExhausted,
     /// No descriptor or memory was left for a connection to the backend.
     DescriptorsExhausted,
-    /// The backend broke while our header was being written.
+    /// The backend broke or fell silent while it was told who the client is.
     HandoffFailed,
+    /// The backend does not let us tell it who the client is.
+    HandoffRefused,
+    /// The backend was told who the client is, and turned it away.
+    BackendTurnsAway,
     /// This program made a mistake; the connection ended, the program goes on.
     Internal,
 }
@@ -120,7 +124,7 @@ pub struct Facts {
 
 impl Outcome {
     /// Every outcome, in the order of the documentation.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::Done,
         Self::Drained,
         Self::Cut,
@@ -155,6 +159,8 @@ impl Outcome {
         Self::BackendPortsExhausted,
         Self::DescriptorsExhausted,
         Self::HandoffFailed,
+        Self::HandoffRefused,
+        Self::BackendTurnsAway,
         Self::Internal,
     ];
 
@@ -263,9 +269,21 @@ impl Outcome {
                 Warn,
                 "this host had no descriptor or memory left for a connection to the backend: raise the limit, or lower server.max-connections",
             ),
-            Self::HandoffFailed => {
-                ("handoff_failed", Backend, Info, "the backend broke while our header was being written")
+            Self::HandoffFailed => (
+                "handoff_failed",
+                Backend,
+                Info,
+                "the backend broke or fell silent while it was told who the client is",
+            ),
+            Self::HandoffRefused => {
+                ("handoff_refused", Backend, Info, "the backend does not take from us who the client is")
             }
+            Self::BackendTurnsAway => (
+                "backend_turns_away",
+                Client,
+                Info,
+                "the backend was told who the client is, and turned it away in its own words",
+            ),
             Self::Internal => ("internal", Us, Error, "this program made a mistake"),
         };
         Facts { code, fault, level, sentence }

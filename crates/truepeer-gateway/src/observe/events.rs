@@ -32,6 +32,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("backend_refuses_header", "this address does not take our header and is handed nobody"),
     (
+        "backend_refuses_handoff",
+        "this address does not take from us who the client is, and is handed nobody: `remedy` names the setting",
+    ),
+    (
         "backend_slow",
         "this address has not shown yet whether it reads our header; it is asked until it has, and handed nobody before",
     ),

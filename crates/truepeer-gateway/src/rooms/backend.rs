@@ -6,14 +6,16 @@ pub mod connect;
 mod settings;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use truepeer::ClientIdentity;
 
 use crate::engine::{Address, Bell, Wake};
 use crate::facts::protocol::Protocol;
-use crate::rooms::handoff::Handoff;
+use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
 
@@ -51,6 +53,11 @@ pub enum Unready {
         /// What it did.
         saw: String,
     },
+    /// It does not let us tell it who the client is.
+    RefusesHandoff {
+        /// What it did.
+        saw: String,
+    },
     /// It has not said yet whether it reads our header: it is silent, or its answer is unfinished. Proves nothing.
     Slow {
         /// What it did so far.
@@ -75,6 +82,7 @@ impl Unready {
         match self {
             Self::IgnoresHeader { .. } => "backend_ignores_header",
             Self::RefusesHeader { .. } => "backend_refuses_header",
+            Self::RefusesHandoff { .. } => "backend_refuses_handoff",
             Self::Slow { .. } => "backend_slow",
             Self::Unreachable { .. } => "backend_unreachable",
             Self::NotAsked { .. } => "backend_not_asked",
@@ -93,6 +101,9 @@ impl fmt::Display for Unready {
             }
             Self::RefusesHeader { saw } => {
                 write!(f, "it does not greet a peer that sends our header ({saw})")
+            }
+            Self::RefusesHandoff { saw } => {
+                write!(f, "it does not take from us who the client is: {saw}")
             }
             Self::Slow { saw } => write!(f, "it has not shown yet whether it reads our header ({saw})"),
             Self::Unreachable { error } => f.write_str(error),
@@ -163,6 +174,7 @@ pub struct Pool {
     pub protocol: Protocol,
     /// Whether the backend's greeting is in clear text and can be read.
     pub greeting: Greeting,
+    hostname: Arc<str>,
     targets: ArcSwap<Vec<Arc<Target>>>,
     turn: AtomicUsize,
     wake: Wake,
@@ -188,6 +200,7 @@ impl Pool {
             backend,
             protocol,
             greeting,
+            hostname: "localhost".into(),
             targets: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             wake: Wake::default(),
@@ -203,10 +216,36 @@ impl Pool {
         Self { changed, ..self }
     }
 
+    /// Calls this host `hostname` where it is asked for its name.
+    #[must_use]
+    pub fn calling_itself_as(self, hostname: Arc<str>) -> Self {
+        Self { hostname, ..self }
+    }
+
+    /// What it calls this host.
+    #[must_use]
+    pub fn calls_itself(&self) -> &str {
+        &self.hostname
+    }
+
+    /// What the backend is to be told about the client of `identity`, who reached us at `reached`.
+    ///
+    /// # Errors
+    /// [`Untellable`].
+    pub fn introduce(
+        &self,
+        identity: &ClientIdentity,
+        reached: Option<SocketAddr>,
+        id: &str,
+    ) -> Result<Introduction, Untellable> {
+        let counter = Counter { protocol: self.protocol, hostname: Arc::clone(&self.hostname) };
+        handoff::introduce(self.backend.telling(), &counter, identity, reached, id)
+    }
+
     /// Whether its addresses are to be proved, not only connected to.
     #[must_use]
     pub fn is_provable(&self) -> bool {
-        self.backend.handoff != Handoff::None
+        self.backend.handoff.facts().proof != Proof::Nothing
             && self.greeting == Greeting::Readable
             && self.check() == Check::Protocol
     }
@@ -268,6 +307,12 @@ impl Pool {
         self.wake.wake();
     }
 
+    /// A connection found that `target` takes no client from us: none is sent there until it is asked again.
+    pub fn mark_refusing(&self, target: &Target, saw: String) {
+        self.note(target, Readiness::Unready(Unready::RefusesHandoff { saw }));
+        self.wake.wake();
+    }
+
     /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know
     /// before a client finds out.
     pub fn ask_regularly(&self, wanted: bool) {
@@ -307,7 +352,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rooms::handoff::kind::Kind;
+    use crate::rooms::handoff::{Handoff, Kind};
 
     fn pool(readiness: &[Readiness]) -> Pool {
         let backend = Arc::new(Backend {

@@ -1,19 +1,29 @@
 //! Handoff: tell the backend who the client is. One file per way; this one is the PROXY header.
 //!
-//! Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
+//! Every way is a [`Conversation`], begun by an [`Introduction`]. Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
 //! received text. Over the kind's budget optional TLVs go in a fixed order; address and checksum never.
 
+mod about;
 mod choice;
+mod conversation;
 pub mod kind;
+mod turn;
+mod xclient;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use truepeer::proto::{Addresses, EncodeError, Encoder, Tlv, TlvType};
 use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
-pub use choice::Handoff;
+use about::About;
+pub use about::Counter;
+pub use choice::{Handoff, HandoffFacts, Proof};
+use conversation::Words;
+pub use conversation::{Conversation, Introduction, Step, drive};
 pub use kind::Kind;
 use kind::{PortZero, TlvChoice};
+pub use turn::{Purpose, Untold};
+use xclient::Xclient;
 
 /// How a backend is told: what it is, and the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +32,15 @@ pub struct Telling {
     pub kind: Kind,
     /// The way that was chosen.
     pub handoff: Handoff,
+}
+
+impl Telling {
+    /// What to change if a backend refuses what it is told.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        let of_handoff = self.handoff.facts().remedy;
+        if of_handoff.is_empty() { self.kind.facts().remedy } else { of_handoff }
+    }
 }
 
 /// What precedes the client's bytes on the way to a backend.
@@ -56,14 +75,34 @@ pub enum Untellable {
 /// The port that stands for "not told" where 0 is refused.
 const MADE_UP_PORT: u16 = 1;
 
-/// The header for a backend that is told in this way.
+/// What a backend that is told in this way is to be told.
 ///
-/// `reached`: the address that the peer connected to. `id`: the connection's id, sent as unique-id TLV to kinds that
-/// read it.
+/// `reached`: the address that the peer connected to. `id`: the connection's id, sent to those that read it.
 ///
 /// # Errors
 /// [`Untellable`].
-pub fn header(
+pub fn introduce(
+    telling: Telling,
+    counter: &Counter,
+    identity: &ClientIdentity,
+    reached: Option<SocketAddr>,
+    id: &str,
+) -> Result<Introduction, Untellable> {
+    let about = || About::new(counter, identity, reached, id);
+    Ok(match telling.handoff {
+        Handoff::ProxyV2 | Handoff::ProxyV1 | Handoff::None => {
+            Introduction::written(header(telling, identity, reached, id)?)
+        }
+        Handoff::Xclient => {
+            let about = about()?;
+            let substituted = about.substituted;
+            Introduction::spoken(Words::Xclient(Xclient::new(about)), substituted)
+        }
+    })
+}
+
+/// The header for a backend that reads one.
+fn header(
     telling: Telling,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,

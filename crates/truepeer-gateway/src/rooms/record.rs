@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, Endpoint, IdentitySource, Role};
 
 use crate::rooms::backend::Backend;
-use crate::rooms::handoff::Header;
+use crate::rooms::handoff::Substituted;
 
 pub use entry::{Entry, Found, HeaderState};
 pub use words::{Refusal, Scope, Source};
@@ -125,9 +125,9 @@ impl Record {
     }
 
     /// Notes what the backend is told.
-    pub fn handed(&mut self, backend: &Backend, header: &Header) {
+    pub fn handed(&mut self, backend: &Backend, substituted: Substituted) {
         self.handoff = Some(backend.handoff.name());
-        self.substituted = match (header.substituted.destination, header.substituted.client_port) {
+        self.substituted = match (substituted.destination, substituted.client_port) {
             (true, true) => Some("destination,client_port"),
             (true, false) => Some("destination"),
             (false, true) => Some("client_port"),

@@ -25,10 +25,12 @@ pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell) -> Vec
             if find(&pools, listener, backend).is_some() {
                 continue;
             }
-            let kept = find(known, listener, backend).filter(|pool| pool.backend == *backend);
+            let hostname = &*config.server.hostname;
+            let kept = find(known, listener, backend)
+                .filter(|pool| pool.backend == *backend && pool.calls_itself() == hostname);
             let new = || {
                 let pool = Pool::new(Arc::clone(backend), listener.protocol, greeting(listener));
-                Arc::new(pool.ringing(changed.clone()))
+                Arc::new(pool.calling_itself_as(hostname.into()).ringing(changed.clone()))
             };
             pools.push(kept.map_or_else(new, Arc::clone));
         }

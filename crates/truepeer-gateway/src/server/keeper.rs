@@ -223,7 +223,7 @@ fn say(pool: &Pool, target: &Target) {
     let address = target.address.to_string();
     match &*news {
         Readiness::Proved => {
-            tracing::info!(event = "backend_proved", backend, address, "the backend reads our header");
+            tracing::info!(event = "backend_proved", backend, address, "the backend takes our handoff");
         }
         Readiness::Unproven => {
             let cause = "whether it reads our header does not show in what it says without a client";
@@ -239,7 +239,9 @@ fn say(pool: &Pool, target: &Target) {
 
 fn remedy(pool: &Pool, why: &Unready) -> &'static str {
     match why {
-        Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } => pool.backend.kind.facts().remedy,
+        Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } | Unready::RefusesHandoff { .. } => {
+            pool.backend.telling().remedy()
+        }
         Unready::Slow { .. } => {
             "nothing, if it is meant to take so long: it is asked until it has answered; otherwise find what delays its greeting (mostly a look-up of truepeer's own address), or raise backend.<id>.proof-timeout"
         }

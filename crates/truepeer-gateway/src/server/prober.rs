@@ -1,9 +1,10 @@
-//! The proof: does this address of a backend read our header?
+//! The proof: does this address of a backend take our handoff?
 //!
-//! It is asked twice. Without a header it must stay silent; with one it must greet, and then understand a goodbye:
-//! a server that ignores headers greets as well, but has by then read our header as a command. Both answers must
-//! agree, so that a slow machine proves nothing wrong.
+//! One that reads headers is asked twice. Without a header it must stay silent; with one it must greet, and then
+//! understand a goodbye: a server that ignores headers greets as well, but has by then read our header as a command.
+//! Both answers must agree, so that a slow machine proves nothing wrong.
 //! Of an address that was proved, only the second question is asked again: see [`still_serves`].
+//! A backend that is told in words says itself whether it takes them, about a client that nobody is.
 
 mod http;
 
@@ -15,7 +16,7 @@ use truepeer::{ClientIdentity, PeerAddress, Seen};
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
-use crate::rooms::handoff;
+use crate::rooms::handoff::{Introduction, Proof, Purpose, Untold, drive};
 
 /// How long a backend must at least stay silent without a header, once it has answered with one.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -23,6 +24,8 @@ const SILENCE: Duration = Duration::from_millis(300);
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// How long a server that is told nothing may take to greet and to answer our goodbye, before we leave without.
 const LEAVE: Duration = Duration::from_secs(10);
+/// A client that nobody is.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The most that is read of one answer.
 const ANSWER_MAX: usize = 4096;
 
@@ -45,6 +48,15 @@ async fn prove(pool: &Pool, address: &Address) -> Readiness {
         return http::ask(pool, address).await;
     }
     let timeout = pool.backend.connect_timeout;
+    if pool.is_provable() && pool.backend.handoff.facts().proof == Proof::Accepts {
+        return match dial(address, &[], timeout).await {
+            Ok(socket) => match ask_with_handoff(pool, address, &socket).await {
+                Ok(()) => Readiness::Proved,
+                Err(unready) => Readiness::Unready(unready),
+            },
+            Err(error) => unreached(&error),
+        };
+    }
     // Connected first, and read last: it has all the time of the other question to greet.
     let without = match dial(address, &[], timeout).await {
         Ok(socket) => socket,
@@ -55,7 +67,7 @@ async fn prove(pool: &Pool, address: &Address) -> Readiness {
         Ok(socket) => socket,
         Err(error) => return unreached(&error),
     };
-    let asked = ask_with_header(pool, address, &with).await;
+    let asked = ask_with_handoff(pool, address, &with).await;
     drop(with);
     if let Err(unready @ Unready::IgnoresHeader { .. }) = asked {
         return Readiness::Unready(unready);
@@ -104,7 +116,7 @@ pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
     if !pool.is_provable() {
         return (Still::Serves, Some(Leave(socket)));
     }
-    match ask_with_header(pool, address, &socket).await {
+    match ask_with_handoff(pool, address, &socket).await {
         Ok(()) | Err(Unready::Slow { .. }) => (Still::Serves, None),
         Err(_) => (Still::Differs, None),
     }
@@ -134,13 +146,21 @@ impl Leave {
     }
 }
 
-async fn ask_with_header(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
+async fn ask_with_handoff(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
     let until = || later(Instant::now(), pool.backend.proof_timeout);
     let refuses = |saw: String| Unready::RefusesHeader { saw };
-    let header =
-        probe_header(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
-    say(socket, &header, until()).await.map_err(|error| refuses(error.to_string()))?;
-    let (mut heard, end) = hear(socket, pool.protocol, Part::Greeting, until(), Vec::new()).await;
+    let introduction =
+        introduction(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
+    say(socket, &introduction.header.bytes, until()).await.map_err(|error| refuses(error.to_string()))?;
+    let mut conversation = introduction.begin(Purpose::Proof, pool.backend.proof_timeout);
+    let said = match drive(socket, &mut conversation).await {
+        Ok(said) => said,
+        // It knows whom it does not want.
+        Err(Untold::TurnedAway(_)) => return Ok(()),
+        Err(why @ Untold::Late(_)) => return Err(Unready::Slow { saw: why.to_string() }),
+        Err(why) => return Err(Unready::RefusesHandoff { saw: why.to_string() }),
+    };
+    let (mut heard, end) = hear(socket, pool.protocol, Part::Greeting, until(), said).await;
     match end {
         End::Complete if is_greeting(pool.protocol, &heard) => {}
         End::Late => return Err(Unready::Slow { saw: describe("with our header it said so far", &heard) }),
@@ -170,16 +190,20 @@ async fn heard_without_header(socket: &Socket, protocol: Protocol, patience: Dur
     is_greeting(protocol, &heard).then(|| describe("without a header it said", &heard))
 }
 
-/// The header of our own connection to the backend: true, and of the form that clients will have.
-fn probe_header(pool: &Pool, address: &Address, socket: &Socket) -> Option<Vec<u8>> {
+/// What the backend is told about: our own connection, in the form that clients will have; where it believes words,
+/// a client that nobody is (192.0.2.0/24 is reserved for documentation), so that it shows what that one may do there.
+fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Introduction> {
     let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let reached = match address {
         Address::Tcp(addr) => *addr,
         Address::Unix(_) => nowhere,
     };
-    let ours = socket.local_addr().unwrap_or(nowhere);
-    let identity = ClientIdentity::direct(PeerAddress::tcp(ours), Some(reached))?;
-    handoff::header(pool.backend.telling(), &identity, Some(reached), "").ok().map(|header| header.bytes)
+    let subject = match pool.backend.handoff.facts().proof {
+        Proof::Accepts => SocketAddr::new(NOBODY, 0),
+        Proof::GreetsOnlyWith | Proof::Nothing => socket.local_addr().unwrap_or(nowhere),
+    };
+    let identity = ClientIdentity::direct(PeerAddress::tcp(subject), Some(reached))?;
+    pool.introduce(&identity, Some(reached), "").ok()
 }
 
 /// Which line is awaited.

@@ -107,10 +107,8 @@ fn backend(pool: &Arc<Pool>) -> Value {
 fn unproven(pool: &Pool) -> String {
     let protocol = pool.protocol.name();
     let lead = "it accepts connections; whether it reads our header";
-    match (pool.backend.handoff, pool.greeting) {
-        (crate::rooms::handoff::Handoff::None, _) => {
-            "it accepts connections; it is not told who the client is".to_owned()
-        }
+    match (pool.backend.handoff.tells(), pool.greeting) {
+        (false, _) => "it accepts connections; it is not told who the client is".to_owned(),
         (_, crate::rooms::backend::Greeting::NotReadable) => {
             format!("{lead} cannot be asked through TLS: `truepeer check` it with one real client")
         }

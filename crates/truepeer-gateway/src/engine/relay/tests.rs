@@ -27,7 +27,14 @@ async fn with_relay<T, F: Future<Output = T>>(
     let guard = Guard { first_bytes: FirstBytes::new(own_header, deadline), idle };
     let (our_client, our_backend) = (Socket::Unix(our_client), Socket::Unix(our_backend));
     let relayed = async {
-        let end = relay(&our_client, &our_backend, early.to_vec(), guard, &traffic).await;
+        let end = relay(
+            &our_client,
+            &our_backend,
+            Early { of_client: early.to_vec(), ..Early::default() },
+            guard,
+            &traffic,
+        )
+        .await;
         drop((our_client, our_backend));
         end
     };

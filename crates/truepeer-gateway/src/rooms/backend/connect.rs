@@ -1,6 +1,6 @@
 //! Connect: the next address of the backend, and the one after if it cannot be connected to.
 //!
-//! Fail-over is for connect errors and connect-timeout only: once our header was written, a loss is the client's to
+//! Fail-over is for connect errors and connect-timeout only: once it was told of the client, a loss is the client's to
 //! see, since the backend may have acted on it.
 
 use std::sync::Arc;
@@ -8,6 +8,18 @@ use std::sync::Arc;
 use crate::engine::{DialError, Socket, dial};
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::{Pool, Target};
+use crate::rooms::handoff::{Introduction, Purpose, Untold, drive};
+
+/// A backend that knows the client.
+#[derive(Debug)]
+pub struct Connected {
+    /// The way to it.
+    pub socket: Socket,
+    /// Which of its addresses it is.
+    pub target: Arc<Target>,
+    /// What it has said to the client already.
+    pub said: Vec<u8>,
+}
 
 /// Why a client could not be connected.
 #[derive(Debug)]
@@ -16,29 +28,41 @@ pub struct NotConnected {
     pub outcome: Outcome,
     /// What happened at the last address that was tried, or why none was.
     pub because: String,
+    /// The backend's own words to the client, if it turned it away.
+    pub words: Option<Vec<u8>>,
 }
 
-/// Connects to the first address that accepts, and writes `header` to it.
+impl NotConnected {
+    fn new(outcome: Outcome, because: String) -> Self {
+        Self { outcome, because, words: None }
+    }
+}
+
+/// Connects to the first address that accepts, and tells it who the client is.
 ///
 /// # Errors
 /// [`NotConnected`].
-pub async fn to_backend(pool: &Pool, header: &[u8]) -> Result<(Socket, Arc<Target>), NotConnected> {
-    let mut last = NotConnected { outcome: Outcome::BackendUnready, because: why_unready(pool) };
+pub async fn to_backend(pool: &Pool, introduction: &Introduction) -> Result<Connected, NotConnected> {
+    let mut last = NotConnected::new(Outcome::BackendUnready, why_unready(pool));
     for target in pool.next() {
-        match dial(&target.address, header, pool.backend.connect_timeout).await {
+        match dial(&target.address, &introduction.header.bytes, pool.backend.connect_timeout).await {
             Ok(socket) => {
                 target.note_reached();
-                return Ok((socket, target));
+                let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
+                return match drive(&socket, &mut conversation).await {
+                    Ok(said) => Ok(Connected { socket, target, said }),
+                    Err(why) => Err(untold(pool, &target, why)),
+                };
             }
             Err(error) => {
                 let because = format!("{}: {error}", target.address);
                 let outcome = match error {
                     DialError::Send(_) => {
-                        return Err(NotConnected { outcome: Outcome::HandoffFailed, because });
+                        return Err(NotConnected::new(Outcome::HandoffFailed, because));
                     }
                     // No other address helps.
                     DialError::NoSocket(_) => {
-                        return Err(NotConnected { outcome: Outcome::DescriptorsExhausted, because });
+                        return Err(NotConnected::new(Outcome::DescriptorsExhausted, because));
                     }
                     DialError::PortsExhausted(_) => Outcome::BackendPortsExhausted,
                     DialError::Connect(_) => Outcome::BackendRefused,
@@ -47,11 +71,27 @@ pub async fn to_backend(pool: &Pool, header: &[u8]) -> Result<(Socket, Arc<Targe
                 if !error.is_ours() {
                     pool.mark_unreachable(&target, error.to_string());
                 }
-                last = NotConnected { outcome, because };
+                last = NotConnected::new(outcome, because);
             }
         }
     }
     Err(last)
+}
+
+/// It was reached, and does not know the client.
+fn untold(pool: &Pool, target: &Target, why: Untold) -> NotConnected {
+    let because = format!("{}: {why}", target.address);
+    let (outcome, words) = match why {
+        Untold::Unfit { .. } => {
+            pool.mark_refusing(target, why.to_string());
+            (Outcome::HandoffRefused, None)
+        }
+        // What is said of one client is no reason to keep the others out.
+        Untold::Misunderstood { .. } => (Outcome::HandoffRefused, None),
+        Untold::TurnedAway(words) => (Outcome::BackendTurnsAway, Some(words)),
+        Untold::Late(_) | Untold::Gone(_) | Untold::Broken(_) => (Outcome::HandoffFailed, None),
+    };
+    NotConnected { outcome, because, words }
 }
 
 fn why_unready(pool: &Pool) -> String {

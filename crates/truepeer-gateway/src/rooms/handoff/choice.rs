@@ -1,4 +1,10 @@
-//! The ways to tell a backend who the client is.
+//! The ways to tell a backend who the client is, and what is known of each, as data.
+//!
+//! The configuration, the prober, the walk, the log and the doctor read the facts; none of them asks which way it is.
+
+use truepeer::OwnHeader;
+
+use crate::facts::protocol::Protocol;
 
 /// `backend.<id>.handoff`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -7,18 +13,98 @@ pub enum Handoff {
     ProxyV2,
     /// A v1 header.
     ProxyV1,
+    /// XCLIENT, in SMTP.
+    Xclient,
     /// Nothing: the backend sees us as the client.
     None,
 }
 
+/// How it is found out whether a backend takes a handoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It cannot be: nothing is told.
+    Nothing,
+    /// Without it the backend waits, with it the backend greets and understands a goodbye.
+    GreetsOnlyWith,
+    /// The backend says itself that it takes it.
+    Accepts,
+}
+
+/// What is known of a way.
+#[derive(Debug, Clone, Copy)]
+pub struct HandoffFacts {
+    /// The word in the configuration and in logs.
+    pub name: &'static str,
+    /// Whether a header in the client's first bytes could still be read as ours.
+    pub own_header: OwnHeader,
+    /// How a backend is proved.
+    pub proof: Proof,
+    /// The languages that it is spoken in; empty: it is none of a language's business.
+    pub protocols: &'static [Protocol],
+    /// What the backend or this host must allow.
+    pub needs: &'static str,
+    /// What it cannot do.
+    pub limits: &'static str,
+    /// What to change if a backend refuses it; empty: it depends on the kind of backend.
+    pub remedy: &'static str,
+}
+
 impl Handoff {
+    /// Every way, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::ProxyV2, Self::ProxyV1, Self::Xclient, Self::None];
+
     /// The word in the configuration and in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Whether the backend learns who the client is.
+    #[must_use]
+    pub const fn tells(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub const fn facts(self) -> HandoffFacts {
         match self {
-            Self::ProxyV2 => "proxy-v2",
-            Self::ProxyV1 => "proxy-v1",
-            Self::None => "none",
+            Self::ProxyV2 => HandoffFacts {
+                name: "proxy-v2",
+                own_header: OwnHeader::Precedes,
+                proof: Proof::GreetsOnlyWith,
+                protocols: &[],
+                needs: "the backend reads PROXY protocol version 2 on this port",
+                limits: "",
+                remedy: "",
+            },
+            Self::ProxyV1 => HandoffFacts {
+                name: "proxy-v1",
+                own_header: OwnHeader::Precedes,
+                proof: Proof::GreetsOnlyWith,
+                protocols: &[],
+                needs: "the backend reads PROXY protocol version 1 on this port",
+                limits: "no word on TLS; a server that no longer expects the line may go on with truepeer as its client",
+                remedy: "",
+            },
+            Self::Xclient => HandoffFacts {
+                name: "xclient",
+                own_header: OwnHeader::Precedes,
+                proof: Proof::Accepts,
+                protocols: &[Protocol::Smtp, Protocol::Submission, Protocol::Lmtp],
+                needs: "the backend offers XCLIENT to truepeer's address, and to no client's",
+                limits: "clients have no name there (the server looks none up, and truepeer none either), so rules about client names match nobody; its log names truepeer until XCLIENT is said",
+                remedy: "Postfix: put truepeer's address, and nothing else, into `smtpd_authorized_xclient_hosts` of this port's smtpd, then `postfix reload`; a port behind postscreen never offers XCLIENT: use `handoff = \"proxy-v2\"` there",
+            },
+            Self::None => HandoffFacts {
+                name: "none",
+                own_header: OwnHeader::Absent,
+                proof: Proof::Nothing,
+                protocols: &[],
+                needs: "",
+                limits: "the backend takes truepeer for every client",
+                remedy: "",
+            },
         }
     }
 }

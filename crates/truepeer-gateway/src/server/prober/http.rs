@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Part, Still, describe, dial, hear, later, probe_header, say, unreached};
+use super::{End, Part, Still, describe, dial, hear, introduction, later, say, unreached};
 use crate::engine::{Address, DialError};
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::{Pool, Readiness, Unready};
@@ -63,7 +63,9 @@ async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Answe
     let socket = dial(address, &[], pool.backend.connect_timeout).await?;
     let deadline = later(Instant::now(), pool.backend.proof_timeout.min(PATIENCE));
     let mut bytes = match header {
-        Header::Sent => probe_header(pool, address, &socket).unwrap_or_default(),
+        Header::Sent => {
+            introduction(pool, address, &socket).map(|told| told.header.bytes).unwrap_or_default()
+        }
         Header::LeftOut => Vec::new(),
     };
     let host = match address {

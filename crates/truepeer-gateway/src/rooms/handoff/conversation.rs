@@ -1,0 +1,163 @@
+//! A handoff is a conversation: what is told to a backend before the client may speak, and what it must answer.
+//!
+//! Sans-IO: the backend's bytes and instants go in; bytes to send, "ready" or "failed" come out. Connecting a client
+//! and proving a backend drive it alike ([`drive`]). A PROXY header is the shortest one: one write, and no answer.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use truepeer::Seen;
+
+use super::turn::{Purpose, Turn, Untold};
+use super::xclient::Xclient;
+use super::{Header, Substituted};
+use crate::engine::{Received, Socket, later, receive, say};
+
+/// What a backend is to be told about one client, whichever of its addresses is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// What goes first, in one write with connecting. Empty where the backend speaks first, or is told nothing.
+    pub header: Header,
+    words: Words,
+}
+
+/// What follows the first write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Nothing: the client may speak.
+    None,
+    /// XCLIENT.
+    Xclient(Xclient),
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send this, then ask again.
+    Say(Vec<u8>),
+    /// Hear the backend until then, then ask again.
+    Hear(Instant),
+    /// The backend knows the client, who may speak. What the backend has said to it is here, to be passed on.
+    Ready(Vec<u8>),
+    /// The backend does not, and is never connected with it.
+    Failed(Untold),
+}
+
+impl Introduction {
+    /// Told by `header` alone.
+    #[must_use]
+    pub fn written(header: Header) -> Self {
+        Self { header, words: Words::None }
+    }
+
+    /// Told in words alone, with these facts substituted.
+    pub(super) fn spoken(words: Words, substituted: Substituted) -> Self {
+        Self { header: Header { substituted, ..Header::default() }, words }
+    }
+
+    /// Begins to tell it, once the header is written. `patience`: how long each answer may take.
+    #[must_use]
+    pub fn begin(&self, purpose: Purpose, patience: Duration) -> Conversation {
+        Conversation {
+            words: self.words.clone(),
+            purpose,
+            patience,
+            heard: Vec::new(),
+            ended: false,
+            until: None,
+        }
+    }
+}
+
+/// One connection's part of it.
+///
+/// Holds at most [`HEARD_MAX`] bytes of the backend's and one receive.
+#[derive(Debug)]
+pub struct Conversation {
+    words: Words,
+    purpose: Purpose,
+    patience: Duration,
+    heard: Vec<u8>,
+    ended: bool,
+    until: Option<Instant>,
+}
+
+/// The most that is heard of one answer.
+const HEARD_MAX: usize = 4096;
+
+impl Conversation {
+    /// The backend has said this.
+    pub fn heard(&mut self, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
+    }
+
+    /// The backend will say no more.
+    pub fn ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// What comes next, as things are at `now`.
+    pub fn next(&mut self, now: Instant) -> Step {
+        let turn = match &mut self.words {
+            Words::None => Turn::Ready(Vec::new()),
+            Words::Xclient(xclient) => xclient.turn(&mut self.heard, self.purpose),
+        };
+        let awaited = match turn {
+            Turn::Say(bytes) => {
+                self.until = None;
+                return Step::Say(bytes);
+            }
+            Turn::Ready(said) => return Step::Ready(said),
+            Turn::Failed(why) => return Step::Failed(why),
+            Turn::Hear(awaited) => awaited,
+        };
+        let until = *self.until.get_or_insert_with(|| later(now, self.patience));
+        if self.heard.len() >= HEARD_MAX {
+            let saw = Seen::new(&self.heard).to_string();
+            Step::Failed(Untold::Unfit { what: "says more than any answer is long", saw })
+        } else if self.ended {
+            Step::Failed(Untold::Gone(awaited))
+        } else if now >= until {
+            Step::Failed(Untold::Late(awaited))
+        } else {
+            Step::Hear(until)
+        }
+    }
+
+    /// How long each answer may take.
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+/// Holds `conversation` over `socket`, whose header is written; returns what the backend has said to the client.
+///
+/// # Errors
+/// [`Untold`].
+///
+/// # Cancel safety
+/// Not cancel safe: a part of what is said may have gone out.
+pub async fn drive(socket: &Socket, conversation: &mut Conversation) -> Result<Vec<u8>, Untold> {
+    let broken = |error: io::Error| Untold::Broken(error.to_string());
+    let mut heard = Vec::new();
+    loop {
+        match conversation.next(Instant::now()) {
+            Step::Ready(said) => return Ok(said),
+            Step::Failed(why) => return Err(why),
+            Step::Say(bytes) => {
+                let until = later(Instant::now(), conversation.patience());
+                say(socket, &bytes, until).await.map_err(broken)?;
+            }
+            Step::Hear(until) => match receive(socket, &mut heard, until, None).await {
+                Received::Bytes(_) => {
+                    conversation.heard(&heard);
+                    heard.clear();
+                }
+                Received::Ended => conversation.ended(),
+                // The next step says that it is late.
+                Received::Expired | Received::Evicted => {}
+                Received::Failed(error) => return Err(broken(error)),
+            },
+        }
+    }
+}

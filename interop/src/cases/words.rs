@@ -1,0 +1,146 @@
+//! Servers that are told in words: they log and decide by the client, and no client is ever taken for truepeer.
+//!
+//! Called by `cases`. Postfix's `mynetworks` holds truepeer's address: whoever is taken for it may send mail anywhere.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Case, PROXY, case, told_client, told_destination};
+use crate::client::{Client, Place};
+use crate::feed::Mark;
+use crate::header;
+use crate::lab::Lab;
+use crate::servers::postfix::Postfix;
+use crate::servers::truepeer::{Backend, Listener, Truepeer};
+use crate::verdict::{Result, ensure};
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("xclient_postfix_logs_and_decides_by_the_client", xclient_v4),
+        case("xclient_postfix_logs_and_decides_by_an_ipv6_client", xclient_v6),
+        case("xclient_postfix_greets_a_client_once_and_takes_what_it_pipelines", xclient_pipelined),
+        case("xclient_postfix_lets_no_client_say_who_it_is", xclient_of_a_client),
+        case("xclient_postfix_turns_a_client_away_in_its_own_words", xclient_turned_away),
+        case("xclient_postfix_without_smtpd_authorized_xclient_hosts_is_found_out_at_start", xclient_refused),
+    ]
+}
+
+/// A truepeer in front of one port of Postfix, told by XCLIENT.
+fn truepeer(lab: &Lab, addr: SocketAddr) -> Result<Truepeer> {
+    let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
+    let backend = Backend { id: "server", kind: "postfix", handoff: Some("xclient"), addr };
+    lab.start_truepeer("truepeer-xclient", &[listener], &[backend])
+}
+
+/// A truepeer whose Postfix is proved.
+fn served(lab: &Lab, addr: SocketAddr) -> Result<Truepeer> {
+    let truepeer = truepeer(lab, addr)?;
+    lab.wait_until_served(truepeer.port("door")?)?;
+    Ok(truepeer)
+}
+
+/// A client of the proxy in front of `truepeer`.
+fn client(truepeer: &Truepeer, told: SocketAddr, to: SocketAddr) -> Result<Client> {
+    let mut client = Client::dial(PROXY, truepeer.port("door")?)?;
+    client.send(&header::v1(told, to))?;
+    Ok(client)
+}
+
+/// Sends mail to elsewhere, which only `mynetworks` may; Postfix must refuse, and log whom.
+fn may_not_relay(client: &mut Client, postfix: &Postfix, mark: Mark, told: SocketAddr) -> Result {
+    client.smtp("MAIL FROM:<a@interop.test>", "250")?;
+    // 454 with Postfix's standard setting, 554 with the older one.
+    client.smtp("RCPT TO:<b@elsewhere.example>", "")?;
+    let whom = format!("RCPT from unknown[{}]:{}: ", told.ip(), told.port());
+    let what = format!("Postfix refuses {told} to relay");
+    let line = postfix.log().wait_line(mark, &what, |line| line.contains(&whom))?;
+    let is_right =
+        line.contains("Relay access denied") && line.contains("proto=ESMTP helo=<client.interop.test>");
+    ensure(is_right, || line)
+}
+
+fn logs_and_decides(lab: &Lab, told: SocketAddr, to: SocketAddr) -> Result {
+    let postfix = lab.postfix()?;
+    let truepeer = served(lab, postfix.xclient_port())?;
+    let (mark, before) = (postfix.log().mark(), truepeer.log().mark());
+    let mut client = client(&truepeer, told, to)?;
+    client.expect_reply("220")?;
+    client.smtp("EHLO client.interop.test", "250")?;
+    may_not_relay(&mut client, postfix, mark, told)?;
+    client.smtp("QUIT", "221")?;
+    drop(client);
+    let record = truepeer.record_of(before, told)?;
+    ensure(record.text("outcome") == "done" && record.text("handoff") == "xclient", || format!("{record:?}"))
+}
+
+fn xclient_v4(lab: &Lab) -> Result {
+    logs_and_decides(lab, told_client(4740), told_destination())
+}
+
+fn xclient_v6(lab: &Lab) -> Result {
+    let net = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+    logs_and_decides(lab, (net(0x99), 4741).into(), (net(0x25), 25).into())
+}
+
+fn xclient_pipelined(lab: &Lab) -> Result {
+    let postfix = lab.postfix()?;
+    let truepeer = served(lab, postfix.xclient_port())?;
+    let mut client = client(&truepeer, told_client(4742), told_destination())?;
+    let greeting = client.expect_reply("220")?;
+    ensure(greeting.contains("postfix.interop.test"), || greeting)?;
+    let abilities = client.smtp("EHLO client.interop.test", "250")?;
+    ensure(abilities.contains("PIPELINING") && !abilities.contains("XCLIENT"), || abilities)?;
+    client.send(b"MAIL FROM:<a@interop.test>\r\nRCPT TO:<b@interop.test>\r\nDATA\r\n")?;
+    for code in ["250", "250", "354"] {
+        client.expect_reply(code)?;
+    }
+    client.send(b"Subject: x\r\n\r\n220 not a greeting\r\n.\r\nQUIT\r\n")?;
+    for code in ["250", "221"] {
+        client.expect_reply(code)?;
+    }
+    let rest = client.rest("Postfix closes")?;
+    ensure(rest.is_empty(), || rest)
+}
+
+fn xclient_of_a_client(lab: &Lab) -> Result {
+    let postfix = lab.postfix()?;
+    let truepeer = served(lab, postfix.xclient_port())?;
+    let mark = postfix.log().mark();
+    let told = told_client(4743);
+    let mut client = client(&truepeer, told, told_destination())?;
+    client.expect_reply("220")?;
+    client.smtp("XCLIENT NAME=localhost ADDR=127.0.0.1", "550")?;
+    client.smtp("EHLO client.interop.test", "250")?;
+    may_not_relay(&mut client, postfix, mark, told)
+}
+
+fn xclient_turned_away(lab: &Lab) -> Result {
+    let postfix = lab.postfix()?;
+    let truepeer = served(lab, postfix.choosy_port())?;
+    let told = SocketAddr::from((Ipv4Addr::new(203, 0, 113, 66), 4744));
+    let before = truepeer.log().mark();
+    let mut away = client(&truepeer, told, told_destination())?;
+    let words = away.expect_reply("554")?;
+    ensure(words.contains("203.0.113.66") && words.contains("Client host rejected"), || words)?;
+    let rest = away.rest("truepeer closes")?;
+    ensure(rest.is_empty(), || rest)?;
+    let record = truepeer.record_of(before, told)?;
+    ensure(record.text("outcome") == "backend_turns_away", || format!("{record:?}"))?;
+    // Its neighbour is served.
+    client(&truepeer, told_client(4745), told_destination())?.expect_reply("220").map(|_| ())
+}
+
+fn xclient_refused(lab: &Lab) -> Result {
+    let postfix = lab.postfix()?;
+    let mark = postfix.log().mark();
+    let truepeer = truepeer(lab, postfix.plain_port())?;
+    let event =
+        truepeer.wait_event(Mark::default(), "backend_refuses_handoff", "does not offer XCLIENT to us")?;
+    ensure(event.contains("smtpd_authorized_xclient_hosts"), || event)?;
+    client(&truepeer, told_client(4746), told_destination())?.expect_reply("421")?;
+    let mut direct = Client::dial(Place::Here(lab.fresh_source()), truepeer.port("door")?)?;
+    direct.expect_reply("421")?;
+    let mails = postfix.log().lines(mark);
+    let mail = mails.into_iter().find(|line| line.contains("plain/smtpd") && line.contains("from=<"));
+    ensure(mail.is_none(), || format!("a client reached it: {mail:?}"))
+}
