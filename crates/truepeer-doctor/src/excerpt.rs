@@ -34,6 +34,8 @@ fn escape(character: char) -> String {
     match character {
         ' '..='~' => character.to_string(),
         _ if character.is_alphanumeric() => character.to_string(),
+        '\r' | '\n' | '\t' => character.escape_default().to_string(),
+        '\0'..='\x7f' => format!("\\x{:02x}", u32::from(character)),
         _ => character.escape_default().to_string(),
     }
 }
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_could_move_a_cursor_is_shown_as_a_number() {
-        assert_eq!(excerpt(b"a\r\n\x1b[31m\"b\"\xff"), "a\\r\\n\\u{1b}[31m\"b\"\\xff");
+        assert_eq!(excerpt(b"a\r\n\x1b[31m\"b\"\xff"), "a\\r\\n\\x1b[31m\"b\"\\xff");
         assert_eq!(excerpt("größe \u{202e}x".as_bytes()), "größe \\u{202e}x");
         assert_eq!(excerpt(b"C:\\x"), "C:\\x");
     }

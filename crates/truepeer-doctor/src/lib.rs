@@ -23,10 +23,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod change;
+mod disguise;
 mod excerpt;
 mod finding;
+pub mod logs;
+mod opening;
 mod product;
 
 pub use excerpt::{EXCERPT_MAX, excerpt};
 pub use finding::{Class, Confidence, Finding, Side, sort};
+pub use opening::Opening;
 pub use product::Product;

@@ -1,0 +1,107 @@
+//! The bytes that a log line quotes: back from how the program wrote them.
+
+/// The most that is read of a quotation.
+const MOST: usize = 256;
+
+/// The bytes behind `introduction` in `line`, up to the end of the quotation or of the line.
+///
+/// `None` where the line does not have the introduction.
+pub(super) fn behind(line: &[u8], introduction: &str) -> Option<Vec<u8>> {
+    let lower = line.to_ascii_lowercase();
+    let at = memchr::memmem::find(&lower, introduction.as_bytes())?.saturating_add(introduction.len());
+    let mut rest = line.get(at..)?;
+    while let [b' ' | b'\\', more @ ..] = rest {
+        // The backslash of a quotation mark inside JSON; any other one belongs to the quoted bytes.
+        if rest.first() == Some(&b'\\') && more.first() != Some(&b'"') {
+            break;
+        }
+        rest = more;
+    }
+    let rest = rest.strip_prefix(b"&quot;").unwrap_or(rest);
+    let quoted = match rest {
+        [mark @ (b'"' | b'\'' | b'`'), inner @ ..] => {
+            let end = inner.windows(2).position(|pair| ends(pair, *mark));
+            let whole = || inner.iter().position(|byte| byte == mark);
+            inner.get(..end.or_else(whole).unwrap_or(inner.len()))?
+        }
+        _ => rest,
+    };
+    let quoted = quoted.strip_suffix(b"\\").unwrap_or(quoted);
+    Some(unescape(quoted.get(..quoted.len().min(MOST)).unwrap_or(quoted)))
+}
+
+/// A mark that closes: something other than text follows.
+fn ends(pair: &[u8], mark: u8) -> bool {
+    pair.first() == Some(&mark)
+        && pair.get(1).is_some_and(|next| matches!(next, b' ' | b',' | b')' | b'\\' | b'"'))
+}
+
+/// Bytes from text with `\r`, `\x16`, `\026`, `\u0016`; twice where JSON wrote the backslashes once more.
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+    let once = pass(text);
+    if memchr::memchr(b'\\', &once).is_some() { pass(&once) } else { once }
+}
+
+fn pass(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        let (byte, used) = match (first, behind) {
+            (b'\\', [b'r', ..]) => (b'\r', 1),
+            (b'\\', [b'n', ..]) => (b'\n', 1),
+            (b'\\', [b't', ..]) => (b'\t', 1),
+            (b'\\', [b'a', ..]) => (7, 1),
+            (b'\\', [b'\\', ..]) => (b'\\', 1),
+            (b'\\', [b'"', ..]) => (b'"', 1),
+            (b'\\', [b'x', high, low, ..]) if is_hex(*high, *low) => (hex(*high, *low), 3),
+            (b'\\', [b'u', b'0', b'0', high, low, ..]) if is_hex(*high, *low) => (hex(*high, *low), 5),
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                let digit = |digit: u8| digit.wrapping_sub(b'0');
+                (
+                    digit(*a)
+                        .wrapping_mul(64)
+                        .wrapping_add(digit(*b).wrapping_mul(8))
+                        .wrapping_add(digit(*c)),
+                    3,
+                )
+            }
+            (b'\\', [b'0', ..]) => (0, 1),
+            _ => (*first, 0),
+        };
+        bytes.push(byte);
+        rest = behind.get(used..).unwrap_or_default();
+    }
+    bytes
+}
+
+fn is_hex(high: u8, low: u8) -> bool {
+    high.is_ascii_hexdigit() && low.is_ascii_hexdigit()
+}
+
+/// Two digits that are hexadecimal.
+fn hex(high: u8, low: u8) -> u8 {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    digit(high).unwrap_or(0).wrapping_mul(16).wrapping_add(digit(low).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_bytes_are_read_as_the_program_wrote_them() {
+        for (line, expected) in [
+            (&br#"broken header: "" while reading"#[..], &b""[..]),
+            (br#"broken header: "GET / HTTP/1.1 Host: x" while reading"#, b"GET / HTTP/1.1 Host: x"),
+            (br#"{"log":"broken header: \"\" while"}"#, b""),
+            (br#"{"log":"broken header: \"\\u0016\\u0003\" while"}"#, b"\x16\x03"),
+            (br"broken header: EHLO client.example\r\n", b"EHLO client.example\r\n"),
+            (br"broken header: \026\003\001", b"\x16\x03\x01"),
+            (br"broken header: \r\n\r\n\000\r\nQUIT\n!", b"\r\n\r\n\0\r\nQUIT\n!"),
+            (br"broken header: '\x0d\x0a'", b"\r\n"),
+        ] {
+            assert_eq!(behind(line, "broken header:").as_deref(), Some(expected), "{}", line.escape_ascii());
+        }
+        assert_eq!(behind(b"nothing", "broken header:"), None);
+    }
+}
