@@ -27,6 +27,7 @@ pub mod change;
 mod disguise;
 mod excerpt;
 mod finding;
+pub mod header;
 pub mod logs;
 mod opening;
 mod product;

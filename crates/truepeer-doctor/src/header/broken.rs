@@ -1,0 +1,120 @@
+//! A header that is none, or is broken or unfinished: where, what was expected, and the usual cause.
+
+use serde::Serialize;
+use truepeer_proto::{
+    Checksum, Decode, DecodeError, DecodeErrorKind as Kind, Decoder, MixedFamilies, V2_MAX_LEN,
+};
+
+use super::fields::{self, Field};
+use super::receivers::{self, Facts, Reception};
+use crate::{Finding, Opening, excerpt};
+
+/// What is wrong with a header, as JSON an object with these names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BrokenHeader {
+    /// A stable word: `bad_signature`, `v1_address`, ...; `incomplete` where bytes are missing.
+    pub error: &'static str,
+    /// The first byte that is wrong, or that is missing.
+    pub offset: usize,
+    /// The sentence.
+    pub message: String,
+    /// What would be right there.
+    pub expected: String,
+    /// The bytes, as far as they tell.
+    pub seen: String,
+    /// What came: `an HTTP request`, `a broken PROXY header`, ...
+    pub opening: &'static str,
+    /// Always `refused`, or `incomplete`.
+    pub verdict: &'static str,
+    /// What it usually means, and the line to change.
+    pub finding: Option<Finding>,
+    /// What each known receiver does with it, where that is known.
+    pub receivers: Vec<Reception>,
+    /// The fields as far as they can be read.
+    pub fields: Vec<Field>,
+}
+
+impl BrokenHeader {
+    pub(super) fn wrong(bytes: &[u8], error: &DecodeError) -> Self {
+        let opening = Opening::of(bytes);
+        let is_header = opening == Opening::BrokenHeader;
+        Self {
+            error: error.kind().code(),
+            offset: error.at(),
+            message: error.to_string(),
+            expected: error.kind().allowed().to_owned(),
+            seen: excerpt(bytes.get(..bytes.len().min(64)).unwrap_or(bytes)),
+            opening: opening.name(),
+            verdict: "refused",
+            finding: opening.finding(bytes).map(|finding| usual(finding, error.kind())),
+            receivers: receivers_of(bytes, error.kind()),
+            fields: if is_header { fields::of(bytes) } else { Vec::new() },
+        }
+    }
+
+    pub(super) fn unfinished(bytes: &[u8], at_least: usize) -> Self {
+        let opening = Opening::of(bytes);
+        Self {
+            error: "incomplete",
+            offset: bytes.len(),
+            message: format!(
+                "right so far, and {at_least} more bytes are missing at least (byte {})",
+                bytes.len()
+            ),
+            expected: format!("{at_least} more bytes at least"),
+            seen: excerpt(bytes.get(..bytes.len().min(64)).unwrap_or(bytes)),
+            opening: opening.name(),
+            verdict: "incomplete",
+            finding: opening.finding(bytes),
+            receivers: Vec::new(),
+            fields: if bytes.is_empty() { Vec::new() } else { fields::of(bytes) },
+        }
+    }
+}
+
+/// The usual cause where the kind of error tells more than the opening.
+fn usual(finding: Finding, kind: Kind) -> Finding {
+    let (cause, change) = match kind {
+        Kind::TlvChecksum | Kind::TlvDuplicateChecksum => (
+            "something between the sender and here changes the header, or the sender computes its CRC32C wrongly",
+            "find what rewrites the bytes; update the sender, or switch `crc32c` off there (HAProxy: `proxy-v2-options`)",
+        ),
+        Kind::TlvTruncated | Kind::TlvSsl | Kind::TlvUniqueId => (
+            "a TLV does not fit: the sender writes it wrongly, or a program in between cut it",
+            "update the sender, or switch that TLV off there (HAProxy: `proxy-v2-options`)",
+        ),
+        Kind::V2Length => (
+            "the length has no room for the addresses of the family: a mixed or truncated header",
+            "update the sender; give it a listener of each family",
+        ),
+        Kind::V2Version | Kind::V2Command | Kind::V2Family | Kind::V2Protocol | Kind::V2Combination => {
+            ("the sender writes a version, command or family that is not defined", "update the sender")
+        }
+        Kind::V1TooLong => (
+            "no line end came within 107 bytes: the sender writes a longer line, or this is no header",
+            "let the sender end the line with \\r\\n, or let it send version 2",
+        ),
+        _ => return finding,
+    };
+    Finding { cause: cause.into(), change: change.into(), ..finding }
+}
+
+/// What receivers do with faults that some of them do not look for.
+fn receivers_of(bytes: &[u8], kind: Kind) -> Vec<Reception> {
+    let lenient =
+        Decoder::new().max_len(V2_MAX_LEN).checksum(Checksum::Skip).mixed_families(MixedFamilies::Accept);
+    let decoded = match kind {
+        Kind::TlvChecksum | Kind::V1Address => lenient.decode(bytes),
+        Kind::TlvTruncated | Kind::TlvDuplicateChecksum => lenient.frame(bytes),
+        _ => return Vec::new(),
+    };
+    let Ok(Decode::Complete { header, .. }) = decoded else { return Vec::new() };
+    let facts = Facts {
+        mixed: kind == Kind::V1Address,
+        checksum_wrong: matches!(kind, Kind::TlvChecksum | Kind::TlvDuplicateChecksum),
+        tlv_wrong: kind == Kind::TlvTruncated,
+        ..Facts::of(&header)
+    };
+    receivers::of(&facts)
+}
