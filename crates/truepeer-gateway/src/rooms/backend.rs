@@ -316,7 +316,10 @@ impl Pool {
     /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know
     /// before a client finds out.
     pub fn ask_regularly(&self, wanted: bool) {
-        self.ask_regularly.store(wanted, Ordering::Relaxed);
+        if self.ask_regularly.swap(wanted, Ordering::Relaxed) != wanted {
+            // The keeper may be asleep for as long as it was not wanted.
+            self.wake.wake();
+        }
     }
 
     /// Whether they are.
