@@ -29,6 +29,7 @@ pub(crate) struct Lab {
     pair: Shared<PathBuf>,
     ipv6: Shared<()>,
     program: PathBuf,
+    examples: PathBuf,
     logs: RefCell<Vec<(String, Feed, Mark)>>,
     sources: Cell<u16>,
     dirs: Cell<u16>,
@@ -36,8 +37,8 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// An empty lab around the truepeer at `program`.
-    pub(crate) fn new(program: PathBuf) -> Result<Self> {
+    /// An empty lab around the truepeer at `program`; `examples` is the library's directory of built ones.
+    pub(crate) fn new(program: PathBuf, examples: PathBuf) -> Result<Self> {
         Ok(Self {
             chains: crate::cases::chains::Chains::default(),
             truepeer: Shared::default(),
@@ -47,6 +48,7 @@ impl Lab {
             pair: Shared::default(),
             ipv6: Shared::default(),
             program,
+            examples,
             logs: RefCell::default(),
             sources: Cell::default(),
             dirs: Cell::default(),
@@ -142,6 +144,11 @@ impl Lab {
             return Ok(&self.program);
         }
         Err(Verdict::Skipped(format!("truepeer is not built ({})", self.program.display())))
+    }
+
+    /// Where the library's examples are, if they are built.
+    pub(crate) fn examples(&self) -> &Path {
+        &self.examples
     }
 
     /// The clients from outside.

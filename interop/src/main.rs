@@ -1,7 +1,7 @@
 //! Real programs around the built truepeer: Debian's HAProxy and NGINX in front, Postfix and Dovecot behind.
 //!
-//! Called by hand and by CI: `cargo run -p truepeer-interop -- [--truepeer PATH] [--list] [--verbose]
-//! [case-filter]`. The assertions read the servers' own logs. It must not know the crates of this workspace: it sees the program as
+//! Called by hand and by CI: `cargo run -p truepeer-interop -- [--truepeer PATH] [--examples DIR] [--list]
+//! [--verbose] [case-filter]`. The assertions read the servers' own logs. It must not know the crates of this workspace: it sees the program as
 //! its neighbours do, from outside.
 
 mod cases;
@@ -27,6 +27,7 @@ use crate::verdict::{Result, Verdict, failed};
 #[derive(Debug)]
 struct Arguments {
     truepeer: PathBuf,
+    examples: PathBuf,
     filter: String,
     action: Action,
 }
@@ -87,7 +88,7 @@ fn run(arguments: Arguments) -> Result<Tally> {
     if cases.is_empty() {
         return failed(format!("no case's name contains `{}`", arguments.filter));
     }
-    let lab = Lab::new(arguments.truepeer)?;
+    let lab = Lab::new(arguments.truepeer, arguments.examples)?;
     let mut tally = Tally::default();
     for case in &cases {
         lab.begin_case();
@@ -111,14 +112,20 @@ fn run(arguments: Arguments) -> Result<Tally> {
 }
 
 fn read_arguments() -> core::result::Result<Arguments, String> {
-    const USAGE: &str = "usage: truepeer-interop [--truepeer PATH] [--list] [--verbose] [case-filter]";
+    const USAGE: &str =
+        "usage: truepeer-interop [--truepeer PATH] [--examples DIR] [--list] [--verbose] [case-filter]";
     let itself = std::env::current_exe().map_err(|error| format!("where am I: {error}"))?;
-    let mut arguments =
-        Arguments { truepeer: itself.with_file_name("truepeer"), filter: String::new(), action: Action::Run };
+    let mut arguments = Arguments {
+        truepeer: itself.with_file_name("truepeer"),
+        examples: itself.with_file_name("examples"),
+        filter: String::new(),
+        action: Action::Run,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--truepeer" => arguments.truepeer = words.next().ok_or(USAGE)?.into(),
+            "--examples" => arguments.examples = words.next().ok_or(USAGE)?.into(),
             "--list" => arguments.action = Action::List,
             "--verbose" => arguments.action = Action::RunVerbose,
             option if option.starts_with('-') => return Err(format!("unknown option {option}\n{USAGE}")),
@@ -126,8 +133,9 @@ fn read_arguments() -> core::result::Result<Arguments, String> {
         }
     }
     // The servers run in directories of their own.
-    arguments.truepeer = std::path::absolute(&arguments.truepeer)
-        .map_err(|error| format!("{}: {error}", arguments.truepeer.display()))?;
+    for path in [&mut arguments.truepeer, &mut arguments.examples] {
+        *path = std::path::absolute(&*path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(arguments)
 }
 

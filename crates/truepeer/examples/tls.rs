@@ -1,4 +1,5 @@
 //! Header first, then TLS: neither a silent proxy nor a client that dawdles over its handshake stops the others.
+//! A proxy's health checks over TLS (HAProxy: `send-proxy-v2 ssl verify none check`) are answered, too.
 //!
 //! `cargo run -p truepeer --features tokio-rustls --example tls -- 127.0.0.1:4433 127.0.0.1`: where to listen, and which peers are proxies.
 #![allow(clippy::print_stdout, reason = "a small server has no other log")]
@@ -10,23 +11,23 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use truepeer::{Client, ProxyListener, TlsListener, TrustedNetworks};
+use truepeer::{Caller, ProxyListener, TlsListener, TrustedNetworks};
 
 pub(crate) async fn serve(mut listener: TlsListener) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
-            stream = listener.accept() => {
-                let client = stream.get_ref().0.client().clone();
-                clients.spawn(greet(stream, client));
+            connection = listener.accept_any() => {
+                let caller = connection.caller();
+                clients.spawn(greet(connection, caller));
             }
             Some(_) = clients.join_next() => {}
         }
     }
 }
 
-async fn greet(mut stream: impl AsyncWrite + Unpin, client: Client) -> io::Result<()> {
-    stream.write_all(format!("hello {client}\n").as_bytes()).await?;
+async fn greet(mut stream: impl AsyncWrite + Unpin, caller: Caller) -> io::Result<()> {
+    stream.write_all(format!("hello {caller}\n").as_bytes()).await?;
     stream.shutdown().await
 }
 

@@ -1,22 +1,26 @@
-//! gRPC: the client in the extensions of every request, here for an access rule in an interceptor.
+//! gRPC: who is calling in the extensions of every request, here for an access rule in an interceptor. A proxy's own
+//! health checks (HAProxy: `option httpchk` with `send-proxy-v2 check check-proto h2`) are answered, too.
 //!
 //! `cargo run -p truepeer --features tonic --example tonic -- 127.0.0.1:50051 127.0.0.1`: where to listen, and which peers are proxies.
 #![allow(clippy::print_stdout, reason = "a small server has no other log")]
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Error, Server};
 use tonic::{Request, Status};
-use truepeer::{Client, IpNet, NetworkSet, ProxyListener, TrustedNetworks};
+use truepeer::{Caller, IpNet, NetworkSet, ProxyListener, TrustedNetworks};
 
 pub(crate) async fn serve(listener: ProxyListener, welcome: NetworkSet) -> Result<(), Error> {
     let (_, health) = tonic_health::server::health_reporter();
-    let check = move |request: Request<()>| match request.extensions().get::<Client>() {
-        Some(client) if welcome.contains(client.ip()) => Ok(request),
-        Some(client) => Err(Status::permission_denied(format!("{} is not welcome here", client.ip()))),
+    let check = move |request: Request<()>| match request.extensions().get::<Caller>() {
+        Some(Caller::Client(client)) if welcome.contains(client.ip()) => Ok(request),
+        Some(Caller::Client(client)) => {
+            Err(Status::permission_denied(format!("{} is not welcome here", client.ip())))
+        }
+        Some(Caller::ProxyOwn(_)) => Ok(request),
         None => Err(Status::internal("the server was not given a ProxyListener")),
     };
     Server::builder()
         .add_service(InterceptedService::new(health, check))
-        .serve_with_incoming(listener.into_stream())
+        .serve_with_incoming(listener.into_stream_any())
         .await
 }
 

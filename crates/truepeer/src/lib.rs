@@ -66,6 +66,7 @@
 //! | a TCP server | `tokio` (default) | `ProxyListener` | `line`, `smtp` (speaks first) |
 //! | axum | `axum` | `axum::serve(listener, ..)`, `ConnectInfo<Client>` | `axum` |
 //! | tonic | `tonic` | `listener.into_stream()`, `Client` in extensions | `tonic` |
+//! | a server that takes a `Stream` | `stream` | `listener.into_stream()` | |
 //! | tower layers | `tower` | `ClientLayer`: identity in, forged fields out | `tower` |
 //! | TLS to end here | `tokio-rustls` | `TlsListener` | `tls` |
 //! | hyper | `tokio` | `TokioIo::new(stream)` | `hyper` |
@@ -119,10 +120,12 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use adapter::axum::WithProxyOwn;
+#[cfg(feature = "stream")]
+pub use adapter::stream::{CallersStream, ClientsStream};
 #[cfg(feature = "tokio-rustls")]
-pub use adapter::tls::TlsListener;
-#[cfg(feature = "tonic")]
-pub use adapter::tonic::ClientsStream;
+pub use adapter::tls::{TlsConnection, TlsListener};
+#[cfg(all(feature = "tonic", feature = "tokio-rustls"))]
+pub use adapter::tonic::tls::TlsCaller;
 #[cfg(feature = "tower")]
 pub use adapter::tower::{ClientLayer, ClientService};
 pub use client::{Caller, Client, ProxyOwn};

@@ -252,7 +252,7 @@ async fn bind_leaves_nothing_behind() {
 }
 
 /// Where each public async function is dropped.
-const DROPPED_IN: [(&str, &str, &str); 10] = [
+const DROPPED_IN: [(&str, &str, &str); 13] = [
     ("shell/listener.rs", "bind", "bind_leaves_nothing_behind"),
     ("shell/listener.rs", "accept", "accept_loses_no_connection_and_no_byte"),
     ("shell/listener.rs", "accept_any", "accept_any_loses_no_connection_and_no_byte"),
@@ -263,6 +263,9 @@ const DROPPED_IN: [(&str, &str, &str); 10] = [
     ("shell/send_header.rs", "connect", "connect_shows_the_backend_a_header_or_nothing"),
     ("shell/send_header.rs", "send_header", "send_header_writes_all_or_nothing"),
     ("adapter/tls.rs", "accept", "accept_dropped_at_any_point_loses_no_client"),
+    ("adapter/tls.rs", "accept_any", "accept_any_next_and_next_any_dropped_at_any_point_lose_no_client"),
+    ("adapter/tls.rs", "next", "accept_any_next_and_next_any_dropped_at_any_point_lose_no_client"),
+    ("adapter/tls.rs", "next_any", "accept_any_next_and_next_any_dropped_at_any_point_lose_no_client"),
 ];
 
 /// A public async function that is new says what dropping it loses, and stands in the table with its test.

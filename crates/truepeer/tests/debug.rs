@@ -84,8 +84,10 @@ async fn no_public_type_shows_what_a_client_sent() {
     of_the_codec(&mut shown);
     #[cfg(feature = "axum")]
     shown.add("WithProxyOwn", &waiting().await.with_proxy_own());
-    #[cfg(feature = "tonic")]
+    #[cfg(feature = "stream")]
     shown.add("ClientsStream", &waiting().await.into_stream());
+    #[cfg(feature = "stream")]
+    shown.add("CallersStream", &waiting().await.into_stream_any());
     #[cfg(feature = "tower")]
     of_the_layer(&mut shown);
     #[cfg(feature = "tokio-rustls")]
@@ -295,4 +297,40 @@ async fn of_tls(shown: &mut Shown) {
     let mut listener = truepeer::TlsListener::new(waiting().await, TlsAcceptor::from(Arc::new(config)));
     let _ = common::drop_after(2, listener.accept()).await;
     shown.add("TlsListener", &listener);
+    drop(listener);
+    of_tls_connections(shown).await;
+}
+
+/// Hands are shaken over a real connection: a script has no answers.
+#[cfg(feature = "tokio-rustls")]
+async fn of_tls_connections(shown: &mut Shown) {
+    use std::sync::Arc;
+    use tokio::io::AsyncWriteExt;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    tokio::time::resume();
+    let made = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let connector = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(connector));
+    let (listener, addr) = common::net::bind().await;
+    let mut listener = truepeer::TlsListener::new(listener, TlsAcceptor::from(Arc::new(config)));
+    let client = async {
+        let stream = common::net::dial(addr, &header()).await;
+        let mut stream = connector.connect("mx.example.org".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(PAYLOAD).await.unwrap();
+        stream
+    };
+    let (_client, connection) = tokio::join!(client, listener.accept_any());
+    shown.add("TlsConnection", &connection);
+    #[cfg(feature = "tonic")]
+    {
+        use tonic::transport::server::Connected;
+        shown.add("TlsCaller", &connection.connect_info());
+    }
 }

@@ -174,6 +174,72 @@ async fn a_handshake_timeout_beyond_all_bounds_is_a_day() {
     assert_eq!(events.take(), ["tls_failed"]);
 }
 
+/// As HAProxy does with `send-proxy-v2 ssl check`: a header for nobody, and then TLS.
+#[tokio::test]
+async fn a_proxys_own_connection_shakes_hands_where_it_is_let_in() {
+    let events = Events::default();
+    let (listener, addr) = bind_with(events.observe(ListenerOptions::new())).await;
+    let (acceptor, connector) = pair();
+    let mut listener = TlsListener::new(listener, acceptor);
+    for (header, says) in [(LOCAL, "itself (local)"), (V1, "203.0.113.5:40000")] {
+        let client = async { secure(&connector, dial(addr, header).await).await };
+        let (mut client, mut server) = tokio::join!(client, listener.accept_any());
+        assert!(server.caller().to_string().ends_with(says), "{}", server.caller());
+        assert_eq!(server.peer().to_string(), client.get_ref().0.local_addr().unwrap().to_string());
+        assert!(server.session().protocol_version().is_some());
+        client.write_all(b"ping").await.unwrap();
+        let mut ping = [0; 4];
+        server.read_exact(&mut ping).await.unwrap();
+        server.write_all(b"pong").await.unwrap();
+        server.shutdown().await.unwrap();
+        let mut pong = String::new();
+        client.read_to_string(&mut pong).await.unwrap();
+        assert_eq!((&ping, pong.as_str()), (b"ping", "pong"));
+    }
+    assert!(events.take().is_empty());
+
+    // Whoever asks for clients is given none, and told, even if hands were shaken already.
+    let stream = dial(addr, LOCAL).await;
+    assert!(drop_after(8, listener.accept_any()).await.is_none(), "its handshake waits for its first word");
+    let check = async {
+        let mut stream = secure(&connector, stream).await;
+        stream.read(&mut [0; 1]).await.unwrap_or(0)
+    };
+    tokio::select! {
+        _ = listener.accept() => panic!("a client out of nothing"),
+        read = check => assert_eq!(read, 0),
+    }
+    assert_eq!(events.take(), ["own_refused"]);
+}
+
+/// Whose handshake failed is told of proxies as well.
+#[tokio::test(start_paused = true)]
+async fn a_proxys_own_handshake_that_fails_is_the_proxys_fault() {
+    let (seen, mut events) = tokio::sync::mpsc::channel(1);
+    let options = ListenerOptions::new().on_event(move |event| seen.try_send(event).unwrap());
+    let (_, door, _) = listener(ListenerOptions::new());
+    let listener = truepeer::ProxyListener::new(door.clone(), common::trusted(), options);
+    let mut listener = TlsListener::new(listener, pair().0);
+    door.connect(PROXY, [bytes(&[LOCAL, b"GET / HTTP/1.1\r\n\r\n"])]);
+    assert!(drop_after(3, listener.accept_any()).await.is_none());
+    let event = events.recv().await.unwrap();
+    assert_eq!((event.code(), event.fault()), ("tls_failed", truepeer::Fault::Peer));
+    assert!(event.to_string().starts_with("no TLS with proxy 192.0.2.10:1000 itself (local): "), "{event}");
+}
+
+/// A source that ends: every handshake that has begun is waited for.
+#[tokio::test(start_paused = true)]
+async fn the_end_comes_after_the_last_handshake() {
+    let (listener, door, events) = listener(ListenerOptions::new());
+    let mut listener = TlsListener::new(listener, pair().0);
+    door.connect(PROXY, [bytes(&[V1])]);
+    door.end();
+    assert!(drop_after(4, listener.next()).await.is_none());
+    assert!(listener.next().await.is_none());
+    assert_eq!(events.take(), ["tls_failed"]);
+    assert!(listener.next_any().await.is_none());
+}
+
 /// Cancel safety: an accept that is dropped at any point loses no handshake.
 #[tokio::test]
 async fn accept_dropped_at_any_point_loses_no_client() {
@@ -192,6 +258,36 @@ async fn accept_dropped_at_any_point_loses_no_client() {
         };
         let (_client, stream) = tokio::join!(client, accept);
         assert_eq!(stream.get_ref().0.client().to_string(), "203.0.113.5:40000");
+    }
+}
+
+/// The same of every other way to accept.
+#[tokio::test]
+async fn accept_any_next_and_next_any_dropped_at_any_point_lose_no_client() {
+    let (listener, addr) = bind_with(ListenerOptions::new()).await;
+    let (acceptor, connector) = pair();
+    let mut listener = TlsListener::new(listener, acceptor);
+    for times in 0..3 {
+        for way in 0..3 {
+            let client = async { secure(&connector, dial(addr, V1).await).await };
+            let accept = async {
+                loop {
+                    let caller = match way {
+                        0 => drop_after(times, listener.accept_any()).await.map(|any| any.caller()),
+                        1 => drop_after(times, listener.next())
+                            .await
+                            .map(|next| truepeer::Caller::Client(next.unwrap().get_ref().0.client().clone())),
+                        _ => drop_after(times, listener.next_any()).await.map(|next| next.unwrap().caller()),
+                    };
+                    if let Some(caller) = caller {
+                        return caller;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (_client, caller) = tokio::join!(client, accept);
+            assert_eq!(caller.to_string(), "203.0.113.5:40000");
+        }
     }
 }
 
@@ -228,4 +324,40 @@ async fn axum_sees_the_client_through_tls() {
         answers.push(answer.rsplit("\r\n").next().unwrap().to_owned());
     }
     assert_eq!(answers, ["203.0.113.5:40000", "203.0.113.5:40000"]);
+}
+
+/// A health check over HTTPS, which the handler tells from a client.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_answers_health_checks_through_tls() {
+    use axum::serve::ListenerExt;
+    use axum::{Router, extract::ConnectInfo, routing::get};
+    use truepeer::Caller;
+
+    let app = || {
+        let hello = get(async |ConnectInfo(caller): ConnectInfo<Caller>| match caller {
+            Caller::Client(client) => format!("hello {client}"),
+            Caller::ProxyOwn(own) => format!("healthy, {}", own.why().code()),
+        });
+        Router::new().route("/", hello).into_make_service_with_connect_info::<Caller>()
+    };
+    let mut servers = JoinSet::new();
+    for tapped in [false, true] {
+        let (listener, addr) = bind_with(ListenerOptions::new()).await;
+        let (acceptor, connector) = pair();
+        let listener = TlsListener::new(listener, acceptor).with_proxy_own();
+        if tapped {
+            let listener = listener.tap_io(|_| ());
+            servers.spawn(async move { axum::serve(listener, app()).await });
+        } else {
+            servers.spawn(async move { axum::serve(listener, app()).await });
+        }
+        for (header, answer) in [(LOCAL, "healthy, local"), (V2, "hello 203.0.113.5:40000")] {
+            let mut stream = secure(&connector, dial(addr, header).await).await;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+            let mut all = String::new();
+            stream.read_to_string(&mut all).await.unwrap();
+            assert_eq!(all.rsplit("\r\n").next().unwrap(), answer);
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod direct;
 mod examples;
 mod fail2ban;
 mod health;
+mod library;
 mod logs;
 mod metrics;
 mod proof;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(relay::cases());
     cases.extend(checks::cases());
     cases.extend(health::cases());
+    cases.extend(library::cases());
     cases.extend(direct::cases());
     cases.extend(proof::cases());
     cases.extend(bytes::cases());

@@ -5,6 +5,7 @@
 pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
 pub(crate) mod envoy;
+pub(crate) mod example;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;

@@ -44,9 +44,10 @@ where
 
 /// A listener for `axum::serve` that serves proxies' own connections as well: health checks over HTTP.
 ///
-/// Handlers ask for `ConnectInfo<Caller>` and have to look which it is. Made by [`ProxyListener::with_proxy_own`].
+/// Handlers ask for `ConnectInfo<Caller>` and have to look which it is. Made by [`ProxyListener::with_proxy_own`], and
+/// by `TlsListener::with_proxy_own`.
 #[derive(Debug)]
-pub struct WithProxyOwn<L: Accept>(ProxyListener<L>);
+pub struct WithProxyOwn<T>(T);
 
 impl<L: Accept> ProxyListener<L> {
     /// Serves proxies' own connections as well as clients, through `axum::serve`.
@@ -66,12 +67,12 @@ impl<L: Accept> ProxyListener<L> {
     /// # }
     /// ```
     #[must_use]
-    pub fn with_proxy_own(self) -> WithProxyOwn<L> {
+    pub fn with_proxy_own(self) -> WithProxyOwn<Self> {
         WithProxyOwn(self)
     }
 }
 
-impl<L: Accept> Listener for WithProxyOwn<L> {
+impl<L: Accept> Listener for WithProxyOwn<ProxyListener<L>> {
     type Io = Connection<L::Stream>;
     type Addr = PeerAddress;
 
@@ -86,18 +87,18 @@ impl<L: Accept> Listener for WithProxyOwn<L> {
     }
 }
 
-impl<L: Accept> Connected<IncomingStream<'_, WithProxyOwn<L>>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, WithProxyOwn<L>>) -> Self {
+impl<L: Accept> Connected<IncomingStream<'_, WithProxyOwn<ProxyListener<L>>>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, WithProxyOwn<ProxyListener<L>>>) -> Self {
         stream.io().caller()
     }
 }
 
-impl<L, F> Connected<IncomingStream<'_, TapIo<WithProxyOwn<L>, F>>> for Caller
+impl<L, F> Connected<IncomingStream<'_, TapIo<WithProxyOwn<ProxyListener<L>>, F>>> for Caller
 where
     L: Accept,
     F: FnMut(&mut Connection<L::Stream>) + Send + 'static,
 {
-    fn connect_info(stream: IncomingStream<'_, TapIo<WithProxyOwn<L>, F>>) -> Self {
+    fn connect_info(stream: IncomingStream<'_, TapIo<WithProxyOwn<ProxyListener<L>>, F>>) -> Self {
         stream.io().caller()
     }
 }
@@ -105,7 +106,7 @@ where
 #[cfg(feature = "tokio-rustls")]
 mod tls {
     use super::*;
-    use crate::TlsListener;
+    use crate::{TlsConnection, TlsListener};
     use tokio_rustls::server::TlsStream;
 
     /// For `axum::serve`: header first, then TLS, then HTTP.
@@ -137,6 +138,45 @@ mod tls {
     {
         fn connect_info(stream: IncomingStream<'_, TapIo<TlsListener<L>, F>>) -> Self {
             stream.io().get_ref().0.client().clone()
+        }
+    }
+
+    impl<L: Accept> TlsListener<L> {
+        /// Serves proxies' own connections as well as clients, through `axum::serve`: health checks over HTTPS.
+        #[must_use]
+        pub fn with_proxy_own(self) -> WithProxyOwn<Self> {
+            WithProxyOwn(self)
+        }
+    }
+
+    impl<L: Accept> Listener for WithProxyOwn<TlsListener<L>> {
+        type Io = TlsConnection<L::Stream>;
+        type Addr = PeerAddress;
+
+        async fn accept(&mut self) -> (Self::Io, PeerAddress) {
+            let connection = self.0.accept_any().await;
+            let peer = connection.peer();
+            (connection, peer)
+        }
+
+        fn local_addr(&self) -> io::Result<PeerAddress> {
+            bound(self.0.as_listener().as_listener())
+        }
+    }
+
+    impl<L: Accept> Connected<IncomingStream<'_, WithProxyOwn<TlsListener<L>>>> for Caller {
+        fn connect_info(stream: IncomingStream<'_, WithProxyOwn<TlsListener<L>>>) -> Self {
+            stream.io().caller()
+        }
+    }
+
+    impl<L, F> Connected<IncomingStream<'_, TapIo<WithProxyOwn<TlsListener<L>>, F>>> for Caller
+    where
+        L: Accept,
+        F: FnMut(&mut TlsConnection<L::Stream>) + Send + 'static,
+    {
+        fn connect_info(stream: IncomingStream<'_, TapIo<WithProxyOwn<TlsListener<L>>, F>>) -> Self {
+            stream.io().caller()
         }
     }
 }

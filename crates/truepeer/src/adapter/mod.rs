@@ -2,6 +2,8 @@
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+#[cfg(feature = "stream")]
+pub(crate) mod stream;
 #[cfg(feature = "tokio-rustls")]
 pub(crate) mod tls;
 #[cfg(feature = "tonic")]

@@ -122,6 +122,11 @@ where
             remove_forwarding_fields(request.headers_mut());
         }
         if let Some(client) = client {
+            #[cfg(feature = "tonic")]
+            request.extensions_mut().insert(tonic::transport::server::TcpConnectInfo {
+                local_addr: client.identity().destination().map(|told| told.to_socket_addr(0)),
+                remote_addr: Some(client.endpoint().to_socket_addr(0)),
+            });
             request.extensions_mut().insert(client);
         }
         self.inner.call(request)
@@ -134,6 +139,10 @@ fn find(extensions: &http::Extensions) -> Option<Client> {
     }
     if let Some(caller) = extensions.get::<crate::Caller>() {
         return caller.client().cloned();
+    }
+    #[cfg(all(feature = "tonic", feature = "tokio-rustls"))]
+    if let Some(caller) = extensions.get::<crate::TlsCaller>() {
+        return caller.caller().client().cloned();
     }
     #[cfg(feature = "axum")]
     {

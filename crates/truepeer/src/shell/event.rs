@@ -99,11 +99,11 @@ pub enum ListenerEvent {
         /// How long the listener waits before it asks again. Headers are read on meanwhile.
         pause: Duration,
     },
-    /// A client's TLS handshake failed, took too long, or had to make room.
+    /// A TLS handshake failed, took too long, or had to make room.
     #[cfg(feature = "tokio-rustls")]
     TlsFailed {
-        /// The client.
-        client: crate::Client,
+        /// A client, or a proxy itself where its own connections are let in.
+        caller: crate::Caller,
         /// What rustls said, or which bound was reached.
         error: io::Error,
     },
@@ -132,7 +132,9 @@ impl ListenerEvent {
             // The machine has no room for it; or this server has no answer for health checks.
             Self::AcceptFailed { .. } | Self::ProxyOwnClosed(_) => Fault::Operator,
             #[cfg(feature = "tokio-rustls")]
-            Self::TlsFailed { .. } => Fault::Client,
+            Self::TlsFailed { caller: crate::Caller::Client(_), .. } => Fault::Client,
+            #[cfg(feature = "tokio-rustls")]
+            Self::TlsFailed { .. } => Fault::Peer,
         }
     }
 }
@@ -146,7 +148,11 @@ impl fmt::Display for ListenerEvent {
                 write!(f, "no connection could be accepted: {error}; the next try is in {pause:?}")
             }
             #[cfg(feature = "tokio-rustls")]
-            Self::TlsFailed { client, error } => write!(f, "no TLS with client {client}: {error}"),
+            Self::TlsFailed { caller: crate::Caller::Client(client), error } => {
+                write!(f, "no TLS with client {client}: {error}")
+            }
+            #[cfg(feature = "tokio-rustls")]
+            Self::TlsFailed { caller, error } => write!(f, "no TLS with {caller}: {error}"),
         }
     }
 }

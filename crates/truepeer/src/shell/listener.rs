@@ -306,7 +306,7 @@ impl<L: Accept> ProxyListener<L> {
 }
 
 /// Nothing comes after the end.
-fn or_never<T>(next: Poll<Option<T>>) -> Poll<T> {
+pub(crate) fn or_never<T>(next: Poll<Option<T>>) -> Poll<T> {
     match next {
         Poll::Ready(Some(next)) => Poll::Ready(next),
         Poll::Ready(None) | Poll::Pending => Poll::Pending,

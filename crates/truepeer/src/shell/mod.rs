@@ -21,6 +21,6 @@ pub use send_header::{connect, send_header};
 pub use stream::{ClientStream, Connection, Parts, ProxyOwnStream};
 
 #[cfg(feature = "tokio-rustls")]
-pub(crate) use listener::Turns;
+pub(crate) use listener::{Turns, or_never};
 #[cfg(feature = "tokio-rustls")]
 pub(crate) use pending::{Ended, Pending};
