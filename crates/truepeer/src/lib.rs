@@ -138,8 +138,8 @@ pub use reader::{Fault, HeaderReader, HeaderRules, IdentifyError, IdentifyReason
 pub use seen::{Likely, Seen};
 #[cfg(feature = "tokio")]
 pub use shell::{
-    Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerOptions, Parts, ProxyListener,
-    ProxyOwnStream, Refusal, connect, send_header,
+    Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerHandle, ListenerOptions, Parts,
+    ProxyListener, ProxyOwnStream, Refusal, connect, send_header,
 };
 pub use trust::{PeerAddress, TrustDecision, TrustPolicy, UnixPeers, Unlisted};
 

@@ -251,14 +251,30 @@ async fn bind_leaves_nothing_behind() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn drained_may_be_dropped_and_asked_again() {
+    let (mut listener, door, _) = listener(ListenerOptions::new());
+    door.connect(PROXY, slow_steps());
+    let handle = listener.handle();
+    for times in 0..3 {
+        assert!(drop_after(times, handle.drained()).await.is_none());
+    }
+    door.end();
+    assert!(listener.next().await.is_some());
+    assert!(drop_after(2, handle.drained()).await.is_none(), "nobody has heard of the end yet");
+    assert!(listener.next().await.is_none());
+    handle.drained().await;
+}
+
 /// Where each public async function is dropped.
-const DROPPED_IN: [(&str, &str, &str); 13] = [
+const DROPPED_IN: [(&str, &str, &str); 14] = [
     ("shell/listener.rs", "bind", "bind_leaves_nothing_behind"),
     ("shell/listener.rs", "accept", "accept_loses_no_connection_and_no_byte"),
     ("shell/listener.rs", "accept_any", "accept_any_loses_no_connection_and_no_byte"),
     ("shell/listener.rs", "next", "next_and_next_any_lose_nobody_before_the_end"),
     ("shell/listener.rs", "next_any", "next_and_next_any_lose_nobody_before_the_end"),
     ("shell/listener.rs", "accept_incoming", "accept_incoming_loses_no_connection_even_in_a_pause"),
+    ("shell/handle.rs", "drained", "drained_may_be_dropped_and_asked_again"),
     ("shell/incoming.rs", "identify", "identify_closes_its_own_connection_when_dropped_and_no_other"),
     ("shell/send_header.rs", "connect", "connect_shows_the_backend_a_header_or_nothing"),
     ("shell/send_header.rs", "send_header", "send_header_writes_all_or_nothing"),

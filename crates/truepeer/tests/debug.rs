@@ -158,7 +158,9 @@ async fn of_streams(shown: &mut Shown) {
     let Connection::ProxyOwn(own) = own else { panic!("nobody's") };
     shown.add("ProxyOwn", &own.own());
     shown.add("ProxyOwnStream", &own);
-    shown.add("ProxyListener", &waiting().await);
+    let listener = waiting().await;
+    shown.add("ProxyListener", &listener);
+    shown.add("ListenerHandle", &listener.handle());
 
     let policy = TrustPolicy::from(common::trusted());
     for peer in [PROXY, STRANGER] {

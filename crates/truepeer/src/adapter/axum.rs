@@ -22,7 +22,7 @@ impl<L: Accept> Listener for ProxyListener<L> {
     }
 
     fn local_addr(&self) -> io::Result<PeerAddress> {
-        bound(self.as_listener())
+        bound(self)
     }
 }
 
@@ -83,7 +83,7 @@ impl<L: Accept> Listener for WithProxyOwn<ProxyListener<L>> {
     }
 
     fn local_addr(&self) -> io::Result<PeerAddress> {
-        bound(self.0.as_listener())
+        bound(&self.0)
     }
 }
 
@@ -121,7 +121,7 @@ mod tls {
         }
 
         fn local_addr(&self) -> io::Result<PeerAddress> {
-            bound(self.as_listener().as_listener())
+            bound(self.as_listener())
         }
     }
 
@@ -160,7 +160,7 @@ mod tls {
         }
 
         fn local_addr(&self) -> io::Result<PeerAddress> {
-            bound(self.0.as_listener().as_listener())
+            bound(self.0.as_listener())
         }
     }
 
@@ -182,7 +182,7 @@ mod tls {
 }
 
 /// axum has one type for peers and for the address listened on.
-fn bound<L: Accept>(listener: &L) -> io::Result<PeerAddress> {
-    let addr = listener.local_addr()?;
+fn bound<L: Accept>(listener: &ProxyListener<L>) -> io::Result<PeerAddress> {
+    let addr = listener.as_listener().ok_or(io::ErrorKind::NotConnected)?.local_addr()?;
     Ok(addr.map_or(PeerAddress::Unix { uid: None }, PeerAddress::tcp))
 }

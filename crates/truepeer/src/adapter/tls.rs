@@ -19,7 +19,9 @@ use tokio_rustls::server::TlsStream;
 pub use connection::TlsConnection;
 
 use crate::shell::{Ended, Pending, Turns, or_never};
-use crate::{Accept, Caller, ClientStream, Connection, ListenerEvent, ListenerOptions, ProxyListener};
+use crate::{
+    Accept, Caller, ClientStream, Connection, ListenerEvent, ListenerHandle, ListenerOptions, ProxyListener,
+};
 
 /// Hands out connections whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
 ///
@@ -146,6 +148,12 @@ impl<L: Accept> TlsListener<L> {
         self.poll_shaken(cx, Whom::Everybody)
     }
 
+    /// Steers this listener from elsewhere: another policy, a stop that drains.
+    #[must_use]
+    pub fn handle(&self) -> ListenerHandle {
+        self.listener.handle()
+    }
+
     /// The listener below.
     #[must_use]
     pub fn as_listener(&self) -> &ProxyListener<L> {
@@ -153,6 +161,16 @@ impl<L: Accept> TlsListener<L> {
     }
 
     fn poll_shaken(&mut self, cx: &mut Context<'_>, whom: Whom) -> Poll<Option<TlsConnection<L::Stream>>> {
+        let next = self.poll_connection(cx, whom);
+        self.listener.shared().set_handshakes(self.handshakes.len());
+        next
+    }
+
+    fn poll_connection(
+        &mut self,
+        cx: &mut Context<'_>,
+        whom: Whom,
+    ) -> Poll<Option<TlsConnection<L::Stream>>> {
         let mut turns = Turns::new();
         loop {
             while let Poll::Ready(ended) = self.handshakes.poll_ended(cx) {
@@ -177,6 +195,8 @@ impl<L: Accept> TlsListener<L> {
             let holder = caller.client().map(crate::Client::ip).or(connection.peer().ip()).into();
             let work = secure(self.acceptor.0.clone(), connection, self.handshake_timeout);
             self.handshakes.start(caller, holder, work);
+            // Before the listener below can end, so that nobody takes its end for ours.
+            self.listener.shared().set_handshakes(self.handshakes.len());
         }
     }
 }

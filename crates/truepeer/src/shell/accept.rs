@@ -14,6 +14,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::PeerAddress;
 
+/// Whoever connects while the queue is emptied must not keep it from its end. Linux has at most so many in one by
+/// default (`net.core.somaxconn`).
+const LONGEST_QUEUE: usize = 4096;
+
 /// A source of raw connections.
 ///
 /// Implemented for tokio's listeners. TLS streams are no such source on purpose: the header comes before TLS, and a
@@ -32,6 +36,17 @@ pub trait Accept: Send + 'static {
     )]
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Self::Stream, PeerAddress)>>>;
 
+    /// Closes the listener, and has whoever arrived before.
+    ///
+    /// Asked for once, when the listener is to stop; see [`ListenerHandle::stop_accepting`](crate::ListenerHandle::stop_accepting).
+    /// By default there is nobody.
+    fn close(self) -> Vec<(Self::Stream, PeerAddress)>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
+
     /// The address on our side of `stream`, that a direct client connected to. `None` where there is none.
     fn reached(stream: &Self::Stream) -> Option<SocketAddr>;
 
@@ -49,6 +64,17 @@ impl Accept for TcpListener {
         Self::poll_accept(self, cx).map_ok(|(stream, addr)| (stream, PeerAddress::tcp(addr))).map(Some)
     }
 
+    fn close(self) -> Vec<(TcpStream, PeerAddress)> {
+        // Readiness as tokio knows it may be old; the system knows who is in its queue.
+        let Ok(listener) = self.into_std() else { return Vec::new() };
+        let arrived = std::iter::from_fn(|| listener.accept().ok()).take(LONGEST_QUEUE);
+        let taken = arrived.filter_map(|(stream, addr)| {
+            stream.set_nonblocking(true).ok()?;
+            Some((TcpStream::from_std(stream).ok()?, PeerAddress::tcp(addr)))
+        });
+        taken.collect()
+    }
+
     fn reached(stream: &TcpStream) -> Option<SocketAddr> {
         stream.local_addr().ok()
     }
@@ -64,10 +90,22 @@ impl Accept for UnixListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(UnixStream, PeerAddress)>>> {
         let accepted = Self::poll_accept(self, cx).map_ok(|(stream, _)| {
-            let uid = stream.peer_cred().ok().map(|cred| cred.uid());
-            (stream, PeerAddress::Unix { uid })
+            let peer = unix_peer(&stream);
+            (stream, peer)
         });
         accepted.map(Some)
+    }
+
+    fn close(self) -> Vec<(UnixStream, PeerAddress)> {
+        let Ok(listener) = self.into_std() else { return Vec::new() };
+        let arrived = std::iter::from_fn(|| listener.accept().ok()).take(LONGEST_QUEUE);
+        let taken = arrived.filter_map(|(stream, _)| {
+            stream.set_nonblocking(true).ok()?;
+            let stream = UnixStream::from_std(stream).ok()?;
+            let peer = unix_peer(&stream);
+            Some((stream, peer))
+        });
+        taken.collect()
     }
 
     fn reached(_: &UnixStream) -> Option<SocketAddr> {
@@ -77,4 +115,9 @@ impl Accept for UnixListener {
     fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
         Ok(None)
     }
+}
+
+#[cfg(unix)]
+fn unix_peer(stream: &UnixStream) -> PeerAddress {
+    PeerAddress::Unix { uid: stream.peer_cred().ok().map(|cred| cred.uid()) }
 }

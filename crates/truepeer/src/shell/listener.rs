@@ -2,6 +2,7 @@
 //!
 //! The whole of its waiting is one poll function, so that every `accept` is cancel safe by construction.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +16,12 @@ use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::time::{Sleep, sleep};
 
+use super::handle::{Owner, Shared};
 use super::incoming::Now;
 use super::pending::{Ended, Pending};
-use super::{Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerOptions, Refusal};
+use super::{
+    Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerHandle, ListenerOptions, Refusal,
+};
 use crate::{PeerAddress, TrustPolicy};
 
 /// Hands out connections whose caller is known.
@@ -31,11 +35,15 @@ use crate::{PeerAddress, TrustPolicy};
 /// it gives up a header, as when all places are taken, because that is where descriptors can come from.
 /// What it sends away in one poll is bounded, so that other tasks of the thread get their turn in a flood.
 ///
-/// Memory: see [`ListenerOptions`]. Dropping the listener closes every connection that was not handed out.
+/// Memory: see [`ListenerOptions`]. Dropping the listener closes every connection that was not handed out; to stop
+/// without that, see [`ProxyListener::handle`].
 #[derive(Debug)]
 pub struct ProxyListener<L: Accept = TcpListener> {
-    listener: L,
-    policy: TrustPolicy,
+    /// Until it stops.
+    listener: Option<L>,
+    /// Whoever had arrived when it stopped.
+    arrived: VecDeque<(L::Stream, PeerAddress)>,
+    shared: Owner,
     options: ListenerOptions,
     pending: Pending<PeerAddress, Result<Connection<L::Stream>, Refusal>>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -43,8 +51,6 @@ pub struct ProxyListener<L: Accept = TcpListener> {
     next_pause: Duration,
     /// Accept errors since the last connection.
     failures: u32,
-    /// Whether the listener below has no more.
-    ended: bool,
 }
 
 /// Errors of connections that broke by themselves, in a row, before they count as the system's.
@@ -67,9 +73,9 @@ impl ProxyListener {
     /// The address that is listened on, with the port that the system chose.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// Those of the operating system; [`io::ErrorKind::NotConnected`] once it has stopped listening.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.as_listener().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 }
 
@@ -90,26 +96,34 @@ impl<L: Accept> ProxyListener<L> {
     pub fn new(listener: L, policy: impl Into<TrustPolicy>, options: ListenerOptions) -> Self {
         let pending = Pending::new(options.max_pending);
         Self {
-            listener,
-            policy: policy.into(),
+            listener: Some(listener),
+            arrived: VecDeque::new(),
+            shared: Owner(Shared::new(policy.into())),
             options,
             pending,
             pause: None,
             next_pause: FIRST_PAUSE,
             failures: 0,
-            ended: false,
         }
     }
 
     /// Replaces the options, for a listener that was just bound.
     #[must_use]
-    pub fn with_options(self, options: ListenerOptions) -> Self {
-        Self::new(self.listener, self.policy, options)
+    pub fn with_options(mut self, options: ListenerOptions) -> Self {
+        self.pending = Pending::new(options.max_pending);
+        self.options = options;
+        self
+    }
+
+    /// Steers this listener from elsewhere: another policy, a stop that drains.
+    #[must_use]
+    pub fn handle(&self) -> ListenerHandle {
+        self.shared.0.handle()
     }
 
     /// Replaces the trust policy for every connection that is accepted from now on.
     pub fn set_policy(&mut self, policy: impl Into<TrustPolicy>) {
-        self.policy = policy.into();
+        self.shared.0.set_policy(policy.into());
     }
 
     /// The next client. A proxy's own connections are closed, and reported as
@@ -134,7 +148,7 @@ impl<L: Accept> ProxyListener<L> {
     /// The next client as [`ProxyListener::accept`] has it; `None` at the listener's end, when everybody who had come
     /// was handed out or sent away.
     ///
-    /// A listener ends when the [`Accept`] below has no more. tokio's listeners go on for ever.
+    /// A listener ends when the [`Accept`] below has no more, or after [`ListenerHandle::stop_accepting`].
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: neither a connection nor a byte of a header.
@@ -195,6 +209,19 @@ impl<L: Accept> ProxyListener<L> {
         cx: &mut Context<'_>,
         turns: &mut Turns,
     ) -> Poll<Option<Connection<L::Stream>>> {
+        let next = self.poll_connection(cx, turns);
+        self.shared.0.set_headers(self.pending.len());
+        if let Poll::Ready(None) = next {
+            self.shared.0.end();
+        }
+        next
+    }
+
+    fn poll_connection(
+        &mut self,
+        cx: &mut Context<'_>,
+        turns: &mut Turns,
+    ) -> Poll<Option<Connection<L::Stream>>> {
         loop {
             // Headers that are complete come first: their number is limited by what was accepted before.
             while let Poll::Ready(ended) = self.pending.poll_ended(cx) {
@@ -229,10 +256,15 @@ impl<L: Accept> ProxyListener<L> {
         self.pending.len()
     }
 
-    /// The listener below.
+    /// The listener below, unless it has stopped.
     #[must_use]
-    pub fn as_listener(&self) -> &L {
-        &self.listener
+    pub fn as_listener(&self) -> Option<&L> {
+        self.listener.as_ref()
+    }
+
+    #[cfg(feature = "tokio-rustls")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared.0
     }
 
     #[cfg(feature = "tokio-rustls")]
@@ -246,32 +278,41 @@ impl<L: Accept> ProxyListener<L> {
         cx: &mut Context<'_>,
         turns: &mut Turns,
     ) -> Poll<Option<Incoming<L::Stream>>> {
+        if self.shared.0.is_stopping(cx)
+            && let Some(listener) = self.listener.take()
+        {
+            self.arrived.extend(listener.close());
+        }
         loop {
-            if self.ended {
-                return Poll::Ready(None);
+            ready!(turns.poll_take(cx));
+            let Some((io, peer)) = ready!(self.poll_raw(cx)) else { return Poll::Ready(None) };
+            let reached = L::reached(&io);
+            match Incoming::new(io, peer, reached, &self.shared.0.policy(), &self.options) {
+                Ok(incoming) => return Poll::Ready(Some(incoming)),
+                Err(refusal) => self.options.report(ListenerEvent::Refused(refusal)),
             }
+        }
+    }
+
+    /// The next connection as it comes, those first that had arrived when the listener stopped.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<(L::Stream, PeerAddress)>> {
+        loop {
+            if let Some(arrived) = self.arrived.pop_front() {
+                return Poll::Ready(Some(arrived));
+            }
+            let Some(listener) = &mut self.listener else { return Poll::Ready(None) };
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            ready!(turns.poll_take(cx));
-            let (io, peer) = match ready!(self.listener.poll_accept(cx)) {
-                Some(Ok(accepted)) => accepted,
-                Some(Err(error)) => {
-                    self.back_off(error);
-                    continue;
+            match ready!(listener.poll_accept(cx)) {
+                Some(Ok(accepted)) => {
+                    self.next_pause = FIRST_PAUSE;
+                    self.failures = 0;
+                    return Poll::Ready(Some(accepted));
                 }
-                None => {
-                    self.ended = true;
-                    continue;
-                }
-            };
-            self.next_pause = FIRST_PAUSE;
-            self.failures = 0;
-            let reached = L::reached(&io);
-            match Incoming::new(io, peer, reached, &self.policy, &self.options) {
-                Ok(incoming) => return Poll::Ready(Some(incoming)),
-                Err(refusal) => self.options.report(ListenerEvent::Refused(refusal)),
+                Some(Err(error)) => self.back_off(error),
+                None => self.listener = None,
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod accept;
 mod event;
+mod handle;
 mod incoming;
 mod listener;
 mod options;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use accept::Accept;
 pub use event::{ListenerEvent, Refusal};
+pub use handle::ListenerHandle;
 pub use incoming::Incoming;
 pub use listener::ProxyListener;
 pub use options::ListenerOptions;
