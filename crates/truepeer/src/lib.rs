@@ -119,7 +119,7 @@ mod shell;
 mod trust;
 
 #[cfg(feature = "axum")]
-pub use adapter::axum::WithProxyOwn;
+pub use adapter::axum::{ClientRejection, Untouched, WithProxyOwn, WithSocketAddr};
 #[cfg(feature = "stream")]
 pub use adapter::stream::{CallersStream, ClientsStream};
 #[cfg(feature = "tokio-rustls")]

@@ -128,3 +128,88 @@ async fn forged_forwarding_fields_do_not_reach_the_handler() {
     let answer = http_get(direct, "/", forged).await;
     assert_eq!(answer, format!("HTTP/1.1 200 OK hello {us}, forged: false\n"));
 }
+
+/// A real rate limiter, which knows one type of address: without it, it answers 500 to everybody.
+#[tokio::test]
+async fn a_rate_limiter_counts_clients_and_not_their_proxy() {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
+
+    // One request, and the next in an hour.
+    let limit = || {
+        let config = GovernorConfigBuilder::default().per_second(3600).burst_size(1).finish().unwrap();
+        GovernorLayer::new(Arc::new(config))
+    };
+    let hello = get(async |ConnectInfo(client): ConnectInfo<SocketAddr>| format!("hello {client}"));
+    let mut server = JoinSet::new();
+    let mut addrs = Vec::new();
+    let (listener, addr) = bind().await;
+    addrs.push(addr);
+    let app = Router::new().route("/", hello.clone()).layer(limit());
+    server.spawn(async {
+        axum::serve(listener.with_socket_addr(), app.into_make_service_with_connect_info::<SocketAddr>())
+            .await
+    });
+    // Both: the client for us, its address for others.
+    #[cfg(feature = "tower")]
+    {
+        let (listener, addr) = bind().await;
+        addrs.push(addr);
+        let both = get(async |client: Client, ConnectInfo(addr): ConnectInfo<SocketAddr>| {
+            assert_eq!(client.endpoint().to_socket_addr(0), addr);
+            format!("hello {client}")
+        });
+        let app = Router::new().route("/", both).layer(limit()).layer(truepeer::ClientLayer::new());
+        let app = app.into_make_service_with_connect_info::<Client>();
+        server.spawn(async { axum::serve(listener, app).await });
+    }
+    for addr in addrs {
+        for (client, status) in [
+            ("203.0.113.5:1", "200 OK"),
+            ("203.0.113.5:2", "429 Too Many Requests"),
+            ("203.0.113.6:1", "200 OK"),
+        ] {
+            let answer = http_get(common::net::dial_as(addr, client).await, "/", "").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{client}: {answer}");
+            assert_eq!(answer.ends_with(&format!("hello {client}")), status == "200 OK", "{answer}");
+        }
+        // A health check is no client that could be counted.
+        let mut check = dial(addr, LOCAL).await;
+        assert_eq!(common::net::read_all(&mut check).await, "");
+    }
+}
+
+#[tokio::test]
+async fn handlers_may_simply_ask_for_the_client() {
+    let client = get(async |client: Client| client.to_string());
+    let maybe =
+        get(async |client: Option<Client>| client.map_or("nobody".into(), |client| client.to_string()));
+    let caller = get(async |caller: Caller| caller.to_string());
+    let app = Router::new().route("/", client).route("/maybe", maybe).route("/caller", caller);
+    let mut server = JoinSet::new();
+    let (clients, clients_addr) = bind().await;
+    let service = app.clone().into_make_service_with_connect_info::<Client>();
+    server.spawn(async { axum::serve(clients, service).await });
+    let (callers, callers_addr) = bind().await;
+    let service = app.clone().into_make_service_with_connect_info::<Caller>();
+    server.spawn(async { axum::serve(callers.with_proxy_own(), service).await });
+    let (forgotten, forgotten_addr) = bind().await;
+    server.spawn(async { axum::serve(forgotten, app.into_make_service()).await });
+    let own = "HTTP/1.1 403 Forbidden this is for clients, and the proxy is calling for itself";
+    let forgot = "HTTP/1.1 500 Internal Server Error nobody told who is calling: serve a ProxyListener with \
+                  into_make_service_with_connect_info::<Client>()";
+    for (addr, header, path, expected) in [
+        (clients_addr, V1, "/", "HTTP/1.1 200 OK 203.0.113.5:40000"),
+        (clients_addr, V1, "/maybe", "HTTP/1.1 200 OK 203.0.113.5:40000"),
+        (clients_addr, V1, "/caller", "HTTP/1.1 200 OK 203.0.113.5:40000"),
+        (callers_addr, V1, "/", "HTTP/1.1 200 OK 203.0.113.5:40000"),
+        (callers_addr, LOCAL, "/", own),
+        (callers_addr, LOCAL, "/maybe", "HTTP/1.1 200 OK nobody"),
+        (forgotten_addr, V1, "/", forgot),
+        (forgotten_addr, V1, "/maybe", forgot),
+        (forgotten_addr, V1, "/caller", forgot),
+    ] {
+        assert_eq!(http_get(dial(addr, header).await, path, "").await, expected);
+    }
+}

@@ -83,7 +83,13 @@ async fn no_public_type_shows_what_a_client_sent() {
     of_settings(&mut shown);
     of_the_codec(&mut shown);
     #[cfg(feature = "axum")]
-    shown.add("WithProxyOwn", &waiting().await.with_proxy_own());
+    {
+        shown.add("WithProxyOwn", &waiting().await.with_proxy_own());
+        let listener = waiting().await.with_socket_addr();
+        shown.add("WithSocketAddr", &listener);
+        shown.add("Untouched", &listener);
+        shown.add("ClientRejection", &truepeer::ClientRejection::NotTold);
+    }
     #[cfg(feature = "stream")]
     shown.add("ClientsStream", &waiting().await.into_stream());
     #[cfg(feature = "stream")]

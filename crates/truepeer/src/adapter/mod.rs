@@ -2,6 +2,8 @@
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+#[cfg(any(feature = "axum", feature = "tower"))]
+mod find;
 #[cfg(feature = "stream")]
 pub(crate) mod stream;
 #[cfg(feature = "tokio-rustls")]

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, Request};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::find::find;
 use crate::{Client, IdentitySource};
 
 /// Puts the [`Client`] into the extensions of each request, and removes the fields by which proxies name a client.
@@ -19,6 +20,10 @@ use crate::{Client, IdentitySource};
 /// They are removed from **all** requests by default. A direct client has made them up itself. And a proxy
 /// that sends a header usually moves bytes without looking at them, so that behind it, too, they are the client's.
 /// See [`ClientLayer::keep_fields_of_proxies`] for the other kind.
+///
+/// What others ask for is there, too: with the feature `axum` a `ConnectInfo<SocketAddr>`, which rate limiters and
+/// extractors of other crates look for, and with `tonic` what `Request::remote_addr()` answers. Both are the client's
+/// address, with port 0 where none was told.
 ///
 /// Requests whose client is not known, because the server was not given a `ProxyListener`,
 /// pass without an extension, and without the fields.
@@ -114,7 +119,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let client = self.layer.client.clone().or_else(|| find(request.extensions()));
+        let found = || find(request.extensions()).and_then(|caller| caller.client().cloned());
+        let client = self.layer.client.clone().or_else(found);
         let proxied = client
             .as_ref()
             .is_some_and(|client| matches!(client.identity().source(), IdentitySource::Header(_)));
@@ -127,34 +133,12 @@ where
                 local_addr: client.identity().destination().map(|told| told.to_socket_addr(0)),
                 remote_addr: Some(client.endpoint().to_socket_addr(0)),
             });
+            #[cfg(feature = "axum")]
+            request.extensions_mut().insert(axum::extract::ConnectInfo(client.endpoint().to_socket_addr(0)));
             request.extensions_mut().insert(client);
         }
         self.inner.call(request)
     }
-}
-
-fn find(extensions: &http::Extensions) -> Option<Client> {
-    if let Some(client) = extensions.get::<Client>() {
-        return Some(client.clone());
-    }
-    if let Some(caller) = extensions.get::<crate::Caller>() {
-        return caller.client().cloned();
-    }
-    #[cfg(all(feature = "tonic", feature = "tokio-rustls"))]
-    if let Some(caller) = extensions.get::<crate::TlsCaller>() {
-        return caller.caller().client().cloned();
-    }
-    #[cfg(feature = "axum")]
-    {
-        use axum::extract::ConnectInfo;
-        if let Some(ConnectInfo(client)) = extensions.get::<ConnectInfo<Client>>() {
-            return Some(client.clone());
-        }
-        if let Some(ConnectInfo(caller)) = extensions.get::<ConnectInfo<crate::Caller>>() {
-            return caller.client().cloned();
-        }
-    }
-    None
 }
 
 fn remove_forwarding_fields(headers: &mut HeaderMap) {
