@@ -14,6 +14,7 @@ mod import;
 mod reach;
 mod reload;
 mod run;
+mod send;
 mod status;
 
 use std::net::IpAddr;
@@ -90,6 +91,12 @@ enum Command {
         #[command(subcommand)]
         from: import::From,
     },
+    /// Connect with any header, then pass standard input on, or speak a protocol's first words.
+    ///
+    /// For trying out what a server or a proxy makes of a header: any version, client, destination and items, whole or
+    /// in pieces, right or broken, with TLS behind it if wanted.
+    #[command(after_help = send::EXAMPLES)]
+    Send(send::Arguments),
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -162,6 +169,7 @@ pub fn main() -> ExitCode {
             (None, None) => check::check(config.as_deref()),
         },
         Command::Import { from } => import::import(from),
+        Command::Send(order) => send::send(&order),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
         Command::Deny { reach, order } => deny::deny(&reach, order),

@@ -4,4 +4,10 @@
 //! Called by the command line only; a running front door never comes here. Everything that a file or a peer says is
 //! bounded, and escaped before it is shown.
 
+pub mod dial;
+pub mod header;
+pub mod hear;
 pub mod import;
+pub mod send;
+pub mod shown;
+pub mod tls;

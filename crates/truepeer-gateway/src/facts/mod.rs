@@ -4,5 +4,6 @@ pub mod address;
 pub mod bind;
 pub mod lines;
 pub mod machine;
+pub mod manners;
 pub mod outcome;
 pub mod protocol;

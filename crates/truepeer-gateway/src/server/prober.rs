@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
 use crate::rooms::handoff::{Introduction, Proof, Purpose, Untold, drive};
@@ -206,15 +207,6 @@ fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Intro
     pool.introduce(&identity, Some(reached), "").ok()
 }
 
-/// Which line is awaited.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// What a server says first.
-    Greeting,
-    /// What it says to our goodbye.
-    Answer,
-}
-
 /// Why no more was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -242,54 +234,6 @@ async fn hear(
         }
     }
     (heard, End::Complete)
-}
-
-/// Where the line that completes an answer ends, if it is there.
-fn complete_len(protocol: Protocol, part: Part, heard: &[u8]) -> Option<usize> {
-    let mut len = 0_usize;
-    for line in heard.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-        len = len.saturating_add(line.len());
-        let completes = match (protocol, part) {
-            // `220-` lines go on; capabilities end with a line that begins with OK.
-            (Protocol::Smtp | Protocol::Submission | Protocol::Lmtp, _) => line.get(3) != Some(&b'-'),
-            (Protocol::ManageSieve, Part::Greeting) => {
-                ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word.as_bytes()))
-            }
-            _ => true,
-        };
-        if completes {
-            return Some(len);
-        }
-    }
-    None
-}
-
-fn is_greeting(protocol: Protocol, heard: &[u8]) -> bool {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"220"),
-        Protocol::Imap => heard.starts_with(b"* OK") || heard.starts_with(b"* PREAUTH"),
-        Protocol::Pop3 => heard.starts_with(b"+OK"),
-        Protocol::ManageSieve => heard.starts_with(b"\"") || heard.starts_with(b"OK"),
-        Protocol::Http | Protocol::Tcp => false,
-    }
-}
-
-fn goodbye(protocol: Protocol) -> &'static [u8] {
-    match protocol {
-        Protocol::Imap => b"a LOGOUT\r\n",
-        Protocol::ManageSieve => b"LOGOUT\r\n",
-        _ => b"QUIT\r\n",
-    }
-}
-
-fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"221"),
-        Protocol::Imap => heard.starts_with(b"* BYE"),
-        Protocol::Pop3 => heard.starts_with(b"+OK"),
-        Protocol::ManageSieve => heard.starts_with(b"OK"),
-        Protocol::Http | Protocol::Tcp => false,
-    }
 }
 
 fn describe(what: &str, heard: &[u8]) -> String {

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Part, Still, describe, dial, hear, introduction, later, say, unreached};
+use super::{End, Still, describe, dial, hear, introduction, later, say, unreached};
 use crate::engine::{Address, DialError};
+use crate::facts::manners::Part;
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::{Pool, Readiness, Unready};
 
