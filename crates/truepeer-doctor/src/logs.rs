@@ -12,6 +12,7 @@ mod report;
 mod table;
 
 use lines::Lines;
+pub use quote::unescape;
 pub use report::{LogReport, Noted};
 
 use knowledge::Knowledge;

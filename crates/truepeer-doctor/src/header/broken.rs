@@ -36,6 +36,12 @@ pub struct BrokenHeader {
 }
 
 impl BrokenHeader {
+    /// Whether it begins as a header does: then it is one that is broken or unfinished, not something else.
+    #[must_use]
+    pub fn is_header(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
     pub(super) fn wrong(bytes: &[u8], error: &DecodeError) -> Self {
         let opening = Opening::of(bytes);
         let is_header = opening == Opening::BrokenHeader;

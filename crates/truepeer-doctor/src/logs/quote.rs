@@ -36,8 +36,10 @@ fn ends(pair: &[u8], mark: u8) -> bool {
         && pair.get(1).is_some_and(|next| matches!(next, b' ' | b',' | b')' | b'\\' | b'"'))
 }
 
-/// Bytes from text with `\r`, `\x16`, `\026`, `\u0016`; twice where JSON wrote the backslashes once more.
-pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+/// Bytes from text with `\r`, `\x16`, `\026`, `\u0016`, as programs write them; twice where JSON wrote the backslashes
+/// once more.
+#[must_use]
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let once = pass(text);
     if memchr::memchr(b'\\', &once).is_some() { pass(&once) } else { once }
 }

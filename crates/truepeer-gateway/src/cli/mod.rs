@@ -8,6 +8,7 @@ mod check;
 mod connections;
 mod demo;
 mod deny;
+mod explain;
 mod explain_ip;
 mod feed;
 mod import;
@@ -97,6 +98,18 @@ enum Command {
     /// in pieces, right or broken, with TLS behind it if wanted.
     #[command(after_help = send::EXAMPLES)]
     Send(send::Arguments),
+    /// Say what a header says and who would take it, or what a log line means.
+    ///
+    /// A header in hexadecimal, base64, text with escapes, a raw file or a packet capture is told field by field, with
+    /// offsets and clauses of the specification, each TLV by name, the verdict of truepeer's strict profile, and what
+    /// each known server would do with it. Of a broken one: where, what was expected, and the usual cause.
+    ///
+    /// With --log, lines and error texts of HAProxy, NGINX, Traefik, Envoy, Caddy, Postfix, Dovecot, Exim, OpenSMTPD,
+    /// Stalwart and others are answered with the cause, the side and the line to change. What says nothing about the
+    /// PROXY protocol is said to be unknown. Logs of any length are read in bounded memory.
+    ///
+    /// Nothing is sent anywhere. Without an argument, standard input is read.
+    Explain(explain::Arguments),
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -168,6 +181,7 @@ pub fn main() -> ExitCode {
             (None, Some(addr)) => check::explain_ip(config.as_deref(), addr, listener.as_deref()),
             (None, None) => check::check(config.as_deref()),
         },
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),

@@ -11,3 +11,6 @@ pub mod import;
 pub mod send;
 pub mod shown;
 pub mod tls;
+pub mod capture;
+pub mod import;
+pub mod input;
