@@ -141,7 +141,7 @@ pub use shell::{
     Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerHandle, ListenerOptions, Parts,
     ProxyListener, ProxyOwnStream, Refusal, connect, send_header,
 };
-pub use trust::{PeerAddress, TrustDecision, TrustPolicy, UnixPeers, Unlisted};
+pub use trust::{Arrival, PeerAddress, TrustDecision, TrustPolicy, UnixPeers, Unlisted};
 
 pub use ipnet::IpNet;
 pub use truepeer_proto as proto;

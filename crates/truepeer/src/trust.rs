@@ -50,6 +50,24 @@ impl fmt::Display for PeerAddress {
     }
 }
 
+/// What is known of a connection before one byte of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// The other end of the socket; of a UNIX peer, its user.
+    pub peer: PeerAddress,
+    /// Our end of the socket, the address that the peer reached. `None` where there is none.
+    pub reached: Option<SocketAddr>,
+}
+
+impl Arrival {
+    /// A connection of `peer` to the address `reached`.
+    #[must_use]
+    pub fn new(peer: PeerAddress, reached: Option<SocketAddr>) -> Self {
+        Self { peer, reached }
+    }
+}
+
 /// What happens to a peer that is in no trusted network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unlisted {

@@ -199,6 +199,7 @@ fn of_identities(shown: &mut Shown) {
         &OutgoingHeader::encode(&encoder(&[Tlv { kind: TlvType::ALPN, value: ITEM }])),
     );
     shown.add("PeerAddress", &peer());
+    shown.add("Arrival", &truepeer::Arrival::new(peer(), None));
     shown.add("OwnConnection", &truepeer::OwnConnection::Local);
 }
 

@@ -6,7 +6,7 @@ use core::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::{Fault, IdentifyError, PeerAddress, ProxyOwn};
+use crate::{Endpoint, Fault, IdentifyError, PeerAddress, ProxyOwn};
 
 /// Why a connection was closed before anybody saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,19 @@ pub enum Refusal {
     Header(IdentifyError),
     /// Too many headers were awaited at once; this one had waited longest of those of whoever had most.
     Evicted(PeerAddress),
+    /// The caller's own look-up did not decide about this peer in time; see
+    /// [`ListenerOptions::decide_later`](super::ListenerOptions::decide_later).
+    Undecided(PeerAddress),
+    /// The caller's own check does not let this identity in; see
+    /// [`ListenerOptions::check_identity`](super::ListenerOptions::check_identity).
+    Rejected {
+        /// The peer.
+        peer: PeerAddress,
+        /// The client; `None` for a proxy's own connection.
+        client: Option<Endpoint>,
+        /// Why not, as the rest of a sentence.
+        because: &'static str,
+    },
     /// The connection broke before its header was complete.
     Broken {
         /// The peer.
@@ -36,6 +49,8 @@ impl Refusal {
             Self::Unlisted(_) => "peer_unlisted",
             Self::Header(error) => error.reason().code(),
             Self::Evicted(_) => "header_evicted",
+            Self::Undecided(_) => "peer_undecided",
+            Self::Rejected { .. } => "identity_rejected",
             Self::Broken { .. } => "header_broken",
         }
     }
@@ -46,8 +61,9 @@ impl Refusal {
         match self {
             Self::Header(error) => error.fault(),
             // A UNIX peer cannot be the client: nobody may use this socket until the policy says who.
-            Self::Unlisted(PeerAddress::Unix { .. }) => Fault::Operator,
-            Self::Unlisted(_) | Self::Evicted(_) | Self::Broken { .. } => Fault::Peer,
+            Self::Unlisted(PeerAddress::Unix { .. }) | Self::Undecided(_) => Fault::Operator,
+            Self::Rejected { client: Some(_), .. } => Fault::Client,
+            Self::Unlisted(_) | Self::Evicted(_) | Self::Broken { .. } | Self::Rejected { .. } => Fault::Peer,
         }
     }
 
@@ -55,7 +71,11 @@ impl Refusal {
     #[must_use]
     pub fn peer(&self) -> PeerAddress {
         match self {
-            Self::Unlisted(peer) | Self::Evicted(peer) | Self::Broken { peer, .. } => *peer,
+            Self::Unlisted(peer)
+            | Self::Evicted(peer)
+            | Self::Undecided(peer)
+            | Self::Rejected { peer, .. }
+            | Self::Broken { peer, .. } => *peer,
             Self::Header(error) => error.peer(),
         }
     }
@@ -74,6 +94,15 @@ impl fmt::Display for Refusal {
             Self::Header(error) => error.fmt(f),
             Self::Evicted(peer) => {
                 write!(f, "{peer} had not sent its header when newer peers needed the place")
+            }
+            Self::Undecided(peer) => {
+                write!(f, "whether {peer} is trusted was not decided before the deadline")
+            }
+            Self::Rejected { peer, client: Some(client), because } => {
+                write!(f, "client {client} through {peer} is not let in: {because}")
+            }
+            Self::Rejected { peer, client: None, because } => {
+                write!(f, "{peer} for itself is not let in: {because}")
             }
             Self::Broken { peer, kind } => {
                 write!(f, "{peer} broke off before its header was complete: {kind}")

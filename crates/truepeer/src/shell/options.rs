@@ -1,13 +1,15 @@
 //! The bounds of a listener, each with its name, its default and its memory.
 
 use core::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use truepeer_proto::Decoder;
 
 use super::ListenerEvent;
-use crate::{HeaderRules, NetworkSet};
+use crate::{Arrival, ClientIdentity, HeaderRules, NetworkSet, TrustDecision};
 
 /// How a listener behaves towards those that must send a header.
 ///
@@ -21,9 +23,26 @@ pub struct ListenerOptions {
     pub(super) rules: HeaderRules,
     pub(super) plausibility: Plausibility,
     pub(super) observer: Option<Observer>,
+    pub(super) decider: Decider,
+    pub(super) check: Option<Check>,
 }
 
 type Observer = Arc<dyn Fn(ListenerEvent) + Send + Sync>;
+pub(super) type Check = Arc<dyn Fn(&ClientIdentity) -> Result<(), &'static str> + Send + Sync>;
+type DecideNow = dyn Fn(&Arrival, TrustDecision) -> TrustDecision + Send + Sync;
+type DecideLater = dyn Fn(Arrival, TrustDecision) -> Deciding + Send + Sync;
+pub(super) type Deciding = Pin<Box<dyn Future<Output = TrustDecision> + Send>>;
+
+/// Who has the last word about a peer.
+#[derive(Clone)]
+pub(super) enum Decider {
+    /// The trust policy.
+    Policy,
+    /// The caller, at once.
+    Now(Arc<DecideNow>),
+    /// The caller, who has to look it up.
+    Later(Arc<DecideLater>),
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Plausibility {
@@ -49,6 +68,8 @@ impl ListenerOptions {
             rules: HeaderRules::default(),
             plausibility: Plausibility::Check { own: Arc::default() },
             observer: None,
+            decider: Decider::Policy,
+            check: None,
         }
     }
 
@@ -73,6 +94,59 @@ impl ListenerOptions {
     #[must_use]
     pub fn decoder(mut self, decoder: Decoder) -> Self {
         self.rules = HeaderRules { decoder };
+        self
+    }
+
+    /// Leaves the last word about each peer to `decide`, which is given what is known of the connection and what the
+    /// trust policy says, and is asked before one byte is read.
+    ///
+    /// For what a policy of addresses cannot say: the address that was reached, the user behind a UNIX socket, a list
+    /// that changes. It runs inside the listener and must return at once; see
+    /// [`decide_later`](Self::decide_later) for look-ups. It takes the place of an earlier one of either kind.
+    ///
+    /// ```
+    /// # use truepeer::{ListenerOptions, PeerAddress, TrustDecision};
+    /// // HAProxy's own user over the UNIX socket, and nobody else.
+    /// let options = ListenerOptions::new().decide_with(|arrival, _| match arrival.peer {
+    ///     PeerAddress::Unix { uid: Some(113) } => TrustDecision::ExpectHeader,
+    ///     _ => TrustDecision::Refuse,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn decide_with(
+        mut self,
+        decide: impl Fn(&Arrival, TrustDecision) -> TrustDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.decider = Decider::Now(Arc::new(decide));
+        self
+    }
+
+    /// As [`decide_with`](Self::decide_with), by a look-up that may take its time: a database, a service.
+    ///
+    /// It counts as waiting for a header: it takes one of `max_pending` places, its time is part of `header_timeout`,
+    /// and it is dropped when its place is needed or its time is over. Then the connection is closed, as
+    /// [`Refusal::Undecided`](super::Refusal::Undecided) or `Evicted`.
+    #[must_use]
+    pub fn decide_later<F>(
+        mut self,
+        decide: impl Fn(Arrival, TrustDecision) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = TrustDecision> + Send + 'static,
+    {
+        self.decider = Decider::Later(Arc::new(move |arrival, policy| Box::pin(decide(arrival, policy))));
+        self
+    }
+
+    /// Has `check` judge each identity before its connection is handed out, be it a client's or a proxy's own. `Err`
+    /// says why not as the rest of a sentence ("its TLS is missing"); it closes the connection and is reported as
+    /// [`Refusal::Rejected`](super::Refusal::Rejected). It must return at once.
+    #[must_use]
+    pub fn check_identity(
+        mut self,
+        check: impl Fn(&ClientIdentity) -> Result<(), &'static str> + Send + Sync + 'static,
+    ) -> Self {
+        self.check = Some(Arc::new(check));
         self
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use super::options::Plausibility;
+use super::options::{Check, Plausibility};
 use super::{Connection, ListenerOptions, Refusal};
 use crate::{ClientIdentity, HeaderReader, IdentifyError, PeerAddress, Progress};
 
@@ -23,6 +23,7 @@ pub(super) struct ReadHeader<S> {
     peer: PeerAddress,
     reader: HeaderReader,
     plausibility: Plausibility,
+    check: Option<Check>,
     /// An incomplete header.
     received: Vec<u8>,
 }
@@ -34,16 +35,15 @@ const CHUNK: usize = 512;
 pub(super) type Whole = (ClientIdentity, Vec<u8>);
 
 impl<S: AsyncRead + Unpin> ReadHeader<S> {
-    /// The deadline is counted from now, which is accept.
-    pub(super) fn new(io: S, peer: PeerAddress, options: &ListenerOptions) -> Self {
-        let now = Instant::now().into_std();
-        // Not beyond what the clock can count, since options have a longest timeout.
-        let deadline = now.checked_add(options.header_timeout).unwrap_or(now);
+    /// `deadline`: for the whole header, counted from accept on.
+    pub(super) fn new(io: S, peer: PeerAddress, deadline: Instant, options: &ListenerOptions) -> Self {
+        let deadline = deadline.into_std();
         Self {
             io,
             peer,
             reader: HeaderReader::new(options.rules, peer, deadline),
             plausibility: options.plausibility.clone(),
+            check: options.check.clone(),
             received: Vec::new(),
         }
     }
@@ -71,7 +71,10 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
                 return Poll::Ready(Err(Refusal::Header(self.reader.ended(&self.received))));
             }
             if let Some(answer) = self.judge(buf.filled()) {
-                return Poll::Ready(answer.map_err(Refusal::Header));
+                return Poll::Ready(answer.map_err(Refusal::Header).and_then(|whole| {
+                    check(self.check.as_ref(), &whole.0)?;
+                    Ok(whole)
+                }));
             }
         }
     }
@@ -121,6 +124,16 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
         }
         Some(Ok((identity, all.get(header_len..).unwrap_or_default().to_vec())))
     }
+}
+
+/// Asks the caller's own check.
+pub(super) fn check(check: Option<&Check>, identity: &ClientIdentity) -> Result<(), Refusal> {
+    let Some(check) = check else { return Ok(()) };
+    check(identity).map_err(|because| Refusal::Rejected {
+        peer: identity.peer(),
+        client: identity.client(),
+        because,
+    })
 }
 
 impl<S: fmt::Debug> fmt::Debug for ReadHeader<S> {
