@@ -139,7 +139,7 @@ pub use seen::{Likely, Seen};
 #[cfg(feature = "tokio")]
 pub use shell::{
     Accept, ClientStream, Connection, Incoming, ListenerEvent, ListenerHandle, ListenerOptions, Parts,
-    ProxyListener, ProxyOwnStream, Refusal, connect, send_header,
+    ProxyListener, ProxyOwnStream, ReadHalf, Refusal, Split, connect, send_header,
 };
 pub use trust::{Arrival, PeerAddress, TrustDecision, TrustPolicy, UnixPeers, Unlisted};
 

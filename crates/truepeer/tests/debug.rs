@@ -125,7 +125,7 @@ fn public_types(root: &str) -> BTreeSet<String> {
     let words = uses.flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
     // No value of a trait can be shown; macros and functions begin with small letters.
     words
-        .filter(|word| word.starts_with(char::is_uppercase) && *word != "Accept")
+        .filter(|word| word.starts_with(char::is_uppercase) && !["Accept", "Split"].contains(word))
         .map(str::to_owned)
         .collect()
 }
@@ -157,7 +157,13 @@ async fn of_streams(shown: &mut Shown) {
     shown.add("ClientStream", &stream);
     shown.add("Client", stream.client());
     shown.add("Caller", &Caller::Client(stream.client().clone()));
-    shown.add("Parts", &stream.into_parts());
+    let parts = stream.into_parts();
+    shown.add("Parts", &parts);
+    let half = Half(tokio::io::empty(), tokio::io::empty());
+    let stream = truepeer::ClientStream::from_parts(parts.with_io(half));
+    let (read, _write) = stream.into_split();
+    assert_eq!(read.unread(), PAYLOAD);
+    shown.add("ReadHalf", &read);
     let own = identified(LOCAL).await;
     shown.add("Connection", &own);
     shown.add("Caller", &own.caller());
@@ -174,6 +180,18 @@ async fn of_streams(shown: &mut Shown) {
         let peer = PeerAddress::tcp(peer.parse().unwrap());
         let incoming = Incoming::new(stream, peer, None, &policy, &ListenerOptions::new()).unwrap();
         shown.add("Incoming", &incoming);
+    }
+}
+
+/// A socket that comes apart.
+struct Half(tokio::io::Empty, tokio::io::Empty);
+
+impl truepeer::Split for Half {
+    type Read = tokio::io::Empty;
+    type Write = tokio::io::Empty;
+
+    fn split(self) -> (Self::Read, Self::Write) {
+        (self.0, self.1)
     }
 }
 

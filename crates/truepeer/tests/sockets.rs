@@ -80,7 +80,7 @@ async fn the_stream_comes_apart_and_together_again_without_losing_a_byte() {
     stream.read_exact(&mut two).await.unwrap();
     let parts = stream.into_parts();
     assert!(parts.unread.starts_with(b"rly"));
-    assert_eq!(parts.client.to_string(), "203.0.113.5:40000");
+    assert_eq!(parts.caller.to_string(), "203.0.113.5:40000");
     assert_eq!(parts.io.local_addr().unwrap(), addr);
     let mut stream = ClientStream::from_parts(parts);
     let mut rest = String::new();
@@ -130,5 +130,76 @@ async fn what_we_send_is_what_we_read() {
         let _backend = dial_as(addr, client).await;
         let stream = listener.accept().await;
         assert_eq!(stream.client().to_string(), client);
+    }
+}
+
+/// What follows the header is left to the kernel, to the byte, whichever header it is and however it comes.
+#[tokio::test]
+async fn exact_reads_leave_everything_behind_the_header_in_the_socket() {
+    use truepeer::proto::{Addresses, Encoder, Tlv, TlvType};
+
+    let (mut listener, addr) = bind_with(ListenerOptions::new().exact_reads()).await;
+    let value = [7; 2000];
+    let tlvs = [Tlv { kind: TlvType::NOOP, value: &value }];
+    let addresses = Addresses::Inet6 {
+        source: "[2001:db8::5]:40000".parse().unwrap(),
+        destination: "[2001:db8::2]:25".parse().unwrap(),
+    };
+    let long = truepeer::OutgoingHeader::encode(&Encoder::v2(addresses).tlvs(&tlvs)).unwrap();
+    let v6 = b"PROXY TCP6 2001:db8::5 2001:db8::2 40000 25\r\n";
+    let unknown = b"PROXY UNKNOWN\r\n";
+    for header in [V1, V2, LOCAL, v6, unknown, long.as_bytes()] {
+        let mut client = dial(addr, &[header, b"ClientHello"].concat()).await;
+        let connection = listener.accept_any().await;
+        assert_eq!(connection.unread(), b"");
+        let parts = connection.into_parts();
+        assert!(parts.unread.is_empty());
+        // Another owner of the descriptor sees what a TLS of the kernel's would.
+        let mut other = tokio::net::TcpStream::from_std(parts.io.into_std().unwrap()).unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut other).await, "ClientHello");
+    }
+}
+
+/// One way to treat both callers: in pieces, in halves, by descriptor.
+#[tokio::test]
+async fn whoever_calls_the_stream_comes_apart_alike() {
+    #[cfg(unix)]
+    use std::os::fd::{AsFd, AsRawFd};
+
+    let (mut listener, addr) = bind().await;
+    for (header, caller) in [(V1, "203.0.113.5:40000"), (LOCAL, "itself (local)")] {
+        let mut client = dial(addr, &[header, b"early"].concat()).await;
+        let mut connection = listener.accept_any().await;
+        connection.as_io_mut().set_nodelay(true).unwrap();
+        #[cfg(unix)]
+        assert_eq!(connection.as_fd().as_raw_fd(), connection.as_io().as_raw_fd());
+        let mut one = [0; 1];
+        connection.read_exact(&mut one).await.unwrap();
+        let parts = connection.into_parts();
+        assert!(parts.caller.to_string().ends_with(caller), "{}", parts.caller);
+        assert_eq!(parts.unread, b"arly");
+        let connection = match Connection::from_parts(parts) {
+            Connection::Client(stream) => Connection::from(ClientStream::from_parts(stream.into_parts())),
+            Connection::ProxyOwn(stream) => {
+                Connection::from(truepeer::ProxyOwnStream::from_parts(stream.into_parts()))
+            }
+        };
+        // Both directions at once, each in a task of its own.
+        let (mut read, mut write) = connection.into_split();
+        assert_eq!(read.unread(), b"arly");
+        let mut answers = tokio::task::JoinSet::new();
+        answers.spawn(async move {
+            write.write_all(b"answer").await.unwrap();
+            write.shutdown().await.unwrap();
+        });
+        client.write_all(b" late").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut all = String::new();
+        read.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "arly late");
+        assert_eq!(read_all(&mut client).await, "answer");
+        answers.join_next().await.unwrap().unwrap();
+        assert!(read.into_parts().1.is_empty());
     }
 }

@@ -11,7 +11,9 @@ mod options;
 mod pending;
 mod read_header;
 mod send_header;
+mod split;
 mod stream;
+mod unread;
 
 pub use accept::Accept;
 pub use event::{ListenerEvent, Refusal};
@@ -20,6 +22,7 @@ pub use incoming::Incoming;
 pub use listener::ProxyListener;
 pub use options::ListenerOptions;
 pub use send_header::{connect, send_header};
+pub use split::{ReadHalf, Split};
 pub use stream::{ClientStream, Connection, Parts, ProxyOwnStream};
 
 #[cfg(feature = "tokio-rustls")]

@@ -21,6 +21,7 @@ pub struct ListenerOptions {
     pub(super) header_timeout: Duration,
     pub(super) max_pending: usize,
     pub(super) rules: HeaderRules,
+    pub(super) reads: Reads,
     pub(super) plausibility: Plausibility,
     pub(super) observer: Option<Observer>,
     pub(super) decider: Decider,
@@ -42,6 +43,15 @@ pub(super) enum Decider {
     Now(Arc<DecideNow>),
     /// The caller, who has to look it up.
     Later(Arc<DecideLater>),
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Whatever is there.
+    Eager,
+    /// What the header lacks at least.
+    Exact,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +76,7 @@ impl ListenerOptions {
             header_timeout: Self::DEFAULT_HEADER_TIMEOUT,
             max_pending: Self::DEFAULT_MAX_PENDING,
             rules: HeaderRules::default(),
+            reads: Reads::Eager,
             plausibility: Plausibility::Check { own: Arc::default() },
             observer: None,
             decider: Decider::Policy,
@@ -94,6 +105,17 @@ impl ListenerOptions {
     #[must_use]
     pub fn decoder(mut self, decoder: Decoder) -> Self {
         self.rules = HeaderRules { decoder };
+        self
+    }
+
+    /// Reads not one byte beyond the header: what follows stays in the socket, whose descriptor may then be handed to
+    /// the kernel's TLS, to `splice(2)`, or to another process. Nothing is ever `unread`.
+    ///
+    /// This costs system calls: three for a version 2 header, up to about ten for a version 1 line, whose end is not
+    /// announced.
+    #[must_use]
+    pub fn exact_reads(mut self) -> Self {
+        self.reads = Reads::Exact;
         self
     }
 

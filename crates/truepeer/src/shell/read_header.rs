@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use super::options::{Check, Plausibility};
+use super::options::{Check, Plausibility, Reads};
 use super::{Connection, ListenerOptions, Refusal};
 use crate::{ClientIdentity, HeaderReader, IdentifyError, PeerAddress, Progress};
 
@@ -24,6 +24,9 @@ pub(super) struct ReadHeader<S> {
     reader: HeaderReader,
     plausibility: Plausibility,
     check: Option<Check>,
+    reads: Reads,
+    /// What is lacking at least.
+    lacking: usize,
     /// An incomplete header.
     received: Vec<u8>,
 }
@@ -37,13 +40,20 @@ pub(super) type Whole = (ClientIdentity, Vec<u8>);
 impl<S: AsyncRead + Unpin> ReadHeader<S> {
     /// `deadline`: for the whole header, counted from accept on.
     pub(super) fn new(io: S, peer: PeerAddress, deadline: Instant, options: &ListenerOptions) -> Self {
-        let deadline = deadline.into_std();
+        let reader = HeaderReader::new(options.rules, peer, deadline.into_std());
+        let lacking = match reader.advance(&[]) {
+            Ok(Progress::NeedMore { at_least }) => at_least,
+            // Nothing is neither a header nor wrong.
+            _ => 1,
+        };
         Self {
             io,
             peer,
-            reader: HeaderReader::new(options.rules, peer, deadline),
+            reader,
             plausibility: options.plausibility.clone(),
             check: options.check.clone(),
+            reads: options.reads,
+            lacking,
             received: Vec::new(),
         }
     }
@@ -62,7 +72,11 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Whole, Refusal>> {
         loop {
             let mut chunk = [0; CHUNK];
-            let mut buf = ReadBuf::new(&mut chunk);
+            let room = match self.reads {
+                Reads::Eager => CHUNK,
+                Reads::Exact => self.lacking.min(CHUNK),
+            };
+            let mut buf = ReadBuf::new(chunk.get_mut(..room).unwrap_or_default());
             let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf));
             if let Err(error) = read {
                 return Poll::Ready(Err(Refusal::Broken { peer: self.peer, kind: error.kind() }));
@@ -89,6 +103,7 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
         if self.received.is_empty() {
             return match self.reader.advance(new) {
                 Ok(Progress::NeedMore { at_least }) => {
+                    self.lacking = at_least;
                     self.received.reserve_exact(new.len().saturating_add(at_least));
                     self.received.extend_from_slice(new);
                     None
@@ -100,7 +115,8 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
         self.received.extend_from_slice(new);
         let all = std::mem::take(&mut self.received);
         let answer = self.reader.advance(&all);
-        if matches!(answer, Ok(Progress::NeedMore { .. })) {
+        if let Ok(Progress::NeedMore { at_least }) = answer {
+            self.lacking = at_least;
             self.received = all;
             return None;
         }

@@ -4,11 +4,15 @@
 
 use core::fmt;
 use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::split::{ReadHalf, Split};
+use super::unread::Unread;
 use crate::{Caller, Client, ClientIdentity, PeerAddress, ProxyOwn};
 
 /// A client's connection. Reads and writes go to the socket; the header is gone.
@@ -32,47 +36,53 @@ impl<S> ClientStream<S> {
         &self.client
     }
 
-    /// The socket. Reading from it directly loses what stands in [`ClientStream::unread`].
-    #[must_use]
-    pub fn as_io(&self) -> &S {
-        &self.inner.io
-    }
-
-    /// The client's bytes that were received with the header and not read yet.
-    #[must_use]
-    pub fn unread(&self) -> &[u8] {
-        self.inner.unread()
-    }
-
     /// The stream in pieces, for zero-copy relays and other runtimes.
     #[must_use]
     pub fn into_parts(self) -> Parts<S> {
-        let unread = self.inner.unread().to_vec();
-        Parts { io: self.inner.io, client: self.client, unread }
+        let (io, unread) = self.inner.into_parts();
+        Parts { io, caller: self.client, unread }
     }
 
     /// The stream put together again.
     #[must_use]
     pub fn from_parts(parts: Parts<S>) -> Self {
-        Self { inner: Unread::new(parts.io, parts.unread), client: parts.client }
+        Self { inner: Unread::new(parts.io, parts.unread), client: parts.caller }
     }
 }
 
-/// What a [`ClientStream`] consists of. `{:?}` shows how many bytes are unread, never the bytes.
-pub struct Parts<S> {
+/// What a stream consists of. `{:?}` shows how many bytes are unread, never the bytes.
+///
+/// `C`: who is calling, a [`Client`], a [`ProxyOwn`] or a [`Caller`].
+#[non_exhaustive]
+pub struct Parts<S, C = Client> {
     /// The socket.
     pub io: S,
-    /// Whose connection it is.
-    pub client: Client,
-    /// The client's first bytes, which were received with the header. They come before anything in `io`.
+    /// Who is calling.
+    pub caller: C,
+    /// The first bytes, which were received with the header. They come before anything in `io`. Empty with
+    /// [`ListenerOptions::exact_reads`](super::ListenerOptions::exact_reads).
     pub unread: Vec<u8>,
 }
 
-impl<S: fmt::Debug> fmt::Debug for Parts<S> {
+impl<S, C> Parts<S, C> {
+    /// A socket of which nothing was read that has not been dealt with.
+    #[must_use]
+    pub fn new(io: S, caller: C) -> Self {
+        Self { io, caller, unread: Vec::new() }
+    }
+
+    /// The same around another stream, such as the socket wrapped.
+    #[must_use]
+    pub fn with_io<T>(self, io: T) -> Parts<T, C> {
+        Parts { io, caller: self.caller, unread: self.unread }
+    }
+}
+
+impl<S: fmt::Debug, C: fmt::Debug> fmt::Debug for Parts<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
             .field("io", &self.io)
-            .field("client", &self.client)
+            .field("caller", &self.caller)
             .field("unread", &format_args!("{} bytes", self.unread.len()))
             .finish()
     }
@@ -92,14 +102,24 @@ impl<S> ProxyOwnStream<S> {
         self.own
     }
 
-    /// The socket.
+    /// The stream in pieces.
     #[must_use]
-    pub fn as_io(&self) -> &S {
-        &self.inner.io
+    pub fn into_parts(self) -> Parts<S, ProxyOwn> {
+        let (io, unread) = self.inner.into_parts();
+        Parts { io, caller: self.own, unread }
+    }
+
+    /// The stream put together again.
+    #[must_use]
+    pub fn from_parts(parts: Parts<S, ProxyOwn>) -> Self {
+        Self { inner: Unread::new(parts.io, parts.unread), own: parts.caller }
     }
 }
 
 /// An identified connection: a client's, or the proxy's own. Taking the stream out answers the question.
+///
+/// It is also the one type for both: it reads, writes, splits and comes apart as either of them does, and tells
+/// [who is calling](Self::caller).
 #[derive(Debug)]
 #[must_use = "dropping it closes the connection"]
 pub enum Connection<S> {
@@ -111,11 +131,7 @@ pub enum Connection<S> {
 
 impl<S> Connection<S> {
     pub(super) fn new(io: S, identity: ClientIdentity, unread: Vec<u8>) -> Self {
-        let inner = Unread::new(io, unread);
-        match Caller::from(identity) {
-            Caller::Client(client) => Self::Client(ClientStream { inner, client }),
-            Caller::ProxyOwn(own) => Self::ProxyOwn(ProxyOwnStream { inner, own }),
-        }
+        Self::from_parts(Parts { io, caller: Caller::from(identity), unread })
     }
 
     /// Who is calling.
@@ -135,73 +151,31 @@ impl<S> Connection<S> {
             Self::ProxyOwn(stream) => stream.own.peer(),
         }
     }
-}
 
-/// A socket with bytes in front of it.
-struct Unread<S> {
-    io: S,
-    bytes: Vec<u8>,
-    /// How many of `bytes` were read.
-    read: usize,
-}
-
-impl<S> Unread<S> {
-    fn new(io: S, bytes: Vec<u8>) -> Self {
-        Self { io, bytes, read: 0 }
-    }
-
-    fn unread(&self) -> &[u8] {
-        self.bytes.get(self.read..).unwrap_or_default()
-    }
-}
-
-/// How many bytes there are, never which: they are a client's first words, and often a password.
-impl<S: fmt::Debug> fmt::Debug for Unread<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unread")
-            .field("io", &self.io)
-            .field("unread", &format_args!("{} bytes", self.unread().len()))
-            .finish()
-    }
-}
-
-impl<S: AsyncRead + Unpin> Unread<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let unread = self.unread();
-        if unread.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let now = unread.get(..unread.len().min(buf.remaining())).unwrap_or_default();
-        buf.put_slice(now);
-        self.read = self.read.saturating_add(now.len());
-        if self.read >= self.bytes.len() {
-            // The buffer is not carried along for the life of the connection.
-            self.bytes = Vec::new();
-            self.read = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S> ClientStream<S> {
-    fn inner_mut(&mut self) -> &mut Unread<S> {
-        &mut self.inner
-    }
-}
-
-impl<S> ProxyOwnStream<S> {
-    fn inner_mut(&mut self) -> &mut Unread<S> {
-        &mut self.inner
-    }
-}
-
-impl<S> Connection<S> {
-    /// The socket, whoever is calling.
+    /// The stream in pieces, whoever is calling.
     #[must_use]
-    pub fn as_io(&self) -> &S {
+    pub fn into_parts(self) -> Parts<S, Caller> {
+        let caller = self.caller();
+        let (io, unread) = match self {
+            Self::Client(stream) => stream.inner.into_parts(),
+            Self::ProxyOwn(stream) => stream.inner.into_parts(),
+        };
+        Parts { io, caller, unread }
+    }
+
+    /// The stream put together again.
+    pub fn from_parts(parts: Parts<S, Caller>) -> Self {
+        let inner = Unread::new(parts.io, parts.unread);
+        match parts.caller {
+            Caller::Client(client) => Self::Client(ClientStream { inner, client }),
+            Caller::ProxyOwn(own) => Self::ProxyOwn(ProxyOwnStream { inner, own }),
+        }
+    }
+
+    fn inner(&self) -> &Unread<S> {
         match self {
-            Self::Client(stream) => stream.as_io(),
-            Self::ProxyOwn(stream) => stream.as_io(),
+            Self::Client(stream) => &stream.inner,
+            Self::ProxyOwn(stream) => &stream.inner,
         }
     }
 
@@ -213,9 +187,83 @@ impl<S> Connection<S> {
     }
 }
 
-/// Reads go through `Unread`, writes straight to the socket.
+impl<S> From<ClientStream<S>> for Connection<S> {
+    fn from(stream: ClientStream<S>) -> Self {
+        Self::Client(stream)
+    }
+}
+
+impl<S> From<ProxyOwnStream<S>> for Connection<S> {
+    fn from(stream: ProxyOwnStream<S>) -> Self {
+        Self::ProxyOwn(stream)
+    }
+}
+
+impl<S> ClientStream<S> {
+    fn inner(&self) -> &Unread<S> {
+        &self.inner
+    }
+
+    fn inner_mut(&mut self) -> &mut Unread<S> {
+        &mut self.inner
+    }
+}
+
+impl<S> ProxyOwnStream<S> {
+    fn inner(&self) -> &Unread<S> {
+        &self.inner
+    }
+
+    fn inner_mut(&mut self) -> &mut Unread<S> {
+        &mut self.inner
+    }
+}
+
+/// What all three are: the socket behind what was read too far. Reads go through `Unread`, writes straight to the
+/// socket.
 macro_rules! pass_io {
     ($stream:ident) => {
+        impl<S> $stream<S> {
+            /// The socket. Reading from it directly loses what stands in `unread`.
+            #[must_use]
+            pub fn as_io(&self) -> &S {
+                &self.inner().io
+            }
+
+            /// The socket, to be changed. Reading from it directly loses what stands in `unread`.
+            #[must_use]
+            pub fn as_io_mut(&mut self) -> &mut S {
+                &mut self.inner_mut().io
+            }
+
+            /// The bytes that were received with the header and not read yet.
+            #[must_use]
+            pub fn unread(&self) -> &[u8] {
+                self.inner().unread()
+            }
+        }
+
+        impl<S: Split> $stream<S> {
+            /// Both directions, each for a task of its own, without a lock: the bytes that were received with the
+            /// header come first in the half that reads. Who is calling is to be asked before.
+            ///
+            /// For sockets that know how ([`Split`]); `tokio::io::split` does it for all others.
+            #[must_use]
+            pub fn into_split(self) -> (ReadHalf<S::Read>, S::Write) {
+                let parts = self.into_parts();
+                let (read, write) = parts.io.split();
+                (ReadHalf::new(read, parts.unread), write)
+            }
+        }
+
+        /// The socket's descriptor. Reading from it directly loses what stands in `unread`.
+        #[cfg(unix)]
+        impl<S: AsFd> AsFd for $stream<S> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.as_io().as_fd()
+            }
+        }
+
         impl<S: AsyncRead + Unpin> AsyncRead for $stream<S> {
             fn poll_read(
                 mut self: Pin<&mut Self>,
