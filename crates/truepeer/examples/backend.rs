@@ -9,7 +9,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use truepeer::proto::Version;
-use truepeer::{ClientPair, ClientStream, OutgoingHeader, ProxyListener, TrustedNetworks, connect};
+use truepeer::{ClientStream, OutgoingHeader, ProxyListener, TrustedNetworks, connect};
 
 pub(crate) async fn serve(mut listener: ProxyListener, backend: String) {
     let mut connections = JoinSet::new();
@@ -24,13 +24,9 @@ pub(crate) async fn serve(mut listener: ProxyListener, backend: String) {
 /// A server that relays to something which reads headers looks at the client's first bytes before: see `FirstBytes`.
 /// Here our own header comes first, so that the backend takes nothing of the client's for one.
 async fn relay(mut stream: ClientStream<TcpStream>, backend: String) -> io::Result<()> {
-    let reached = stream.as_io().local_addr()?;
-    let identity = stream.client().identity();
-    let pair = ClientPair {
-        client: stream.client().endpoint().to_socket_addr(0),
-        destination: identity.destination().map_or(reached, |told| told.to_socket_addr(reached.port())),
-    };
-    let header = OutgoingHeader::for_client(Version::V2, pair).map_err(io::Error::other)?;
+    // Addresses, and every TLV that came; a destination that was not told is not made up.
+    let header =
+        OutgoingHeader::for_identity(Version::V2, stream.client().identity()).map_err(io::Error::other)?;
     let mut backend = connect(backend, &header).await?;
     copy_bidirectional(&mut stream, &mut backend).await?;
     Ok(())

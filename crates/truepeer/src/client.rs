@@ -4,7 +4,7 @@
 //! Used by the listener and the adapters. Knows nothing of sockets.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::{ClientIdentity, Endpoint, OwnConnection, PeerAddress, Role};
@@ -21,6 +21,22 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client that connects directly, for tests of handlers and for peers whose address is the truth.
+    #[must_use]
+    pub fn from_direct(addr: SocketAddr) -> Self {
+        let endpoint = Endpoint::from(addr);
+        Self { endpoint, identity: Arc::new(ClientIdentity::from_direct(addr)) }
+    }
+
+    /// A client that a proxy's header names, for tests of handlers.
+    ///
+    /// `client`: whom the header names; `proxy`: the peer that sent it.
+    #[must_use]
+    pub fn through_proxy(client: SocketAddr, proxy: SocketAddr) -> Self {
+        let endpoint = Endpoint::from(client);
+        Self { endpoint, identity: Arc::new(ClientIdentity::through_proxy(client, proxy)) }
+    }
+
     /// The client's address, never the proxy's.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -54,6 +70,12 @@ pub struct ProxyOwn {
 }
 
 impl ProxyOwn {
+    /// A proxy's own connection, for tests of handlers.
+    #[must_use]
+    pub fn new(why: OwnConnection, peer: PeerAddress) -> Self {
+        Self { why, peer }
+    }
+
     /// How the header said so.
     #[must_use]
     pub fn why(&self) -> OwnConnection {

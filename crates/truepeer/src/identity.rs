@@ -193,6 +193,26 @@ impl ClientIdentity {
         })
     }
 
+    /// A client that is its own peer, for [`Client::from_direct`](crate::Client::from_direct).
+    pub(crate) fn from_direct(addr: SocketAddr) -> Self {
+        Self {
+            role: Role::Client(addr.into()),
+            peer: PeerAddress::tcp(addr),
+            destination: None,
+            source: IdentitySource::Direct,
+            tlvs: Box::default(),
+        }
+    }
+
+    /// What a version 2 header without TLVs would say whose destination is not told.
+    pub(crate) fn through_proxy(client: SocketAddr, proxy: SocketAddr) -> Self {
+        Self {
+            peer: PeerAddress::tcp(proxy),
+            source: IdentitySource::Header(Version::V2),
+            ..Self::from_direct(client)
+        }
+    }
+
     /// What a trusted peer's header says.
     pub(crate) fn from_header(header: &Header<'_>, peer: PeerAddress) -> Self {
         let source = IdentitySource::Header(header.version());

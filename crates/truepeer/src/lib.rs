@@ -71,6 +71,7 @@
 //! | TLS to end here | `tokio-rustls` | `TlsListener` | `tls` |
 //! | hyper | `tokio` | `TokioIo::new(stream)` | `hyper` |
 //! | a backend that expects a header | `tokio` | `connect`, [`OutgoingHeader`] | `backend` |
+//! | a backend over HTTP that expects one | `hyper-util` | `HeaderConnector` | |
 //! | another runtime, or none | none | [`TrustPolicy`], [`HeaderReader`] | below |
 //!
 //! # Without a runtime
@@ -120,6 +121,8 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use adapter::axum::{ClientRejection, Untouched, WithProxyOwn, WithSocketAddr};
+#[cfg(feature = "hyper-util")]
+pub use adapter::hyper_util::HeaderConnector;
 #[cfg(feature = "stream")]
 pub use adapter::stream::{CallersStream, ClientsStream};
 #[cfg(feature = "tokio-rustls")]
@@ -133,7 +136,7 @@ pub use first_bytes::{FirstBytes, Held, OwnHeader, Verdict};
 pub use identity::{ClientIdentity, Endpoint, IdentitySource, Implausible, OwnConnection, Role, Tls};
 pub use nat64::{Nat64Prefix, Nat64PrefixError, fold_nat64};
 pub use network::{NetworkError, NetworkSet, TrustedNetworks};
-pub use outgoing::{ClientPair, OutgoingHeader};
+pub use outgoing::{ClientPair, OutgoingHeader, OutgoingTlv};
 pub use reader::{Fault, HeaderReader, HeaderRules, IdentifyError, IdentifyReason, Progress};
 pub use seen::{Likely, Seen};
 #[cfg(feature = "tokio")]

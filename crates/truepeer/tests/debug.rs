@@ -94,6 +94,12 @@ async fn no_public_type_shows_what_a_client_sent() {
     shown.add("ClientsStream", &waiting().await.into_stream());
     #[cfg(feature = "stream")]
     shown.add("CallersStream", &waiting().await.into_stream_any());
+    #[cfg(feature = "hyper-util")]
+    {
+        let tlvs = [Tlv { kind: TlvType::ALPN, value: ITEM }];
+        let header = OutgoingHeader::encode(&encoder(&tlvs)).unwrap();
+        shown.add("HeaderConnector", &truepeer::HeaderConnector::new(header));
+    }
     #[cfg(feature = "tower")]
     of_the_layer(&mut shown);
     #[cfg(feature = "tokio-rustls")]
@@ -106,7 +112,13 @@ async fn no_public_type_shows_what_a_client_sent() {
         }
     }
     // With every feature there is every type.
-    #[cfg(all(feature = "axum", feature = "tonic", feature = "tower", feature = "tokio-rustls"))]
+    #[cfg(all(
+        feature = "axum",
+        feature = "tonic",
+        feature = "tower",
+        feature = "tokio-rustls",
+        feature = "hyper-util"
+    ))]
     {
         let names: BTreeSet<&str> = shown.0.iter().map(|(name, _)| *name).collect();
         let public = public_types("../truepeer/src/lib.rs");
@@ -246,6 +258,7 @@ fn of_settings(shown: &mut Shown) {
     let pair =
         ClientPair { client: STRANGER.parse().unwrap(), destination: "198.51.100.2:25".parse().unwrap() };
     shown.add("ClientPair", &pair);
+    shown.add("OutgoingTlv", &truepeer::OutgoingTlv::new(TlvType::ALPN, ITEM));
     shown.add("ListenerOptions", &ListenerOptions::new());
     shown.add("TrustedNetworks", &common::trusted());
     shown.add("NetworkSet", &NetworkSet::default());

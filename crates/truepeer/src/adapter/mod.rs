@@ -4,6 +4,8 @@
 pub(crate) mod axum;
 #[cfg(any(feature = "axum", feature = "tower"))]
 mod find;
+#[cfg(feature = "hyper-util")]
+pub(crate) mod hyper_util;
 #[cfg(feature = "stream")]
 pub(crate) mod stream;
 #[cfg(feature = "tokio-rustls")]
