@@ -2,7 +2,7 @@
 //!
 //! Exit codes, the same for every command: 0 it went well · 1 it did not (the configuration is wrong, a backend did
 //! not see the client, ...) · 2 the arguments are wrong · 3 the server could not start (port in use, no permission),
-//! or could not be reached.
+//! or could not be reached · 4 what was seen proves nothing (`watch`, `probe`).
 
 mod check;
 mod connections;
@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod send;
 mod status;
+mod watch;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ const FAILED: u8 = 1;
 const NOT_STARTED: u8 = 3;
 /// The running server could not be reached.
 const NOT_REACHED: u8 = 3;
+/// What was seen proves nothing.
+const INCONCLUSIVE: u8 = 4;
 
 /// The front door for servers behind a load balancer: the backend sees the client, not the proxy.
 ///
@@ -41,7 +44,7 @@ const NOT_REACHED: u8 = 3;
 /// backend in a way which that backend understands.
 ///
 /// Exit codes: 0 it went well, 1 it did not (wrong configuration, wrong answer), 2 wrong arguments, 3 the server
-/// could not start or could not be reached.
+/// could not start or could not be reached, 4 what was seen proves nothing.
 #[derive(Debug, Parser)]
 #[command(name = "truepeer", version, arg_required_else_help = true, max_term_width = 100)]
 struct Arguments {
@@ -110,6 +113,12 @@ enum Command {
     ///
     /// Nothing is sent anywhere. Without an argument, standard input is read.
     Explain(explain::Arguments),
+    /// Stand where a server will stand, and show what a proxy really sends there.
+    ///
+    /// For each connection: the header, field by field, or what came instead of one; in how many pieces; which product it
+    /// looks like; whether a configuration would trust the peer; and what to change on which side.
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Arguments),
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -184,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),
+        Command::Watch(order) => watch::watch(&order),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
         Command::Deny { reach, order } => deny::deny(&reach, order),

@@ -4,13 +4,14 @@
 //! Called by the command line only; a running front door never comes here. Everything that a file or a peer says is
 //! bounded, and escaped before it is shown.
 
+pub mod capture;
 pub mod dial;
+pub mod finding;
 pub mod header;
 pub mod hear;
 pub mod import;
+pub mod input;
 pub mod send;
 pub mod shown;
 pub mod tls;
-pub mod capture;
-pub mod import;
-pub mod input;
+pub mod watch;
