@@ -244,7 +244,9 @@ fn no_server_hangs_floods_or_garbles_it() {
     assert_eq!(said.code(), Some(1));
     silent.finish();
 
-    let resets = Fake::start(|stream: TcpStream| {
+    let resets = Fake::start(|mut stream: TcpStream| {
+        // Not before the connection is there for both.
+        let _ = stream.read(&mut [0]);
         reset(stream);
         Vec::new()
     });
