@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark};
 use crate::port::Port;
-use crate::servers::dovecot::{Dovecot, sasl_socket};
+use crate::servers::dovecot::{Believes, Dovecot, sasl_socket};
 use crate::servers::postfix::Postfix;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::servers::{ask, find, make_dir};
@@ -76,10 +76,18 @@ impl Lab {
     /// The Dovecot of this run.
     pub(crate) fn dovecot(&self) -> Result<&Dovecot> {
         self.dovecot.get(|| {
-            let dovecot = Dovecot::start(&self.dir.0.join("dovecot"), self.pair()?)?;
+            let dovecot = Dovecot::start(&self.dir.0.join("dovecot"), self.pair()?, Believes::Nobody)?;
             self.watch("dovecot", dovecot.log());
             Ok(dovecot)
         })
+    }
+
+    /// Another Dovecot, which believes what truepeer says in words.
+    pub(crate) fn start_believing_dovecot(&self) -> Result<Dovecot> {
+        let dir = self.fresh_dir("dovecot-believes")?;
+        let dovecot = Dovecot::start(&dir, self.pair()?, Believes::Truepeer)?;
+        self.watch("dovecot-believes", dovecot.log());
+        Ok(dovecot)
     }
 
     /// The truepeer of this run, in front of the ports that read a header. Its listeners are named after service

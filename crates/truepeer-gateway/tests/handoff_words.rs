@@ -8,7 +8,7 @@ mod support;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-use support::fake::Fake;
+use support::fake::{Fake, answer_lines};
 use support::{Plan, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
@@ -183,4 +183,71 @@ fn a_client_that_sends_a_header_of_its_own_reaches_no_backend() {
     house.record().assert_outcome(Outcome::HeaderRepeated);
     house.finish();
     assert_eq!(about_the_client(backend), [format!("EHLO mx.example\r\n{TOLD}")]);
+}
+
+/// A Dovecot that answers `id` with this; LOGOUT as ever.
+fn imap_server(id: &'static str) -> impl Fn(TcpStream) -> Vec<u8> + Clone + Send + 'static {
+    move |mut stream| {
+        let _ = stream.write_all(b"* OK [CAPABILITY IMAP4rev1 ID] ready\r\n");
+        answer_lines(stream, |line| {
+            if line.ends_with(b"LOGOUT") {
+                "* BYE Logging out\r\na OK Logout completed\r\n"
+            } else if line.starts_with(b"tp0 ID ") {
+                id
+            } else {
+                "* ID NIL\r\nx OK done\r\n"
+            }
+        })
+    }
+}
+
+const BELIEVES: &str = "* ID (\"name\" \"Dovecot\")\r\ntp0 OK Trusted ID completed.\r\n";
+const UNSAID: &str = "* ID (\"name\" \"Dovecot\")\r\ntp0 OK ID completed.\r\n";
+
+#[test]
+fn an_imap_client_hears_the_greeting_once_the_backend_believes_who_it_is() {
+    for (handoff, answer, readiness) in [
+        (Handoff::ImapId, BELIEVES, Readiness::Proved),
+        (Handoff::ImapIdUnconfirmed, UNSAID, Readiness::Unproven),
+    ] {
+        let backend = Fake::start(imap_server(answer));
+        let house = Plan::new(Protocol::Imap, handoff, backend.address).start();
+        assert_eq!(*house.readiness(), readiness);
+        let mut client = house.connect();
+        client.write_all(HEADER).unwrap();
+        client.write_all(b"x NOOP\r\n").unwrap();
+        expect(&client, b"* OK [CAPABILITY IMAP4rev1 ID] ready\r\n* ID NIL\r\nx OK done\r\n");
+        drop(client);
+        let record = house.record();
+        record.assert(&[("handoff", handoff.name()), ("client", "203.0.113.7:4711"), ("bytes_in", "8")]);
+        let id = record.get("id").unwrap().to_owned();
+        house.finish();
+        let told = format!(
+            "tp0 ID (\"x-originating-ip\" \"203.0.113.7\" \"x-originating-port\" \"4711\" \"x-connected-ip\" \
+             \"198.51.100.25\" \"x-connected-port\" \"25\" \"x-session-id\" \"{id}\")\r\nx NOOP\r\n"
+        );
+        let heard = backend.finish().into_iter().map(|heard| String::from_utf8(heard).unwrap());
+        let about_clients: Vec<_> = heard.filter(|heard| heard.contains("203.0.113.7")).collect();
+        assert_eq!(about_clients, [told]);
+    }
+}
+
+#[test]
+fn an_imap_backend_that_does_not_say_that_it_believes_us_gets_no_client() {
+    let backend = Fake::start(imap_server(UNSAID));
+    let house = Plan::new(Protocol::Imap, Handoff::ImapId, backend.address).start();
+    let found = house.readiness();
+    let Readiness::Unready(Unready::RefusesHandoff { saw }) = &*found else { panic!("{found:?}") };
+    assert!(saw.contains("does not say that it believes us"), "{saw}");
+    let mut client = house.connect();
+    client.write_all(HEADER).unwrap();
+    client.write_all(b"x LOGIN secret secret\r\n").unwrap();
+    assert_eq!(
+        read_to_end(&client),
+        b"* BYE [UNAVAILABLE] no server is ready for you now, try again later\r\n"
+    );
+    house.record().assert_outcome(Outcome::BackendUnready);
+    house.finish();
+    let heard = backend.finish().concat();
+    assert!(!heard.windows(6).any(|window| window == b"secret"), "{}", heard.escape_ascii());
 }

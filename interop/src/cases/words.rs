@@ -9,6 +9,7 @@ use crate::client::{Client, Place};
 use crate::feed::Mark;
 use crate::header;
 use crate::lab::Lab;
+use crate::servers::dovecot::{Dovecot, PASSWORD, words};
 use crate::servers::postfix::Postfix;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::verdict::{Result, ensure};
@@ -22,6 +23,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("xclient_postfix_lets_no_client_say_who_it_is", xclient_of_a_client),
         case("xclient_postfix_turns_a_client_away_in_its_own_words", xclient_turned_away),
         case("xclient_postfix_without_smtpd_authorized_xclient_hosts_is_found_out_at_start", xclient_refused),
+        case("imap_id_dovecot_logs_and_decides_by_the_client", id_v4),
+        case("imap_id_dovecot_logs_and_decides_by_an_ipv6_client", id_v6),
+        case("imap_id_dovecot_lets_no_client_say_who_it_is", id_of_a_client),
+        case("imap_id_dovecot_without_login_trusted_networks_is_found_out_at_start", id_refused),
     ]
 }
 
@@ -30,6 +35,22 @@ fn truepeer(lab: &Lab, addr: SocketAddr) -> Result<Truepeer> {
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
     let backend = Backend { id: "server", kind: "postfix", handoff: Some("xclient"), addr };
     lab.start_truepeer("truepeer-xclient", &[listener], &[backend])
+}
+
+/// A truepeer in front of one port of Dovecot, told by ID.
+fn truepeer_for_imap(lab: &Lab, handoff: &str, addr: SocketAddr) -> Result<Truepeer> {
+    let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "imap", backend: "server", lines: "" };
+    let backend = Backend { id: "server", kind: "dovecot", handoff: Some(handoff), addr };
+    lab.start_truepeer("truepeer-id", &[listener], &[backend])
+}
+
+/// A Dovecot that believes, and a truepeer in front of it that has found that out.
+fn believed(lab: &Lab) -> Result<(Dovecot, Truepeer)> {
+    let dovecot = lab.start_believing_dovecot()?;
+    let handoff = if dovecot.confirms() { "imap-id" } else { "imap-id-unconfirmed" };
+    let truepeer = truepeer_for_imap(lab, handoff, dovecot.plain_port())?;
+    lab.wait_until_served(truepeer.port("door")?)?;
+    Ok((dovecot, truepeer))
 }
 
 /// A truepeer whose Postfix is proved.
@@ -143,4 +164,60 @@ fn xclient_refused(lab: &Lab) -> Result {
     let mails = postfix.log().lines(mark);
     let mail = mails.into_iter().find(|line| line.contains("plain/smtpd") && line.contains("from=<"));
     ensure(mail.is_none(), || format!("a client reached it: {mail:?}"))
+}
+
+fn id_logs_and_decides(lab: &Lab, told: SocketAddr, to: SocketAddr) -> Result {
+    let (dovecot, truepeer) = believed(lab)?;
+    let before = truepeer.log().mark();
+    let mut user = client(&truepeer, told, to)?;
+    let greeting = user.line("an IMAP greeting")?;
+    ensure(greeting.starts_with("* OK [CAPABILITY "), || greeting)?;
+    // Only clients from there may log in; truepeer itself may not.
+    let answer = user.imap("a1", &format!("LOGIN user {PASSWORD}"))?;
+    ensure(answer.contains("a1 OK"), || answer)?;
+    let whom = words(told);
+    dovecot.log().wait_line(Mark::default(), &format!("Dovecot logs {whom}"), |line| {
+        line.contains("Login: ") && line.contains(&whom)
+    })?;
+    user.imap("a2", "LOGOUT")?;
+    drop(user);
+    let record = truepeer.record_of(before, told)?;
+    ensure(record.text("handoff").starts_with("imap-id"), || format!("{record:?}"))
+}
+
+fn id_v4(lab: &Lab) -> Result {
+    id_logs_and_decides(lab, told_client(4750), told_destination())
+}
+
+fn id_v6(lab: &Lab) -> Result {
+    let net = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+    id_logs_and_decides(lab, (net(0x99), 4751).into(), (net(0x25), 143).into())
+}
+
+fn id_of_a_client(lab: &Lab) -> Result {
+    let (dovecot, truepeer) = believed(lab)?;
+    let told = SocketAddr::from((Ipv4Addr::new(198, 51, 100, 9), 4752));
+    let mut liar = client(&truepeer, told, told_destination())?;
+    liar.line("an IMAP greeting")?;
+    for tag in ["a1", "a2"] {
+        let answer =
+            liar.imap(tag, "ID (\"x-originating-ip\" \"203.0.113.9\" \"x-originating-port\" \"1\")")?;
+        ensure(answer.contains(&format!("{tag} OK")), || answer)?;
+    }
+    let answer = liar.imap("a3", &format!("LOGIN user {PASSWORD}"))?;
+    ensure(answer.contains("a3 NO"), || answer)?;
+    liar.imap("a4", "LOGOUT")?;
+    let whom = words(told);
+    let what = format!("Dovecot logs the failed login of {whom}");
+    dovecot.log().wait_line(Mark::default(), &what, |line| line.contains(&whom)).map(|_| ())
+}
+
+fn id_refused(lab: &Lab) -> Result {
+    let truepeer = truepeer_for_imap(lab, "imap-id", lab.dovecot()?.plain_port())?;
+    let reason = "does not say that it believes us";
+    let event = truepeer.wait_event(Mark::default(), "backend_refuses_handoff", reason)?;
+    ensure(event.contains("login_trusted_networks"), || event)?;
+    let mut client = client(&truepeer, told_client(4753), told_destination())?;
+    let heard = client.line("a refusal")?;
+    ensure(heard.starts_with("* BYE"), || heard)
 }

@@ -25,9 +25,19 @@ pub(crate) fn sasl_socket(dir: &Path) -> PathBuf {
     dir.join("run/postfix")
 }
 
+/// Whom it believes when it is told of a client in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Believes {
+    /// Nobody.
+    Nobody,
+    /// Whoever connects from 127.0.0.1; then its users may log in from 203.0.113.0/24 and 2001:db8::/32 only.
+    Truepeer,
+}
+
 /// A running Dovecot.
 #[derive(Debug)]
 pub(crate) struct Dovecot {
+    confirms: bool,
     program: Program,
     header: Port,
     plain: Port,
@@ -35,7 +45,7 @@ pub(crate) struct Dovecot {
 
 impl Dovecot {
     /// Starts Dovecot with everything it writes below `dir`; `pair` is the file with certificate and key.
-    pub(crate) fn start(dir: &Path, pair: &Path) -> Result<Self> {
+    pub(crate) fn start(dir: &Path, pair: &Path, believes: Believes) -> Result<Self> {
         let dovecot = find("dovecot")?;
         need_root("Dovecot")?;
         let version = ask(&dovecot, &["--version"])?;
@@ -47,8 +57,8 @@ impl Dovecot {
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
         let (dir_text, pair_text) = (dir.to_string_lossy(), pair.to_string_lossy());
         let dialect = match version.get(..3) {
-            Some("2.3") => dialect_2_3(&dir_text, &pair_text),
-            Some("2.4") => dialect_2_4(&dir_text, &pair_text),
+            Some("2.3") => dialect_2_3(&dir_text, &pair_text, believes),
+            Some("2.4") => dialect_2_4(&dir_text, &pair_text, believes),
             _ => return failed(format!("no configuration is written for Dovecot {version}")),
         };
         let config = dir.join("dovecot.conf");
@@ -56,7 +66,7 @@ impl Dovecot {
         let mut command = Command::new(dovecot);
         command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
         let program = Program::start("dovecot", &mut command)?;
-        let started = Self { program, header, plain };
+        let started = Self { confirms: !version.starts_with("2.3"), program, header, plain };
         started.program.wait_started(|line| line.contains("starting up"))?;
         Ok(started)
     }
@@ -64,6 +74,11 @@ impl Dovecot {
     /// What Dovecot logs.
     pub(crate) fn log(&self) -> &Feed {
         self.program.log()
+    }
+
+    /// Whether it says that it believes an ID.
+    pub(crate) fn confirms(&self) -> bool {
+        self.confirms
     }
 
     /// The port with `haproxy = yes`.
@@ -122,10 +137,16 @@ service imap-login {{
     )
 }
 
-fn dialect_2_3(dir: &str, pair: &str) -> String {
+fn dialect_2_3(dir: &str, pair: &str, believes: Believes) -> String {
+    let (trusted, nets) = match believes {
+        Believes::Nobody => ("", ""),
+        Believes::Truepeer => {
+            ("login_trusted_networks = 127.0.0.1\n", " allow_nets=203.0.113.0/24,2001:db8::/32")
+        }
+    };
     format!(
         "\
-disable_plaintext_auth = yes
+{trusted}disable_plaintext_auth = yes
 ssl = yes
 ssl_cert = <{pair}
 ssl_key = <{pair}
@@ -133,7 +154,7 @@ login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l lport=%a 
 mail_location = maildir:{dir}/mail/%u
 passdb {{
   driver = static
-  args = password={PASSWORD}
+  args = password={PASSWORD}{nets}
 }}
 userdb {{
   driver = static
@@ -144,13 +165,22 @@ userdb {{
 }
 
 /// `ssl = required`, because in this version any header counts as secured under `ssl = yes`.
-fn dialect_2_4(dir: &str, pair: &str) -> String {
+///
+/// A Dovecot that believes truepeer must take passwords on that way, so there it is `ssl = yes`.
+fn dialect_2_4(dir: &str, pair: &str, believes: Believes) -> String {
+    let (ssl, trusted, nets) = match believes {
+        Believes::Nobody => ("required", "", ""),
+        Believes::Truepeer => {
+            let nets = "\n  fields {\n    allow_nets = 203.0.113.0/24,2001:db8::/32\n  }";
+            ("yes", "login_trusted_networks = 127.0.0.1\n", nets)
+        }
+    };
     format!(
         "\
 dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
-auth_allow_cleartext = no
-ssl = required
+{trusted}auth_allow_cleartext = no
+ssl = {ssl}
 ssl_server_cert_file = {pair}
 ssl_server_key_file = {pair}
 login_log_format_elements = user=<%{{user}}> method=%{{mechanism}} rip=%{{remote_ip}} rport=%{{remote_port}} \
@@ -158,7 +188,7 @@ lip=%{{local_ip}} lport=%{{local_port}} %{{secured}}
 mail_driver = maildir
 mail_path = {dir}/mail/%{{user}}
 passdb static {{
-  password = {PASSWORD}
+  password = {PASSWORD}{nets}
 }}
 userdb static {{
   fields {{

@@ -6,6 +6,7 @@
 mod about;
 mod choice;
 mod conversation;
+mod imap_id;
 pub mod kind;
 mod turn;
 mod xclient;
@@ -20,6 +21,7 @@ pub use about::Counter;
 pub use choice::{Handoff, HandoffFacts, Proof};
 use conversation::Words;
 pub use conversation::{Conversation, Introduction, Step, drive};
+use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::{PortZero, TlvChoice};
 pub use turn::{Purpose, Untold};
@@ -88,17 +90,19 @@ pub fn introduce(
     reached: Option<SocketAddr>,
     id: &str,
 ) -> Result<Introduction, Untellable> {
-    let about = || About::new(counter, identity, reached, id);
-    Ok(match telling.handoff {
+    let spoken = |words: fn(About) -> Words| {
+        let about = About::new(counter, identity, reached, id)?;
+        let substituted = about.substituted;
+        Ok(Introduction::spoken(words(about), substituted))
+    };
+    match telling.handoff {
         Handoff::ProxyV2 | Handoff::ProxyV1 | Handoff::None => {
-            Introduction::written(header(telling, identity, reached, id)?)
+            header(telling, identity, reached, id).map(Introduction::written)
         }
-        Handoff::Xclient => {
-            let about = about()?;
-            let substituted = about.substituted;
-            Introduction::spoken(Words::Xclient(Xclient::new(about)), substituted)
-        }
-    })
+        Handoff::Xclient => spoken(|about| Words::Xclient(Xclient::new(about))),
+        Handoff::ImapId => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Said))),
+        Handoff::ImapIdUnconfirmed => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Unsaid))),
+    }
 }
 
 /// The header for a backend that reads one.
@@ -224,5 +228,7 @@ fn encode(encoder: &Encoder<'_>) -> Result<Vec<u8>, Untellable> {
     OutgoingHeader::encode(encoder).map(OutgoingHeader::into_bytes).map_err(Untellable::Encode)
 }
 
+#[cfg(test)]
+mod dialogue;
 #[cfg(test)]
 mod tests;

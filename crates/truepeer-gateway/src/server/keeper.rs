@@ -226,7 +226,8 @@ fn say(pool: &Pool, target: &Target) {
             tracing::info!(event = "backend_proved", backend, address, "the backend takes our handoff");
         }
         Readiness::Unproven => {
-            let cause = "whether it reads our header does not show in what it says without a client";
+            let question = pool.backend.handoff.facts().question;
+            let cause = format!("{question} does not show in what it says without a client");
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
         Readiness::Unready(why) => {

@@ -49,10 +49,15 @@ async fn prove(pool: &Pool, address: &Address) -> Readiness {
         return http::ask(pool, address).await;
     }
     let timeout = pool.backend.connect_timeout;
-    if pool.is_provable() && pool.backend.handoff.facts().proof == Proof::Accepts {
+    let accepted = match pool.backend.handoff.facts().proof {
+        Proof::Accepts => Some(Readiness::Proved),
+        Proof::AcceptsUnsaid => Some(Readiness::Unproven),
+        Proof::GreetsOnlyWith | Proof::Nothing => None,
+    };
+    if let Some(accepted) = accepted {
         return match dial(address, &[], timeout).await {
             Ok(socket) => match ask_with_handoff(pool, address, &socket).await {
-                Ok(()) => Readiness::Proved,
+                Ok(()) => accepted,
                 Err(unready) => Readiness::Unready(unready),
             },
             Err(error) => unreached(&error),
@@ -200,7 +205,7 @@ fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Intro
         Address::Unix(_) => nowhere,
     };
     let subject = match pool.backend.handoff.facts().proof {
-        Proof::Accepts => SocketAddr::new(NOBODY, 0),
+        Proof::Accepts | Proof::AcceptsUnsaid => SocketAddr::new(NOBODY, 0),
         Proof::GreetsOnlyWith | Proof::Nothing => socket.local_addr().unwrap_or(nowhere),
     };
     let identity = ClientIdentity::direct(PeerAddress::tcp(subject), Some(reached))?;

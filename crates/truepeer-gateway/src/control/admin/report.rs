@@ -106,7 +106,7 @@ fn backend(pool: &Arc<Pool>) -> Value {
 
 fn unproven(pool: &Pool) -> String {
     let protocol = pool.protocol.name();
-    let lead = "it accepts connections; whether it reads our header";
+    let lead = format!("it accepts connections; {}", pool.backend.handoff.facts().question);
     match (pool.backend.handoff.tells(), pool.greeting) {
         (false, _) => "it accepts connections; it is not told who the client is".to_owned(),
         (_, crate::rooms::backend::Greeting::NotReadable) => {

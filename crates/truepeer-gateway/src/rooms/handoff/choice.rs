@@ -15,6 +15,10 @@ pub enum Handoff {
     ProxyV1,
     /// XCLIENT, in SMTP.
     Xclient,
+    /// ID, in IMAP, to a server that says whether it believes us.
+    ImapId,
+    /// ID, in IMAP, to one that does not say it.
+    ImapIdUnconfirmed,
     /// Nothing: the backend sees us as the client.
     None,
 }
@@ -28,6 +32,8 @@ pub enum Proof {
     GreetsOnlyWith,
     /// The backend says itself that it takes it.
     Accepts,
+    /// It takes the words, and does not say whether it believes them: that is in its log.
+    AcceptsUnsaid,
 }
 
 /// What is known of a way.
@@ -39,6 +45,8 @@ pub struct HandoffFacts {
     pub own_header: OwnHeader,
     /// How a backend is proved.
     pub proof: Proof,
+    /// What a proof asks, in words.
+    pub question: &'static str,
     /// The languages that it is spoken in; empty: it is none of a language's business.
     pub protocols: &'static [Protocol],
     /// What the backend or this host must allow.
@@ -51,7 +59,8 @@ pub struct HandoffFacts {
 
 impl Handoff {
     /// Every way, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::ProxyV2, Self::ProxyV1, Self::Xclient, Self::None];
+    pub const ALL: [Self; 6] =
+        [Self::ProxyV2, Self::ProxyV1, Self::Xclient, Self::ImapId, Self::ImapIdUnconfirmed, Self::None];
 
     /// The word in the configuration and in logs.
     #[must_use]
@@ -73,6 +82,7 @@ impl Handoff {
                 name: "proxy-v2",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::GreetsOnlyWith,
+                question: "whether it reads our header",
                 protocols: &[],
                 needs: "the backend reads PROXY protocol version 2 on this port",
                 limits: "",
@@ -82,6 +92,7 @@ impl Handoff {
                 name: "proxy-v1",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::GreetsOnlyWith,
+                question: "whether it reads our header",
                 protocols: &[],
                 needs: "the backend reads PROXY protocol version 1 on this port",
                 limits: "no word on TLS; a server that no longer expects the line may go on with truepeer as its client",
@@ -91,15 +102,37 @@ impl Handoff {
                 name: "xclient",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::Accepts,
+                question: "whether it takes XCLIENT from us",
                 protocols: &[Protocol::Smtp, Protocol::Submission, Protocol::Lmtp],
                 needs: "the backend offers XCLIENT to truepeer's address, and to no client's",
                 limits: "clients have no name there (the server looks none up, and truepeer none either), so rules about client names match nobody; its log names truepeer until XCLIENT is said",
                 remedy: "Postfix: put truepeer's address, and nothing else, into `smtpd_authorized_xclient_hosts` of this port's smtpd, then `postfix reload`; a port behind postscreen never offers XCLIENT: use `handoff = \"proxy-v2\"` there",
             },
+            Self::ImapId => HandoffFacts {
+                name: "imap-id",
+                own_header: OwnHeader::Precedes,
+                proof: Proof::Accepts,
+                question: "whether it believes our ID",
+                protocols: &[Protocol::Imap],
+                needs: "Dovecot 2.4 or later with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
+                limits: "Dovecot takes the way from truepeer for secured, so it offers passwords in clear text unless `ssl = required`; it does not log the client's own ID",
+                remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`; one before 2.4 never says that it believes us: see in its log that `rip=` is the client, then `handoff = \"imap-id-unconfirmed\"`",
+            },
+            Self::ImapIdUnconfirmed => HandoffFacts {
+                name: "imap-id-unconfirmed",
+                own_header: OwnHeader::Precedes,
+                proof: Proof::AcceptsUnsaid,
+                question: "whether it believes our ID",
+                protocols: &[Protocol::Imap],
+                needs: "Dovecot 2.3 with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
+                limits: "if `login_trusted_networks` lacks truepeer's address, Dovecot takes truepeer for every client and does not say so: look into its log; passwords and the client's ID as with `imap-id`",
+                remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`",
+            },
             Self::None => HandoffFacts {
                 name: "none",
                 own_header: OwnHeader::Absent,
                 proof: Proof::Nothing,
+                question: "whether it reads our header",
                 protocols: &[],
                 needs: "",
                 limits: "the backend takes truepeer for every client",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use truepeer::Seen;
 
+use super::imap_id::ImapId;
 use super::turn::{Purpose, Turn, Untold};
 use super::xclient::Xclient;
 use super::{Header, Substituted};
@@ -28,6 +29,8 @@ pub(super) enum Words {
     None,
     /// XCLIENT.
     Xclient(Xclient),
+    /// ID.
+    ImapId(ImapId),
 }
 
 /// What comes next.
@@ -101,6 +104,7 @@ impl Conversation {
         let turn = match &mut self.words {
             Words::None => Turn::Ready(Vec::new()),
             Words::Xclient(xclient) => xclient.turn(&mut self.heard, self.purpose),
+            Words::ImapId(id) => id.turn(&mut self.heard, self.purpose),
         };
         let awaited = match turn {
             Turn::Say(bytes) => {
