@@ -51,7 +51,7 @@ pub fn serve(life: Duration) -> io::Result<()> {
                         open.len() - 1
                     });
                     poll.add(&fd, at, EventFlags::IN)?;
-                    let taken = Checked::new(1);
+                    let taken = Checked::new(0);
                     open[at] = Some(Connection {
                         fd,
                         header: Some(Vec::new()),
@@ -127,6 +127,7 @@ fn hear(connection: &mut Connection, key: usize, bytes: &[u8], poll: &Poll) -> i
     let Some(first) = rest.first() else { return Ok(true) };
     if connection.kind == 0 {
         connection.kind = *first;
+        connection.taken.skip(rest.len());
         if matches!(connection.kind, GIVE | BOTH) {
             poll.change(&connection.fd, key, EventFlags::IN | EventFlags::OUT)?;
         }

@@ -72,6 +72,11 @@ impl Checked {
         Self { position, reads: 0 }
     }
 
+    /// So many bytes more were seen.
+    pub fn skip(&mut self, len: usize) {
+        self.position += len as u64;
+    }
+
     /// Takes what is there; `None` at the end.
     pub fn take(
         &mut self,

@@ -8,8 +8,6 @@ mod broken;
 mod misfit;
 pub(crate) mod speak;
 
-use std::time::{Instant, SystemTime};
-
 use truepeer::{ClientIdentity, FirstBytes, HeaderReader, Role, TrustDecision};
 
 use crate::door::{Desk, Door};
@@ -55,7 +53,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             (identity, early)
         }
     };
-    seen.identified(&identity, Instant::now());
+    seen.identified(&identity, engine::now());
     let record = &mut seen.record;
 
     // The proxy's own connections are nobody's: kept apart from clients, and from backends that would take the
@@ -76,7 +74,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     };
 
     // Access and limits: may this client enter, now? Counted until the connection ends.
-    let _permit = match admit::decide(&identity, door, record, Instant::now()) {
+    let _permit = match admit::decide(&identity, door, record, engine::now()) {
         Ok(permit) => permit,
         Err(refused) => {
             speak::turn_away(client, door, desk, &identity, refused.reason).await;
@@ -85,7 +83,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     };
 
     // Backend and handoff: choose, connect, tell it who the client is.
-    let entered = Instant::now();
+    let entered = engine::now();
     let pool = door.pool_for(&identity);
     let introduction = pool.introduce(&identity, reached, &record.entry.id);
     let introduction = introduction.map_err(|why| match why {
@@ -94,12 +92,12 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     })?;
     record.handed(&pool.backend, introduction.header.substituted);
     let connected = connect::to_backend(pool, &introduction).await;
-    record.times.handoff = Some(entered.elapsed());
+    record.times.handoff = Some(engine::now().saturating_duration_since(entered));
     let (backend, said) = match connected {
         Ok(Connected { socket, target, said }) => {
             record.reached(&pool.backend.id, target.address.to_string());
             if listener.lines == ConnectionLines::Both {
-                desk.log.line(|format| lines::start_line(record, format, SystemTime::now()));
+                desk.log.line(|format| lines::start_line(record, format, engine::wall()));
             }
             (socket, said)
         }
@@ -114,9 +112,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let first_bytes = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
     let guard = Guard { first_bytes, idle: listener.idle_timeout };
     let early = Early { of_client: early, of_backend: said };
-    let entered = Instant::now();
+    let entered = engine::now();
     let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
-    record.times.relay = Some(entered.elapsed());
+    record.times.relay = Some(engine::now().saturating_duration_since(entered));
     Ok(match end {
         RelayEnd::Done => Outcome::Done,
         RelayEnd::Idle => Outcome::IdleTimeout,

@@ -3,7 +3,7 @@
 //! The words are `refuse`'s and `answer`'s; this brings them onto the wire. Into TLS that passes through, nothing is
 //! ever written in plain text.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use truepeer::ClientIdentity;
 
@@ -84,7 +84,7 @@ pub(crate) async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answe
 }
 
 async fn speak(client: Socket, early: Vec<u8>, dialogue: &mut Answer, limit: Duration) {
-    let deadline = engine::later(Instant::now(), limit);
+    let deadline = engine::later(engine::now(), limit);
     if let Some(greeting) = dialogue.greeting()
         && engine::say(&client, &greeting, deadline).await.is_err()
     {

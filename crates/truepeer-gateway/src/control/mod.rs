@@ -14,7 +14,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::config::Config;
 use crate::control::admin::{Order, Presence};
@@ -149,7 +149,8 @@ impl Sockets {
         let (presence, present) = watch::channel(Presence::Somewhere);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || runtime.block_on(attend(received, desk, present)))
+            // What waits for sockets stays on one thread.
+            .spawn(move || LocalSet::new().block_on(&runtime, attend(received, desk, present)))
             .map_err(ControlError::System)?;
         let mut control = Control { served: Vec::new(), ports: Some(ports), thread: Some(thread), presence };
         control.take(self);
@@ -203,7 +204,7 @@ async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: wa
     loop {
         tokio::select! {
             port = ports.recv() => match port {
-                Some(port) => drop(served.spawn(serve(port, desk.clone(), rooms.clone()))),
+                Some(port) => drop(served.spawn_local(serve(port, desk.clone(), rooms.clone()))),
                 None => return,
             },
             Some(_) = served.join_next(), if !served.is_empty() => {}

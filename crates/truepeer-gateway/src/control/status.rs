@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use crate::control::places::{Place, Places, Stage};
-use crate::engine::{AcceptPause, Acceptor, Socket};
+use crate::engine::{AcceptPause, Acceptor, Stream};
 use crate::facts::machine::MAX_MONITORS;
 use crate::server::View;
 
@@ -61,11 +61,13 @@ async fn accept(acceptor: Acceptor, view: View, room: Room, connections: &mut Jo
                 // Held one connection at a time: the others wait in the kernel, not here.
                 let place = room.0.take().await;
                 let view = view.clone();
+                // Without it there is nobody to answer.
+                let Ok(stream) = arrival.socket.into_stream() else { continue };
                 connections.spawn(async move {
                     let attended = async {
-                        match arrival.socket {
-                            Socket::Tcp(stream) => attend(stream, view, &place).await,
-                            Socket::Unix(stream) => attend(stream, view, &place).await,
+                        match stream {
+                            Stream::Tcp(stream) => attend(stream, view, &place).await,
+                            Stream::Unix(stream) => attend(stream, view, &place).await,
                         }
                     };
                     tokio::select! {

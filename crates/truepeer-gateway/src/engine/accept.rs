@@ -1,13 +1,21 @@
 //! Accept: a socket and a peer address; never a peer's byte.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with, sockopt};
 use truepeer::PeerAddress;
 
-use super::{RawListener, Socket, later};
+use super::reactor::Ready;
+use super::run::{Loop, here};
+use super::socket::Family;
+use super::watched::Watched;
+use super::{RawListener, Socket, later, now, until};
 
 /// A connection that has just arrived.
 #[derive(Debug)]
@@ -22,16 +30,47 @@ pub struct Arrival {
     pub at: Instant,
 }
 
-/// A listening socket of one worker.
+/// A listening socket of one worker: of TCP each has its own, unless the service manager gave one for all; of UNIX all
+/// share one.
 #[derive(Debug)]
-pub enum Acceptor {
-    /// TCP; each worker has a socket of its own, unless the service manager gave one for all.
-    Tcp(TcpListener),
-    /// UNIX; all workers share one.
-    Unix(UnixListener),
+pub struct Acceptor {
+    /// Gone only while this is taken apart.
+    watched: Option<Watched>,
+    place: Place,
+    /// The turn in which the last connections were accepted, and how many.
+    taken: Cell<(u64, u32)>,
+}
+
+/// Connections that are accepted at one socket before others get their turn.
+const AT_ONCE: u32 = 32;
+
+/// What is known of every connection that is accepted somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Unix,
+    /// TCP, where every peer reaches the same address ...
+    Tcp(SocketAddr),
+    /// ... or one that is to be asked for.
+    AnyTcp,
+}
+
+impl Place {
+    /// Of a TCP socket that is bound to `addr`.
+    pub(super) fn bound_to(addr: SocketAddr) -> Self {
+        let addr = canonical(addr);
+        if addr.ip().is_unspecified() || addr.port() == 0 { Self::AnyTcp } else { Self::Tcp(addr) }
+    }
 }
 
 impl Acceptor {
+    /// Watches `fd`.
+    ///
+    /// # Errors
+    /// The runtime's; the socket is closed then.
+    pub(super) fn new(fd: OwnedFd, place: Place) -> io::Result<Self> {
+        Ok(Self { watched: Some(Watched::new(fd, Ready::BOTH)?), place, taken: Cell::default() })
+    }
+
     /// Waits for the next connection.
     ///
     /// # Errors
@@ -40,34 +79,76 @@ impl Acceptor {
     /// # Cancel safety
     /// Dropping the future loses no connection.
     pub async fn accept(&self) -> io::Result<Arrival> {
-        Ok(match self {
-            Self::Tcp(listener) => tcp(listener.accept().await?),
-            Self::Unix(listener) => unix(listener.accept().await?.0),
-        })
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        let Some(watched) = &self.watched else { return Poll::Pending };
+        let turn = here(Loop::turn).unwrap_or_default();
+        let (last, taken) = self.taken.get();
+        let taken = if last == turn { taken } else { 0 };
+        if turn != 0 && taken >= AT_ONCE {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            ready!(watched.poll_ready(Ready::READ, cx))?;
+            match watched.attempt(Ready::READ, |fd| accept(fd, self.place)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => {
+                    self.taken.set((turn, taken.saturating_add(1)));
+                    return Poll::Ready(other);
+                }
+            }
+        }
     }
 
     /// The socket, not watched any more.
     ///
     /// # Errors
-    /// If the runtime cannot let go of it; it is closed then.
-    pub fn into_raw(self) -> io::Result<RawListener> {
-        Ok(match self {
-            Self::Tcp(listener) => RawListener::tcp(listener.into_std()?),
-            Self::Unix(listener) => RawListener::unix(listener.into_std()?),
+    /// If it is gone.
+    pub fn into_raw(mut self) -> io::Result<RawListener> {
+        let watched = self.watched.take().ok_or(io::ErrorKind::NotFound)?;
+        Ok(match self.place {
+            Place::Unix => RawListener::unix(watched.into_fd().into()),
+            Place::Tcp(_) | Place::AnyTcp => RawListener::tcp(watched.into_fd().into()),
         })
     }
 }
 
-pub(super) fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Arrival {
-    let reached = stream.local_addr().ok();
-    let reached = reached.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port()));
-    Arrival { socket: Socket::Tcp(stream), peer: PeerAddress::tcp(peer), reached, at: Instant::now() }
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // Others may hold the same socket: closing ours would not end the watching.
+        drop(self.watched.take().map(Watched::into_fd));
+    }
 }
 
-pub(super) fn unix(stream: UnixStream) -> Arrival {
-    let uid = stream.peer_cred().ok().map(|cred| cred.uid());
-    let peer = PeerAddress::Unix { uid };
-    Arrival { socket: Socket::Unix(stream), peer, reached: None, at: Instant::now() }
+/// A connection that is there.
+pub(super) fn accept(listener: BorrowedFd<'_>, place: Place) -> io::Result<Arrival> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    if place == Place::Unix {
+        let fd = accept_with(listener, flags)?;
+        let uid = sockopt::socket_peercred(&fd).ok().map(|cred| cred.uid.as_raw());
+        let socket = Socket::accepted(fd, Family::Unix)?;
+        return Ok(Arrival { socket, peer: PeerAddress::Unix { uid }, reached: None, at: now() });
+    }
+    let (fd, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    // A connection that was reset meanwhile may have none.
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let reached = match place {
+        Place::Tcp(addr) => Some(addr),
+        Place::AnyTcp | Place::Unix => {
+            let ours = rustix::net::getsockname(&fd).ok();
+            ours.and_then(|ours| SocketAddr::try_from(ours).ok()).map(canonical)
+        }
+    };
+    let socket = Socket::accepted(fd, Family::Tcp)?;
+    Ok(Arrival { socket, peer: PeerAddress::tcp(peer), reached, at: now() })
+}
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// How long to wait after an accept that failed.
@@ -106,7 +187,7 @@ impl AcceptPause {
         }
         let pause = self.next.unwrap_or(Self::FIRST);
         self.next = Some(pause.saturating_mul(2).min(Self::LONGEST));
-        self.until = Some(later(Instant::now(), pause));
+        self.until = Some(later(now(), pause));
         Some(pause)
     }
 
@@ -116,8 +197,8 @@ impl AcceptPause {
     /// # Cancel safety
     /// Dropping the future loses nothing; the pause ends when it would have.
     pub async fn over(&self) {
-        if let Some(until) = self.until {
-            tokio::time::sleep_until(until.into()).await;
+        if let Some(over) = self.until {
+            until(over).await;
         }
     }
 
@@ -126,7 +207,7 @@ impl AcceptPause {
     /// # Cancel safety
     /// Dropping the future ends the pause early.
     pub async fn wait(pause: Duration) {
-        tokio::time::sleep(pause).await;
+        until(later(now(), pause)).await;
     }
 }
 

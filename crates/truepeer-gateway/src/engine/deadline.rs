@@ -1,9 +1,109 @@
-//! Deadlines: an instant and how long from there.
+//! Deadlines: an instant and how long from there, what time it is, and waiting for it.
 
-use std::time::{Duration, Instant};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::run::here;
+use super::timers::Key;
 
 /// `instant` and `by` later. A wait too long for the clock ends at once instead of never.
 #[must_use]
 pub fn later(instant: Instant, by: Duration) -> Instant {
     instant.checked_add(by).unwrap_or(instant)
+}
+
+/// What time it is: in a worker's loop when the present turn began, so that a turn reads the clock once.
+#[must_use]
+pub fn now() -> Instant {
+    here(|here| here.timers.now()).unwrap_or_else(Instant::now)
+}
+
+/// The same on the clock that people read.
+#[must_use]
+pub fn wall() -> SystemTime {
+    here(|here| here.timers.wall()).unwrap_or_else(SystemTime::now)
+}
+
+/// Waits until `due` has passed.
+pub fn until(due: Instant) -> Sleep {
+    Sleep { due, waits: Waits::NotYet }
+}
+
+/// Gives `future` until `due`; `None` if it took longer.
+///
+/// # Cancel safety
+/// That of `future`, which is dropped when time is over.
+pub async fn in_time<T>(due: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut sleep) = (pin!(future), until(due));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Ends when its time has come; nothing is set up before somebody waits.
+#[derive(Debug)]
+#[must_use]
+pub struct Sleep {
+    due: Instant,
+    waits: Waits,
+}
+
+#[derive(Debug)]
+enum Waits {
+    NotYet,
+    InLoop(Key),
+    /// On the threads of slow things.
+    InRuntime(Pin<Box<tokio::time::Sleep>>),
+}
+
+impl Sleep {
+    /// When it ends.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Ends at another time.
+    pub(super) fn reset(&mut self, due: Instant) {
+        self.stop();
+        self.due = due;
+    }
+
+    fn stop(&mut self) {
+        if let Waits::InLoop(key) = std::mem::replace(&mut self.waits, Waits::NotYet) {
+            here(|here| here.timers.remove(key));
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if now() >= self.due {
+            self.stop();
+            return Poll::Ready(());
+        }
+        if let Waits::NotYet = self.waits {
+            let due = self.due;
+            let in_loop = here(|here| here.timers.insert(due, cx.waker().clone()));
+            self.waits = match in_loop {
+                Some(key) => Waits::InLoop(key),
+                None => Waits::InRuntime(Box::pin(tokio::time::sleep_until(due.into()))),
+            };
+        }
+        match &mut self.waits {
+            Waits::InRuntime(sleep) => sleep.as_mut().poll(cx),
+            Waits::InLoop(_) | Waits::NotYet => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }

@@ -1,17 +1,20 @@
 //! Connect to a backend and tell it who the client is, in one write.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::task::{Poll, ready};
+use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use socket2::{Domain, SockRef, Socket as RawSocket, Type};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use socket2::{Domain, Socket as RawSocket, Type};
 
-use super::socket::set_tcp_options;
-use super::{Address, Socket, later, say};
+use super::reactor::Ready;
+use super::socket::Family;
+use super::{Address, Socket, in_time, later, now, say, until};
 
 /// Why a backend could not be reached.
 #[derive(Debug)]
@@ -48,31 +51,110 @@ impl DialError {
     }
 }
 
-/// Connects within `timeout`, and writes `header` (possibly empty) before anything else.
+/// Connects within `timeout`, and writes `opening` (possibly empty) before anything else.
 ///
 /// # Errors
 /// See [`DialError`].
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection.
-pub async fn dial(address: &Address, header: &[u8], timeout: Duration) -> Result<Socket, DialError> {
-    let deadline = later(Instant::now(), timeout);
-    let connect = async {
-        match address {
-            Address::Tcp(addr) => connect_tcp(*addr).await.map(Socket::Tcp),
-            Address::Unix(path) => connect_unix(path).await.map(Socket::Unix),
-        }
+pub async fn dial(address: &Address, opening: &[u8], timeout: Duration) -> Result<Socket, DialError> {
+    let deadline = later(now(), timeout);
+    let (socket, sent) = match in_time(deadline, connect(address, opening)).await {
+        Some(connected) => connected.map_err(|failed| match failed {
+            Failed::Connect(error) => not_connected(address, error),
+            Failed::Send(error) => DialError::Send(error),
+        })?,
+        None => return Err(DialError::Timeout(timeout)),
     };
-    let socket = match tokio::time::timeout_at(deadline.into(), connect).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(not_connected(address, error)),
-        Err(_) => return Err(DialError::Timeout(timeout)),
-    };
-    if !header.is_empty() {
-        // The send buffer of a new connection is larger than any header, so that this is one write.
-        say(&socket, header, deadline).await.map_err(DialError::Send)?;
+    // The send buffer of a new connection is larger than any header, so that this is one write.
+    if let Some(rest) = opening.get(sent..).filter(|rest| !rest.is_empty()) {
+        say(&socket, rest, deadline).await.map_err(DialError::Send)?;
     }
     Ok(socket)
+}
+
+enum Failed {
+    Connect(io::Error),
+    Send(io::Error),
+}
+
+/// Connects, and writes what it can of `opening`; returns how much that was.
+///
+/// The write is how it is found out that the connection stands: on the same host it does when `connect` returns.
+async fn connect(address: &Address, opening: &[u8]) -> Result<(Socket, usize), Failed> {
+    let (fd, family, state) = begin(address).await.map_err(Failed::Connect)?;
+    let ready = match (state, opening) {
+        // Readiness says when it stands.
+        (State::Connecting, []) => Ready::NOTHING,
+        _ => Ready::WRITE,
+    };
+    let socket = Socket::connecting(fd, family, ready).map_err(Failed::Connect)?;
+    if opening.is_empty() {
+        if state == State::Connecting {
+            poll_fn(|cx| socket.poll_write_ready(cx)).await.map_err(Failed::Connect)?;
+            socket.take_error().map_err(Failed::Connect)?;
+        }
+        return Ok((socket, 0));
+    }
+    poll_fn(|cx| {
+        loop {
+            ready!(socket.poll_write_ready(cx)).map_err(Failed::Connect)?;
+            return Poll::Ready(match socket.try_write(opening) {
+                Ok(sent) => Ok(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // What was established and is gone again says one of these; what never was says why not.
+                Err(error)
+                    if matches!(Errno::from_io_error(&error), Some(Errno::PIPE | Errno::CONNRESET)) =>
+                {
+                    Err(Failed::Send(error))
+                }
+                Err(error) => Err(Failed::Connect(error)),
+            });
+        }
+    })
+    .await
+    .map(|sent| (socket, sent))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connected,
+    Connecting,
+}
+
+/// A socket that connects, or has.
+async fn begin(address: &Address) -> io::Result<(OwnedFd, Family, State)> {
+    /// A UNIX socket whose queue is full says so at once instead of letting us wait, so that the waiting is ours.
+    const PAUSE: Duration = Duration::from_millis(5);
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match address {
+        Address::Tcp(addr) => {
+            let fd = socket_with(
+                if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 },
+                SocketType::STREAM,
+                flags,
+                None,
+            )?;
+            let state = match net::connect(&fd, addr) {
+                Ok(()) => State::Connected,
+                Err(Errno::INPROGRESS) => State::Connecting,
+                Err(error) => return Err(error.into()),
+            };
+            Ok((fd, Family::Tcp, state))
+        }
+        Address::Unix(path) => {
+            let name = SocketAddrUnix::new(path)?;
+            loop {
+                let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                match net::connect(&fd, &name) {
+                    Ok(()) => return Ok((fd, Family::Unix, State::Connected)),
+                    Err(Errno::AGAIN) => until(later(now(), PAUSE)).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
 }
 
 /// What a failed connect means.
@@ -94,21 +176,4 @@ fn has_source_address(addr: SocketAddr) -> bool {
     let connected = RawSocket::new(Domain::for_address(addr), Type::DGRAM, None)
         .and_then(|socket| socket.connect(&addr.into()));
     !connected.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL))
-}
-
-async fn connect_tcp(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    set_tcp_options(&SockRef::from(&socket))?;
-    socket.connect(addr).await
-}
-
-/// A UNIX socket whose queue is full says so at once instead of letting us wait, so that the waiting is ours.
-async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    const PAUSE: Duration = Duration::from_millis(5);
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
-            other => return other,
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use super::Given;
-use super::accept::{self, Acceptor, Arrival};
+use super::accept::{self, Acceptor, Arrival, Place};
 use super::socket::set_tcp_options;
 use crate::facts::bind::{Bind, Families};
 
@@ -178,33 +178,32 @@ impl RawListener {
         Ok(())
     }
 
-    /// A connection that the kernel has ready, if there is one; called inside a runtime.
+    /// A connection that the kernel has ready, if there is one; called where it will be served.
     #[must_use]
     pub fn accept_waiting(&self) -> Option<Arrival> {
         match &self.socket {
-            Raw::Tcp(listener) => {
-                let (stream, peer) = listener.accept().ok()?;
-                stream.set_nonblocking(true).ok()?;
-                Some(accept::tcp((tokio::net::TcpStream::from_std(stream).ok()?, peer)))
-            }
-            Raw::Unix(listener) => {
-                let (stream, _) = listener.accept().ok()?;
-                stream.set_nonblocking(true).ok()?;
-                Some(accept::unix(tokio::net::UnixStream::from_std(stream).ok()?))
-            }
+            Raw::Tcp(listener) => accept::accept(listener.as_fd(), place(listener)).ok(),
+            Raw::Unix(listener) => accept::accept(listener.as_fd(), Place::Unix).ok(),
         }
     }
 
-    /// Watches it from now on; called inside a worker's runtime.
+    /// Watches it from now on; called where its connections will be served.
     ///
     /// # Errors
-    /// If the runtime cannot watch the socket; it is closed then.
+    /// If a runtime cannot watch the socket; it is closed then.
     pub fn watch(self) -> io::Result<Acceptor> {
-        Ok(match self.socket {
-            Raw::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Raw::Unix(listener) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?),
-        })
+        match self.socket {
+            Raw::Tcp(listener) => {
+                let place = place(&listener);
+                Acceptor::new(listener.into(), place)
+            }
+            Raw::Unix(listener) => Acceptor::new(listener.into(), Place::Unix),
+        }
     }
+}
+
+fn place(listener: &std::net::TcpListener) -> Place {
+    listener.local_addr().map_or(Place::AnyTcp, Place::bound_to)
 }
 
 impl Drop for Listening {

@@ -1,7 +1,7 @@
 //! The only place that knows sockets and readiness: accept, receive, connect and send, relay, deadlines.
 //!
-//! `connection.rs` is written over these verbs and never names the runtime. Today they stand on tokio's
-//! `current_thread` scheduler, one per worker; another engine may replace them, and then nothing else changes.
+//! `connection.rs` is written over these verbs and never names the runtime. Under a worker they stand on a loop of our
+//! own, one per worker ([`run`]); under threads for slow things, on that thread's tokio runtime.
 //! Nothing here decides who may enter or what a header means.
 
 mod accept;
@@ -12,15 +12,19 @@ mod given;
 mod lingering;
 mod listen;
 mod pending;
+mod reactor;
 mod receive;
 mod relay;
+mod run;
 mod say;
 mod socket;
+mod timers;
 mod wake;
+mod watched;
 
 pub use accept::{AcceptPause, Acceptor, Arrival};
 pub use admission::{Admission, Permit};
-pub use deadline::later;
+pub use deadline::{Sleep, in_time, later, now, until, wall};
 pub use dial::{DialError, dial};
 pub use given::{Given, GivenError};
 pub use lingering::Lingering;
@@ -28,6 +32,7 @@ pub use listen::{Binding, ListenError, Listening, RawListener, bind, prove_free}
 pub use pending::{Pending, PendingHeaders};
 pub use receive::{Received, receive};
 pub use relay::{Early, Guard, RelayEnd, relay};
+pub use run::{Tasks, run};
 pub use say::{say, say_and_close};
-pub use socket::{Address, Socket, Traffic};
+pub use socket::{Address, Socket, Stream, Traffic};
 pub use wake::{Bell, Ear, Wake};

@@ -5,11 +5,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
 
 /// The unfinished headers of one worker, counted over all workers.
 #[derive(Debug, Clone)]
@@ -24,7 +24,8 @@ pub struct PendingHeaders {
 #[derive(Debug, Default)]
 struct Unfinished {
     next: u64,
-    oldest_first: BTreeMap<u64, Rc<Notify>>,
+    /// With whoever waits for its eviction.
+    oldest_first: BTreeMap<u64, Option<Waker>>,
 }
 
 impl PendingHeaders {
@@ -40,16 +41,15 @@ impl PendingHeaders {
         let before = self.total.fetch_add(1, Ordering::Relaxed);
         let mut mine = self.mine.borrow_mut();
         if before >= self.max
-            && let Some((_, oldest)) = mine.oldest_first.pop_first()
+            && let Some((_, Some(oldest))) = mine.oldest_first.pop_first()
         {
-            oldest.notify_one();
+            oldest.wake();
         }
-        let evicted = Rc::new(Notify::new());
         let number = mine.next;
         mine.next = number.wrapping_add(1);
-        mine.oldest_first.insert(number, Rc::clone(&evicted));
+        mine.oldest_first.insert(number, None);
         drop(mine);
-        Pending { headers: self.clone(), number, evicted }
+        Pending { headers: self.clone(), number }
     }
 }
 
@@ -58,16 +58,18 @@ impl PendingHeaders {
 pub struct Pending {
     headers: PendingHeaders,
     number: u64,
-    evicted: Rc<Notify>,
 }
 
 impl Pending {
-    /// Waits until this header is to make room.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses nothing.
-    pub(super) async fn evicted(&self) {
-        self.evicted.notified().await;
+    /// Whether this header is to make room; wakes the task when it is.
+    pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.headers.mine.borrow_mut().oldest_first.entry(self.number) {
+            Entry::Vacant(_) => Poll::Ready(()),
+            Entry::Occupied(mut waiting) => {
+                waiting.insert(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -81,14 +83,12 @@ impl Drop for Pending {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use super::*;
 
     fn is_evicted(pending: &Pending) -> bool {
-        let mut future = std::pin::pin!(pending.evicted());
-        future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        pending.poll_evicted(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Receive with a deadline.
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::{Pending, Socket};
+use super::{Pending, Socket, until};
 
 /// What came.
 #[derive(Debug)]
@@ -22,6 +25,19 @@ pub enum Received {
     Failed(io::Error),
 }
 
+/// One read takes at most so much; also the most that waits for a side that does not take it.
+pub(super) const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// One read buffer for all connections of a thread: used only inside one poll.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Lends the thread's read buffer of [`SCRATCH`] bytes.
+pub(super) fn with_scratch<T>(act: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| act(buffer))
+}
+
 /// Appends at most `RECEIVE_MAX` bytes to `buf`, as soon as there are any, until `deadline` or eviction.
 ///
 /// # Cancel safety
@@ -32,44 +48,41 @@ pub async fn receive(
     deadline: Instant,
     pending: Option<&Pending>,
 ) -> Received {
-    let evicted = async {
-        match pending {
-            Some(pending) => pending.evicted().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
+    let mut expired = until(deadline);
+    poll_fn(|cx| {
         // Bytes that are there win over a deadline that has just passed.
-        biased;
-        received = receive_some(socket, buf) => received,
-        () = evicted => Received::Evicted,
-        () = tokio::time::sleep_until(deadline.into()) => Received::Expired,
-    }
+        if let Poll::Ready(received) = poll_receive(socket, buf, cx) {
+            return Poll::Ready(received);
+        }
+        if pending.is_some_and(|pending| pending.poll_evicted(cx).is_ready()) {
+            return Poll::Ready(Received::Evicted);
+        }
+        Pin::new(&mut expired).poll(cx).map(|()| Received::Expired)
+    })
+    .await
 }
 
 /// One receive takes at most so much: a header at its cap and a little of what follows.
 pub(super) const RECEIVE_MAX: usize = 4096 + 16;
 
-async fn receive_some(socket: &Socket, buf: &mut Vec<u8>) -> Received {
-    poll_fn(|cx| {
-        // On the stack of one poll: across the wait it would be in every connection's future, for its whole life.
-        let mut scratch = [0; RECEIVE_MAX];
-        loop {
-            if let Err(error) = ready!(socket.poll_read_ready(cx)) {
-                return Poll::Ready(Received::Failed(error));
-            }
-            return Poll::Ready(match socket.try_read(&mut scratch) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => Received::Failed(error),
-                Ok(0) => Received::Ended,
-                Ok(len) => {
-                    // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
-                    buf.reserve_exact(len);
-                    buf.extend_from_slice(scratch.get(..len).unwrap_or_default());
-                    Received::Bytes(len)
-                }
-            });
+fn poll_receive(socket: &Socket, buf: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Received> {
+    loop {
+        if let Err(error) = ready!(socket.poll_read_ready(cx)) {
+            return Poll::Ready(Received::Failed(error));
         }
-    })
-    .await
+        let received = with_scratch(|scratch| {
+            let scratch = scratch.get_mut(..RECEIVE_MAX).unwrap_or_default();
+            let len = socket.try_read(scratch)?;
+            // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
+            buf.reserve_exact(len);
+            buf.extend_from_slice(scratch.get(..len).unwrap_or_default());
+            Ok::<_, io::Error>(len)
+        });
+        return Poll::Ready(match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => Received::Failed(error),
+            Ok(0) => Received::Ended,
+            Ok(len) => Received::Bytes(len),
+        });
+    }
 }

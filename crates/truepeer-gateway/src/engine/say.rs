@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Lingering, Pending, Received, Socket, later, receive};
+use super::{Lingering, Pending, Received, Socket, in_time, later, now, receive};
 
 /// How much of a refused client's bytes is read and thrown away, so that our last words are not lost to a reset.
 const DISCARD_MAX: usize = 64 * 1024;
@@ -20,6 +20,7 @@ const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// # Cancel safety
 /// Not cancel safe: a part of `bytes` may have gone out.
 pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    socket.set_no_delay();
     let mut rest = bytes;
     let write = poll_fn(|cx| {
         while !rest.is_empty() {
@@ -32,10 +33,7 @@ pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result
         }
         Poll::Ready(Ok(()))
     });
-    match tokio::time::timeout_at(deadline.into(), write).await {
-        Ok(result) => result,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    in_time(deadline, write).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Writes last words, ends our direction, then reads and discards what still comes, so that the words arrive.
@@ -48,7 +46,7 @@ pub async fn say(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result
 /// Not cancel safe: a part of the words may have gone out.
 pub async fn say_and_close(socket: Socket, bytes: &[u8], lingering: Option<&Lingering>) {
     let place = lingering.map(Lingering::enter);
-    let deadline = later(Instant::now(), DISCARD_TIME);
+    let deadline = later(now(), DISCARD_TIME);
     // Whether it worked changes nothing: the connection ends either way.
     if say(&socket, bytes, deadline).await.is_err() || socket.shutdown_write().is_err() {
         return;
@@ -61,7 +59,7 @@ pub async fn say_and_close(socket: Socket, bytes: &[u8], lingering: Option<&Ling
 /// # Cancel safety
 /// Dropping the future ends the discarding.
 pub(super) async fn discard_briefly(socket: &Socket) {
-    discard(socket, later(Instant::now(), DISCARD_TIME), None).await;
+    discard(socket, later(now(), DISCARD_TIME), None).await;
 }
 
 async fn discard(socket: &Socket, deadline: Instant, place: Option<&Pending>) {

@@ -1,16 +1,22 @@
 //! One connected stream socket, TCP or UNIX, and what may be asked of it without waiting.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::pipe::{SpliceFlags, splice};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, UnixStream};
+
+use super::reactor::Ready;
+use super::watched::Watched;
 
 /// Where a socket connects to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,11 +38,37 @@ impl fmt::Display for Address {
 
 /// A connected stream.
 #[derive(Debug)]
-pub enum Socket {
+pub struct Socket {
+    watched: Watched,
+    family: Family,
+    options: Cell<Options>,
+}
+
+/// What kind of stream it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Tcp,
+    Unix,
+}
+
+/// How far the options of a TCP socket are set. Most connections are short: what they do not need costs them nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Options {
+    /// None; the first send needs none.
+    None,
+    /// No delay: there is a second send.
+    NoDelay,
+    /// All of them, or there are none to set.
+    All,
+}
+
+/// A stream of the runtime, for the threads of slow things.
+#[derive(Debug)]
+pub enum Stream {
     /// TCP.
-    Tcp(TcpStream),
+    Tcp(tokio::net::TcpStream),
     /// UNIX.
-    Unix(UnixStream),
+    Unix(tokio::net::UnixStream),
 }
 
 /// Silence after which the kernel asks whether the other end is still there.
@@ -46,75 +78,130 @@ const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Keep-alive, user timeout and no delay; set on listening sockets, whose connections inherit them.
 pub(super) fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    set_lasting_options(socket)?;
     socket.set_tcp_nodelay(true)
 }
 
+fn set_lasting_options(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
 impl Socket {
+    /// One that was accepted: it has its listener's options.
+    pub(super) fn accepted(fd: OwnedFd, family: Family) -> io::Result<Self> {
+        let watched = Watched::new(fd, Ready::BOTH)?;
+        Ok(Self { watched, family, options: Cell::new(Options::All) })
+    }
+
+    /// One that connects; `ready` to write if that is how to find out.
+    pub(super) fn connecting(fd: OwnedFd, family: Family, ready: Ready) -> io::Result<Self> {
+        let options = if family == Family::Tcp { Options::None } else { Options::All };
+        Ok(Self { watched: Watched::new(fd, ready)?, family, options: Cell::new(options) })
+    }
+
+    /// The same connection for the runtime of this thread.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        let fd = self.watched.into_fd();
+        Ok(match self.family {
+            Family::Tcp => Stream::Tcp(tokio::net::TcpStream::from_std(fd.into())?),
+            Family::Unix => Stream::Unix(tokio::net::UnixStream::from_std(fd.into())?),
+        })
+    }
+
     /// Whether a read may succeed now; registers the task otherwise.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-        }
+        self.watched.poll_ready(Ready::READ, cx)
     }
 
     /// Whether a write may succeed now; registers the task otherwise.
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
-        }
+        self.watched.poll_ready(Ready::WRITE, cx)
     }
 
     /// Reads what is there; `WouldBlock` if nothing is.
     pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buf),
-            Self::Unix(stream) => stream.try_read(buf),
+        let room = buf.len();
+        let len = self.watched.attempt(Ready::READ, |fd| Ok(recv(fd, buf, RecvFlags::empty())?.0))?;
+        // A UNIX socket may stop at the border of two messages.
+        if len < room && len > 0 && self.family == Family::Tcp {
+            self.watched.drained();
         }
+        Ok(len)
     }
 
     /// Writes what fits; `WouldBlock` if nothing does.
     pub(super) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(buf),
-            Self::Unix(stream) => stream.try_write(buf),
+        let len = self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?))?;
+        if len < buf.len() && self.family == Family::Tcp {
+            self.watched.filled();
+        }
+        Ok(len)
+    }
+
+    /// Moves at most `most` bytes into an empty pipe; `WouldBlock` if nothing is there.
+    pub(super) fn try_splice_to(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        self.watched.attempt(Ready::READ, |fd| Ok(splice(fd, None, pipe, None, most, flags)?))
+    }
+
+    /// Moves at most `most` bytes out of a pipe that holds so many; `WouldBlock` if nothing fits.
+    pub(super) fn try_splice_from(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        self.watched.attempt(Ready::WRITE, |fd| Ok(splice(pipe, None, fd, None, most, flags)?))
+    }
+
+    /// What a connection attempt came to.
+    pub(super) fn take_error(&self) -> io::Result<()> {
+        SockRef::from(&self.watched).take_error()?.map_or(Ok(()), Err)
+    }
+
+    /// Before the second write: what follows goes out at once. Nothing where it is so already.
+    pub(super) fn set_no_delay(&self) {
+        if self.options.get() == Options::None {
+            // It fails only on a connection that is gone, and the write says so.
+            let _ = sockopt::set_tcp_nodelay(&self.watched, true);
+            self.options.set(Options::NoDelay);
+        }
+    }
+
+    /// For a connection that lasts: the kernel notices when the other end has vanished.
+    pub(super) fn set_lasting(&self) {
+        self.set_no_delay();
+        if self.options.replace(Options::All) != Options::All {
+            let _ = set_lasting_options(&SockRef::from(&self.watched));
         }
     }
 
     /// Passes a half-close on.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        let result = match self {
-            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
-            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
-        };
-        match result {
+        match shutdown(&self.watched, Shutdown::Write) {
             // The other end was quicker.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            other => other,
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Our own end, for TCP.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => {
-                stream.local_addr().ok().map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port()))
-            }
-            Self::Unix(_) => None,
-        }
+        let ours = SockRef::from(&self.watched).local_addr().ok()?.as_socket()?;
+        Some(SocketAddr::new(ours.ip().to_canonical(), ours.port()))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watched.as_fd()
     }
 }
 
 /// Bytes that a connection has moved; written by its relay, read by its record and by whoever lists connections.
-#[derive(Debug, Clone, Default)]
-pub struct Traffic(Arc<Counters>);
-
 #[derive(Debug, Default)]
-struct Counters {
+pub struct Traffic {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -123,24 +210,25 @@ impl Traffic {
     /// From the client to the backend.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
-        self.0.bytes_in.load(Ordering::Relaxed)
+        self.bytes_in.load(Ordering::Relaxed)
     }
 
     /// From the backend to the client.
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
-        self.0.bytes_out.load(Ordering::Relaxed)
+        self.bytes_out.load(Ordering::Relaxed)
     }
 
     pub(super) fn total(&self) -> u64 {
         self.bytes_in().wrapping_add(self.bytes_out())
     }
 
+    // Only the relay writes, so that neither is an atomic addition.
     pub(super) fn add_in(&self, bytes: usize) {
-        self.0.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_in.store(self.bytes_in().wrapping_add(bytes as u64), Ordering::Relaxed);
     }
 
     pub(super) fn add_out(&self, bytes: usize) {
-        self.0.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_out.store(self.bytes_out().wrapping_add(bytes as u64), Ordering::Relaxed);
     }
 }

@@ -1,25 +1,51 @@
 //! Waking somebody who waits, so that the rooms need not name the runtime.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-/// A bell: rung once, it wakes one waiter, now or later.
+/// A bell: rung once, it wakes its one waiter, now or later.
 #[derive(Debug, Default)]
-pub struct Wake(Notify);
+pub struct Wake(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Silent,
+    Waited(Waker),
+    Rung,
+}
 
 impl Wake {
     /// Rings; any number of rings before the next wait count as one.
     pub fn wake(&self) {
-        self.0.notify_one();
+        let before =
+            std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Rung);
+        if let State::Waited(waiter) = before {
+            waiter.wake();
+        }
     }
 
-    /// Waits for the next ring.
+    /// Waits for the next ring; there is one waiter at a time.
     ///
     /// # Cancel safety
     /// Dropping the future loses no ring.
     pub async fn woken(&self) {
-        self.0.notified().await;
+        poll_fn(|cx| {
+            let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*rung {
+                State::Rung => {
+                    *rung = State::Silent;
+                    return Poll::Ready(());
+                }
+                State::Waited(waiter) if waiter.will_wake(cx.waker()) => {}
+                State::Silent | State::Waited(_) => *rung = State::Waited(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
     }
 }
 

@@ -24,6 +24,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("manager_unreachable", "the service manager could not be told how we are"),
     ("worker_silent", "a worker does not answer: the service manager gets no sign of life meanwhile"),
     ("worker_recovered", "it answers again"),
+    ("worker_failed", "the system takes readiness from a worker, which ends; restart truepeer"),
     ("backend_proved", "this address reads our header and is handed clients"),
     ("backend_unproven", "this address is handed clients, but cannot be asked whether it reads our header"),
     (

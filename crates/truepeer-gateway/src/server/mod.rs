@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Advice, Config};
 use crate::door::{Desk, Ids, OwnCount};
-use crate::engine::{Admission, Bell, Given, Lingering, PendingHeaders, later};
+use crate::engine::{self, Admission, Bell, Given, Lingering, PendingHeaders, later};
 use crate::facts::machine;
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
@@ -406,13 +406,15 @@ impl Server {
             let (send, posts) = mpsc::channel(POSTS_QUEUED);
             let lingering = Arc::clone(&lingering);
             let (tools, total) = (Tools { worker: number, ..tools.clone() }, Arc::clone(&self.pending));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
                 let lingering = Lingering::new(tools.admission.max(), lingering);
                 let ids = Ids::new(started, number);
                 let desk = Desk { pending, lingering, ids, log: tools.log.clone() };
-                runtime.block_on(beat.during(worker::work(posts, desk, tools)));
+                if let Err(error) = engine::run(beat.during(worker::work(posts, desk, tools))) {
+                    let cause = error.to_string();
+                    tracing::error!(event = "worker_failed", cause);
+                }
             };
             self.workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(body)?);
             self.posts.push(send);

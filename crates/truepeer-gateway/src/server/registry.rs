@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use truepeer::PeerAddress;
 
+use crate::engine;
 use crate::facts::protocol::Protocol;
 use crate::rooms::record::Entry;
 
@@ -39,7 +39,7 @@ impl Registry {
     #[must_use]
     pub fn open(&self, id: String, listener: Arc<str>, protocol: Protocol, peer: PeerAddress) -> Listed {
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry::new(id, listener, protocol, peer, SystemTime::now()));
+        let entry = Arc::new(Entry::new(id, listener, protocol, peer, engine::wall()));
         self.with_shard(key, |shard| shard.insert(key, Arc::clone(&entry)));
         Listed { registry: self.clone(), key, entry }
     }

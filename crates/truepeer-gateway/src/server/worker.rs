@@ -10,15 +10,14 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
 
 use crate::connection;
 use crate::door::{Desk, Door};
-use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, later};
+use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, Tasks, later, now, until, wall};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
@@ -98,24 +97,17 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// # Cancel safety
 /// Dropping the future cuts every connection; each leaves its record.
 pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
-    let local = LocalSet::new();
     let desk = Rc::new(desk);
-    let attended = async {
-        let mut attended = JoinSet::new();
-        let mut stop = tools.stop.clone();
-        while *stop.borrow_and_update() == Stop::No {
-            tokio::select! {
-                Some(post) = posts.recv() => {
-                    attended.spawn_local(attend(post, Rc::clone(&desk), tools.clone()));
-                }
-                Some(_) = attended.join_next(), if !attended.is_empty() => {}
-                // The sender outlives the workers; if it is gone, so is the server.
-                changed = stop.changed() => if changed.is_err() { break },
-            }
+    let attended = Tasks::default();
+    let mut stop = tools.stop.clone();
+    while *stop.borrow_and_update() == Stop::No {
+        tokio::select! {
+            Some(post) = posts.recv() => attended.spawn(attend(post, Rc::clone(&desk), tools.clone())),
+            // The sender outlives the workers; if it is gone, so is the server.
+            changed = stop.changed() => if changed.is_err() { break },
         }
-        while attended.join_next().await.is_some() {}
-    };
-    local.run_until(attended).await;
+    }
+    attended.emptied().await;
 }
 
 /// Accepts at one post and owns its connections.
@@ -123,7 +115,7 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     let Some(socket) = post.listening.take_raw() else { return };
     let mut gate = Gate::new(socket, Arc::clone(&post.open));
     let mut orders = Orders::new(post.told.clone());
-    let mut connections = JoinSet::new();
+    let connections = Tasks::default();
     let mut stop = tools.stop.clone();
     let counters = Counters::new(&tools, &post.door.load());
     let served = |arrival: Arrival| {
@@ -145,11 +137,10 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
                 let obeyed = match order {
                     Told::Leave => break Ended::Retired,
                     Told::Listen => gate.open(),
-                    Told::Shut => gate.shut(|arrival| drop(connections.spawn_local(served(arrival)))),
+                    Told::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
                 };
                 orders.obeyed(obeyed, &post.listening.address);
             }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = next(gate.acceptor(), &pause, &tools, &counters) => match accepted {
                 Ok(arrival) => {
                     pause.succeeded();
@@ -157,7 +148,7 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
                         let seconds = lasted.as_secs();
                         tracing::info!(event = "accept_recovered", seconds);
                     }
-                    connections.spawn_local(served(arrival));
+                    connections.spawn(served(arrival));
                 }
                 Err(error) => {
                     counters.last().accept_failed();
@@ -177,17 +168,15 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
             if why == Ended::Stopped {
                 tools.queued.fetch_add(1, Ordering::Relaxed);
             }
-            drop(connections.spawn_local(served(arrival)));
+            connections.spawn(served(arrival));
         });
     } else {
         drop(gate);
     }
-    if drain(&mut connections, stop).await == Drain::Over {
-        // Those that have ended are not cut, whether that was noticed yet or not.
-        while connections.try_join_next().is_some() {}
+    if drain(&connections, stop).await == Drain::Over {
         tools.cut.fetch_add(u32::try_from(connections.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
-    connections.shutdown().await;
+    connections.cut();
 }
 
 /// The counters of one worker's post: looked up again only when a reload gave its address to another listener.
@@ -228,7 +217,7 @@ enum Ended {
 }
 
 fn is_over(stop: Stop) -> bool {
-    matches!(stop, Stop::DrainUntil(until) if until <= Instant::now())
+    matches!(stop, Stop::DrainUntil(until) if until <= now())
 }
 
 async fn stopped(stop: &mut watch::Receiver<Stop>) {
@@ -257,7 +246,7 @@ impl Orders {
     pub(crate) async fn next(&mut self) -> Told {
         let again = async {
             match self.again_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => until(at).await,
                 None => std::future::pending().await,
             }
         };
@@ -271,7 +260,7 @@ impl Orders {
     /// Notes how the last order went.
     pub(crate) fn obeyed(&mut self, how: io::Result<()>, address: &str) {
         let first = self.again_at.is_none();
-        self.again_at = how.as_ref().err().map(|_| later(Instant::now(), REOPEN_PAUSE));
+        self.again_at = how.as_ref().err().map(|_| later(now(), REOPEN_PAUSE));
         if let (Err(error), true) = (how, first) {
             let cause = error.to_string();
             tracing::error!(event = "listener_failed", address, cause);
@@ -289,20 +278,20 @@ enum Drain {
 }
 
 /// Waits until all connections have ended, or their time is over: that of a stop, which may come late or be shortened.
-async fn drain(connections: &mut JoinSet<()>, mut stop: watch::Receiver<Stop>) -> Drain {
+async fn drain(connections: &Tasks, mut stop: watch::Receiver<Stop>) -> Drain {
     while !connections.is_empty() {
-        let until = match *stop.borrow_and_update() {
+        let over_at = match *stop.borrow_and_update() {
             Stop::No => None,
             Stop::DrainUntil(until) => Some(until),
         };
         let over = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until.into()).await,
+            match over_at {
+                Some(at) => until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            _ = connections.join_next() => {}
+            () = connections.emptied() => {}
             () = over => return Drain::Over,
             changed = stop.changed() => if changed.is_err() { return Drain::Over },
         }
@@ -323,7 +312,7 @@ async fn next(
     if admission.is_full() && !counters.paused.replace(true) {
         counters.last().accept_paused();
     }
-    if admission.is_full() && tools.trouble.full(Instant::now()) {
+    if admission.is_full() && tools.trouble.full(now()) {
         let (cause, remedy) =
             ("server.max-connections is reached", "accepting pauses until a connection ends");
         tracing::warn!(event = "accept_paused", cause, remedy);
@@ -335,7 +324,7 @@ async fn next(
 
 /// Notes that nothing is accepted for a while; orders are followed meanwhile.
 fn back_off(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: &Trouble) {
-    if pause.after(error).is_some() && trouble.failed(Instant::now()) {
+    if pause.after(error).is_some() && trouble.failed(now()) {
         let cause = error.to_string();
         let remedy =
             "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";
@@ -387,13 +376,11 @@ impl Drop for OpenRecord {
         let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
         let outcome = self.outcome.unwrap_or(unfinished);
         // Before the line: whoever has read it finds it counted.
-        self.seen.ended(outcome, Instant::now());
+        self.seen.ended(outcome, now());
         if outcome.facts().level == Level::Debug {
             return;
         }
-        let line = |format: LogFormat| {
-            record_line(&self.seen.record, outcome, format, Instant::now(), SystemTime::now())
-        };
+        let line = |format: LogFormat| record_line(&self.seen.record, outcome, format, now(), wall());
         if outcome.was_served() {
             return self.log.line(line);
         }

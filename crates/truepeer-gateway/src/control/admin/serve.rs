@@ -19,7 +19,7 @@ use super::{
     ANSWER_TIME, Desk, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed, report,
 };
 use crate::control::places::{Place, Places, Stage};
-use crate::engine::{AcceptPause, Acceptor, Socket};
+use crate::engine::{AcceptPause, Acceptor, Stream};
 use crate::facts::machine::MAX_OPERATORS;
 
 /// Told to whoever loses the place.
@@ -73,8 +73,10 @@ async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSe
                 // One waits here, the others in the kernel.
                 let place = room.clients.take().await;
                 let (desk, room) = (desk.clone(), room.clone());
+                // Without it there is nobody to answer.
+                let Ok(stream) = arrival.socket.into_stream() else { continue };
                 clients.spawn(async move {
-                    if let Socket::Unix(mut stream) = arrival.socket {
+                    if let Stream::Unix(mut stream) = stream {
                         tokio::select! {
                             // Whoever asked and does not listen any more misses the answer; nothing else is lost.
                             _ = attend(&mut stream, &desk, &room, &place) => return,

@@ -1,12 +1,14 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
 use std::future::Future;
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use truepeer::OwnHeader;
 
 use super::*;
+use crate::engine::socket::Family;
 
 /// A relay between two socket pairs: what the test holds is the client and the backend program.
 struct Ends {
@@ -25,7 +27,8 @@ async fn with_relay<T, F: Future<Output = T>>(
     let traffic = Traffic::default();
     let deadline = Instant::now() + Duration::from_secs(1);
     let guard = Guard { first_bytes: FirstBytes::new(own_header, deadline), idle };
-    let (our_client, our_backend) = (Socket::Unix(our_client), Socket::Unix(our_backend));
+    let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
+    let (our_client, our_backend) = (ours(our_client), ours(our_backend));
     let relayed = async {
         let end = relay(
             &our_client,

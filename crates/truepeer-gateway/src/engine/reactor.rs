@@ -1,0 +1,215 @@
+//! Readiness: which sockets of this loop can be read or written, and who waits for that.
+//!
+//! Edge-triggered, and each socket is registered once, when somebody first has to wait for it: one that is served
+//! without waiting costs no registration, and none is ever changed or taken back.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::Waker;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+
+/// Events that are taken in one turn.
+const EVENTS: usize = 256;
+/// What the event of other threads is called.
+const ELSEWHERE: u64 = u64::MAX;
+
+/// What a socket is ready for, in bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ready(u8);
+
+impl Ready {
+    pub(super) const NOTHING: Self = Self(0);
+    pub(super) const READ: Self = Self(1);
+    pub(super) const WRITE: Self = Self(2);
+    pub(super) const BOTH: Self = Self(3);
+    /// The other end will send no more: reading is always worth a try.
+    const ENDED: Self = Self(4);
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl From<EventFlags> for Ready {
+    fn from(flags: EventFlags) -> Self {
+        let mut ready = Self::NOTHING;
+        if flags.contains(EventFlags::IN) {
+            ready = ready.with(Self::READ);
+        }
+        if flags.contains(EventFlags::OUT) {
+            ready = ready.with(Self::WRITE);
+        }
+        if flags.contains(EventFlags::RDHUP) {
+            ready = ready.with(Self::READ).with(Self::ENDED);
+        }
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            ready = ready.with(Self::BOTH).with(Self::ENDED);
+        }
+        ready
+    }
+}
+
+/// One socket, under its number in the table.
+#[derive(Debug)]
+struct Source {
+    /// Tells the sockets apart that had this number one after the other.
+    generation: u32,
+    ready: Ready,
+    is_registered: bool,
+    waiter: Option<Waker>,
+}
+
+/// The sockets of one loop.
+pub(super) struct Reactor {
+    epoll: OwnedFd,
+    table: RefCell<Table>,
+    events: RefCell<Vec<Event>>,
+}
+
+#[derive(Default)]
+struct Table {
+    sources: Vec<Source>,
+    free: Vec<u32>,
+}
+
+impl Reactor {
+    /// `elsewhere`: becomes readable when another thread has woken a task.
+    pub(super) fn new(elsewhere: impl AsFd) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, elsewhere, EventData::new_u64(ELSEWHERE), EventFlags::IN | EventFlags::ET)?;
+        Ok(Self { epoll, table: RefCell::default(), events: RefCell::new(Vec::with_capacity(EVENTS)) })
+    }
+
+    /// Knows one more socket, which is taken to be `ready`.
+    pub(super) fn insert(&self, ready: Ready) -> u32 {
+        let mut table = self.table.borrow_mut();
+        let number = table.free.pop().unwrap_or_else(|| {
+            let number = u32::try_from(table.sources.len()).unwrap_or(u32::MAX);
+            table.sources.push(Source {
+                generation: 0,
+                ready: Ready::NOTHING,
+                is_registered: false,
+                waiter: None,
+            });
+            number
+        });
+        if let Some(source) = table.sources.get_mut(number as usize) {
+            (source.ready, source.is_registered) = (ready, false);
+        }
+        number
+    }
+
+    /// Knows it no more.
+    pub(super) fn remove(&self, number: u32) {
+        let mut table = self.table.borrow_mut();
+        if let Some(source) = table.sources.get_mut(number as usize) {
+            source.generation = source.generation.wrapping_add(1);
+            let waiter = source.waiter.take();
+            table.free.push(number);
+            drop(table);
+            drop(waiter);
+        }
+    }
+
+    /// Takes it out of the kernel's list, too: for a socket that stays open elsewhere.
+    pub(super) fn forget(&self, number: u32, fd: BorrowedFd<'_>) {
+        let is_registered =
+            self.table.borrow().sources.get(number as usize).is_some_and(|source| source.is_registered);
+        if is_registered {
+            // It cannot be missing, and if it were, that is what was wanted.
+            let _ = epoll::delete(&self.epoll, fd);
+        }
+    }
+
+    /// Whether it is worth a try; whoever asks is woken when it is.
+    pub(super) fn poll(
+        &self,
+        number: u32,
+        fd: BorrowedFd<'_>,
+        want: Ready,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut table = self.table.borrow_mut();
+        let Some(source) = table.sources.get_mut(number as usize) else { return Poll::Pending };
+        if source.ready.has(want) {
+            return Poll::Ready(Ok(()));
+        }
+        if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
+            source.waiter = Some(cx.waker().clone());
+        }
+        if !source.is_registered {
+            let key = u64::from(source.generation) << 32 | u64::from(number);
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, fd, EventData::new_u64(key), flags)?;
+            source.is_registered = true;
+        }
+        Poll::Pending
+    }
+
+    /// A try for `what` found nothing.
+    pub(super) fn clear(&self, number: u32, what: Ready) {
+        if let Some(source) = self.table.borrow_mut().sources.get_mut(number as usize) {
+            source.ready = source.ready.without(what);
+        }
+    }
+
+    /// A read took everything that was there: the next is worth a try only when more has come, or the end.
+    pub(super) fn drained(&self, number: u32) {
+        if let Some(source) = self.table.borrow_mut().sources.get_mut(number as usize)
+            && !source.ready.has(Ready::ENDED)
+        {
+            source.ready = source.ready.without(Ready::READ);
+        }
+    }
+
+    /// Waits for events, at most for `patience`; whether another thread has woken somebody.
+    pub(super) fn wait(&self, patience: Option<Duration>) -> io::Result<bool> {
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        let timeout = patience.map(|patience| Timespec {
+            tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: patience.subsec_nanos().into(),
+        });
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut is_woken_elsewhere = false;
+        for event in &*events {
+            let (key, flags) = ({ event.data }.u64(), { event.flags });
+            if key == ELSEWHERE {
+                is_woken_elsewhere = true;
+                continue;
+            }
+            let number = usize::try_from(key & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+            let mut table = self.table.borrow_mut();
+            let Some(source) = table.sources.get_mut(number) else { continue };
+            if u64::from(source.generation) != key >> 32 {
+                continue;
+            }
+            let ready = source.ready.with(flags.into());
+            // What was known already wakes nobody: it is used when its user comes to it.
+            let waiter = if ready == source.ready { None } else { source.waiter.clone() };
+            source.ready = ready;
+            drop(table);
+            if let Some(waiter) = waiter {
+                waiter.wake();
+            }
+        }
+        Ok(is_woken_elsewhere)
+    }
+}

@@ -1,0 +1,123 @@
+//! A descriptor whose readiness somebody watches: the worker's loop, or the runtime of a thread for slow things.
+//!
+//! Which of them is decided once, where it is made, and nobody above notices: probes and health checks use the same
+//! verbs as connections.
+
+use std::io;
+use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::reactor::Ready;
+use super::run::here;
+
+/// The descriptor.
+#[derive(Debug)]
+pub(super) enum Watched {
+    InLoop(Number, OwnedFd),
+    InRuntime(Box<AsyncFd<OwnedFd>>),
+}
+
+/// Its number in the loop of this thread.
+#[derive(Debug)]
+pub(super) struct Number(u32, PhantomData<*const ()>);
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        here(|here| here.reactor.remove(self.0));
+    }
+}
+
+impl Watched {
+    /// Watches `fd`, which is taken to be `ready` until a try says otherwise.
+    ///
+    /// # Errors
+    /// The runtime's; a loop takes everything.
+    pub(super) fn new(fd: OwnedFd, ready: Ready) -> io::Result<Self> {
+        match here(|here| here.reactor.insert(ready)) {
+            Some(number) => Ok(Self::InLoop(Number(number, PhantomData), fd)),
+            None => Ok(Self::InRuntime(Box::new(in_runtime(fd)?))),
+        }
+    }
+
+    /// Watched no more, and open.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        match self {
+            Self::InLoop(number, fd) => {
+                here(|here| here.reactor.forget(number.0, fd.as_fd()));
+                fd
+            }
+            Self::InRuntime(fd) => fd.into_inner(),
+        }
+    }
+
+    /// Whether a try is worth it; registers the task otherwise.
+    pub(super) fn poll_ready(&self, want: Ready, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::InLoop(number, fd) => {
+                here(|here| here.reactor.poll(number.0, fd.as_fd(), want, cx)).unwrap_or(Poll::Pending)
+            }
+            Self::InRuntime(fd) => {
+                let guard =
+                    if want == Ready::WRITE { fd.poll_write_ready(cx) } else { fd.poll_read_ready(cx) };
+                ready!(guard)?.retain_ready();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Tries `what`; `WouldBlock` says that it is to be waited for.
+    pub(super) fn attempt<T>(
+        &self,
+        what: Ready,
+        act: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Self::InLoop(number, fd) => {
+                let done = act(fd.as_fd());
+                if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    here(|here| here.reactor.clear(number.0, what));
+                }
+                done
+            }
+            Self::InRuntime(fd) => {
+                let interest = if what == Ready::WRITE { Interest::WRITABLE } else { Interest::READABLE };
+                fd.try_io(interest, |fd| act(fd.as_fd()))
+            }
+        }
+    }
+
+    /// A read has emptied it: no need to be told so by another.
+    pub(super) fn drained(&self) {
+        if let Self::InLoop(number, _) = self {
+            here(|here| here.reactor.drained(number.0));
+        }
+    }
+
+    /// A write has filled it.
+    pub(super) fn filled(&self) {
+        if let Self::InLoop(number, _) = self {
+            here(|here| here.reactor.clear(number.0, Ready::WRITE));
+        }
+    }
+}
+
+#[allow(
+    deprecated,
+    reason = "unsound only for types that do not always stand for one descriptor; this one does"
+)]
+fn in_runtime(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::InLoop(_, fd) => fd.as_fd(),
+            Self::InRuntime(fd) => fd.as_fd(),
+        }
+    }
+}
