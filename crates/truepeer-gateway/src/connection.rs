@@ -17,7 +17,7 @@ use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect::{self, Connected};
-use crate::rooms::handoff::Untellable;
+use crate::rooms::handoff::{Company, Opening, Untellable};
 use crate::rooms::identify;
 
 /// Walks one connection from its arrival to its outcome; `seen` is filled along the way.
@@ -86,16 +86,21 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let entered = engine::now();
     let pool = door.pool_for(&identity);
     let introduction = pool.introduce(&identity, reached, &record.entry.id);
-    let introduction = introduction.map_err(|why| match why {
+    let mut introduction = introduction.map_err(|why| match why {
         Untellable::NoAddress => Outcome::OwnRefused,
         Untellable::Encode(_) => Outcome::Internal,
     })?;
     record.handed(&pool.backend, introduction.header.substituted);
-    let connected = connect::to_backend(pool, &introduction).await;
+    let guard = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
+    let company = Company::of(listener.protocol, listener.tls);
+    let header = std::mem::take(&mut introduction.header.bytes);
+    let Opening { bytes, rode, left, guard } = Opening::new(header, early, guard, company, entered);
+    let connected = connect::to_backend(pool, &introduction, bytes).await;
     record.times.handoff = Some(engine::now().saturating_duration_since(entered));
     let (backend, said) = match connected {
         Ok(Connected { socket, target, said }) => {
             record.reached(&pool.backend.id, target.address.to_string());
+            record.entry.traffic.rode(rode);
             if listener.lines == ConnectionLines::Both {
                 desk.log.line(|format| lines::start_line(record, format, engine::wall()));
             }
@@ -109,9 +114,8 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     };
 
     // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
-    let first_bytes = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
-    let guard = Guard { first_bytes, idle: listener.idle_timeout };
-    let early = Early { of_client: early, of_backend: said };
+    let guard = Guard { first_bytes: guard, idle: listener.idle_timeout };
+    let early = Early { of_client: left, of_backend: said };
     let entered = engine::now();
     let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(engine::now().saturating_duration_since(entered));

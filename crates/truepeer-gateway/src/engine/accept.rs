@@ -37,8 +37,14 @@ pub struct Acceptor {
     /// Gone only while this is taken apart.
     watched: Option<Watched>,
     place: Place,
-    /// The turn in which the last connections were accepted, and how many.
-    taken: Cell<(u64, u32)>,
+    taken: Cell<Taken>,
+}
+
+/// The turn of the loop in which the last connections were accepted, and how many.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    turn: u64,
+    count: u32,
 }
 
 /// Connections that are accepted at one socket before others get their turn.
@@ -85,21 +91,33 @@ impl Acceptor {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         let Some(watched) = &self.watched else { return Poll::Pending };
         let turn = here(Loop::turn).unwrap_or_default();
-        let (last, taken) = self.taken.get();
-        let taken = if last == turn { taken } else { 0 };
-        if turn != 0 && taken >= AT_ONCE {
+        let Taken { turn: last, count } = self.taken.get();
+        let count = if last == turn { count } else { 0 };
+        if turn != 0 && count >= AT_ONCE {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         loop {
-            ready!(watched.poll_ready(Ready::READ, cx))?;
+            ready!(watched.poll_accept_ready(cx))?;
             match watched.attempt(Ready::READ, |fd| accept(fd, self.place)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => {
-                    self.taken.set((turn, taken.saturating_add(1)));
+                    self.taken.set(Taken { turn, count: count.saturating_add(1) });
+                    // One that came alone is probably the only one: the kernel tells if not. Where they come turn by
+                    // turn, all that are there are taken.
+                    if turn.wrapping_sub(last) > 1 {
+                        watched.drained();
+                    }
                     return Poll::Ready(other);
                 }
             }
+        }
+    }
+
+    /// Nobody will wait for the next connection for a while; [`Acceptor::accept`] may be called again at any time.
+    pub fn rest(&self) {
+        if let Some(watched) = &self.watched {
+            watched.silence();
         }
     }
 
@@ -189,6 +207,12 @@ impl AcceptPause {
         self.next = Some(pause.saturating_mul(2).min(Self::LONGEST));
         self.until = Some(later(now(), pause));
         Some(pause)
+    }
+
+    /// Whether the last pause goes on.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.until.is_some_and(|until| now() < until)
     }
 
     /// Waits for the end of the last pause, if there was one: for whoever has other things to attend to meanwhile, and

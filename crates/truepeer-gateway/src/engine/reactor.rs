@@ -69,8 +69,28 @@ struct Source {
     /// Tells the sockets apart that had this number one after the other.
     generation: u32,
     ready: Ready,
-    is_registered: bool,
+    told: Told,
     waiter: Option<Waker>,
+}
+
+/// When the kernel tells of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Not at all yet.
+    Never,
+    /// When something has changed.
+    OnChange,
+    /// As long as it is ready: for a listening socket, so that the last of those who wait there is accepted without a
+    /// try that finds nobody.
+    WhileReady,
+    /// Not at present, though it is ready: nobody comes to accept.
+    Silenced,
+}
+
+impl Source {
+    fn key(&self, number: u32) -> EventData {
+        EventData::new_u64(u64::from(self.generation) << 32 | u64::from(number))
+    }
 }
 
 /// The sockets of one loop.
@@ -102,13 +122,13 @@ impl Reactor {
             table.sources.push(Source {
                 generation: 0,
                 ready: Ready::NOTHING,
-                is_registered: false,
+                told: Told::Never,
                 waiter: None,
             });
             number
         });
         if let Some(source) = table.sources.get_mut(number as usize) {
-            (source.ready, source.is_registered) = (ready, false);
+            (source.ready, source.told) = (ready, Told::Never);
         }
         number
     }
@@ -128,7 +148,7 @@ impl Reactor {
     /// Takes it out of the kernel's list, too: for a socket that stays open elsewhere.
     pub(super) fn forget(&self, number: u32, fd: BorrowedFd<'_>) {
         let is_registered =
-            self.table.borrow().sources.get(number as usize).is_some_and(|source| source.is_registered);
+            self.table.borrow().sources.get(number as usize).is_some_and(|source| source.told != Told::Never);
         if is_registered {
             // It cannot be missing, and if it were, that is what was wanted.
             let _ = epoll::delete(&self.epoll, fd);
@@ -151,13 +171,47 @@ impl Reactor {
         if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
             source.waiter = Some(cx.waker().clone());
         }
-        if !source.is_registered {
-            let key = u64::from(source.generation) << 32 | u64::from(number);
+        if source.told == Told::Never {
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-            epoll::add(&self.epoll, fd, EventData::new_u64(key), flags)?;
-            source.is_registered = true;
+            epoll::add(&self.epoll, fd, source.key(number), flags)?;
+            source.told = Told::OnChange;
         }
         Poll::Pending
+    }
+
+    /// As [`Reactor::poll`], for a listening socket.
+    pub(super) fn poll_accept(
+        &self,
+        number: u32,
+        fd: BorrowedFd<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut table = self.table.borrow_mut();
+        let Some(source) = table.sources.get_mut(number as usize) else { return Poll::Pending };
+        if source.ready.has(Ready::READ) {
+            return Poll::Ready(Ok(()));
+        }
+        if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
+            source.waiter = Some(cx.waker().clone());
+        }
+        match source.told {
+            Told::WhileReady => {}
+            Told::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
+            Told::Never | Told::OnChange => epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?,
+        }
+        source.told = Told::WhileReady;
+        Poll::Pending
+    }
+
+    /// Nobody will ask for this listening socket for a while: without this, the kernel would tell of whoever waits there
+    /// again and again.
+    pub(super) fn silence(&self, number: u32, fd: BorrowedFd<'_>) {
+        if let Some(source) = self.table.borrow_mut().sources.get_mut(number as usize)
+            && source.told == Told::WhileReady
+            && epoll::modify(&self.epoll, fd, source.key(number), EventFlags::empty()).is_ok()
+        {
+            source.told = Told::Silenced;
+        }
     }
 
     /// A try for `what` found nothing.

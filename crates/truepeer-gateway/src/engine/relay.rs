@@ -48,8 +48,8 @@ pub enum RelayEnd {
 /// What guards the client-to-backend direction, and how long silence may last.
 #[derive(Debug)]
 pub struct Guard {
-    /// Judges the client's first bytes.
-    pub first_bytes: FirstBytes,
+    /// Judges the client's first bytes; nothing if they are judged and gone.
+    pub first_bytes: Option<FirstBytes>,
     /// How long both directions may be silent.
     pub idle: Duration,
 }

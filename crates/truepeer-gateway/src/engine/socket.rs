@@ -219,6 +219,11 @@ impl Traffic {
         self.bytes_out.load(Ordering::Relaxed)
     }
 
+    /// So many of the client's bytes went to the backend with our header.
+    pub fn rode(&self, bytes: usize) {
+        self.add_in(bytes);
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.bytes_in().wrapping_add(self.bytes_out())
     }

@@ -69,6 +69,23 @@ impl Watched {
         }
     }
 
+    /// As [`Watched::poll_ready`] for reading, of a listening socket.
+    pub(super) fn poll_accept_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::InLoop(number, fd) => {
+                here(|here| here.reactor.poll_accept(number.0, fd.as_fd(), cx)).unwrap_or(Poll::Pending)
+            }
+            Self::InRuntime(_) => self.poll_ready(Ready::READ, cx),
+        }
+    }
+
+    /// Nobody will accept for a while.
+    pub(super) fn silence(&self) {
+        if let Self::InLoop(number, fd) = self {
+            here(|here| here.reactor.silence(number.0, fd.as_fd()));
+        }
+    }
+
     /// Tries `what`; `WouldBlock` says that it is to be waited for.
     pub(super) fn attempt<T>(
         &self,

@@ -8,6 +8,7 @@ mod choice;
 mod conversation;
 mod imap_id;
 pub mod kind;
+mod opening;
 mod turn;
 mod xclient;
 
@@ -24,6 +25,7 @@ pub use conversation::{Conversation, Introduction, Step, drive};
 use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::{PortZero, TlvChoice};
+pub use opening::{Company, Opening};
 pub use turn::{Purpose, Untold};
 use xclient::Xclient;
 

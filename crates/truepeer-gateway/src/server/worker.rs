@@ -306,8 +306,11 @@ async fn next(
     counters: &Counters,
 ) -> io::Result<Arrival> {
     let Some(acceptor) = acceptor else { return std::future::pending().await };
-    pause.over().await;
     let admission = &tools.admission;
+    if pause.lasts() || admission.is_full() {
+        acceptor.rest();
+    }
+    pause.over().await;
     // Asked anew at each turn of the worker; a pause goes on through many.
     if admission.is_full() && !counters.paused.replace(true) {
         counters.last().accept_paused();

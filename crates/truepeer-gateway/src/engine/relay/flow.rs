@@ -86,8 +86,8 @@ impl Flow {
         }
     }
 
-    pub(super) fn guarded(early: Vec<u8>, guard: FirstBytes) -> Self {
-        Self { guard: Some(guard), ..Self::open(early) }
+    pub(super) fn guarded(early: Vec<u8>, guard: Option<FirstBytes>) -> Self {
+        Self { guard, ..Self::open(early) }
     }
 
     /// Whether it has ended without a fault.

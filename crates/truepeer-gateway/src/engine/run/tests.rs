@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::engine::socket::Family;
-use crate::engine::{Socket, in_time, later, now, say, until};
+use crate::engine::{Binding, Given, Socket, bind, in_time, later, now, say, until};
+use crate::facts::bind::{Bind, Families};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -177,4 +178,27 @@ fn bytes_and_the_end_behind_them_are_found_without_a_second_wake_up() {
         (heard, ended)
     });
     assert_eq!((&*heard, ended), (&b"all of it"[..], true));
+}
+
+#[test]
+fn whoever_waits_at_a_socket_that_rests_costs_no_turns_and_is_accepted_later() {
+    let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
+    let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
+    let address = listening.tcp.unwrap();
+    patient(async {
+        let acceptor = listening.take_acceptor().unwrap().unwrap();
+        let pause = Duration::from_millis(40);
+        // It waits once, so that the kernel tells of who comes.
+        assert!(in_time(now(), acceptor.accept()).await.is_none());
+        let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        acceptor.rest();
+        let before = here(Loop::turn).unwrap();
+        until(later(now(), pause)).await;
+        let turns = here(Loop::turn).unwrap() - before;
+        assert!(turns < 10, "{turns} turns");
+        for _ in &clients {
+            let arrival = acceptor.accept().await.unwrap();
+            assert_eq!(arrival.reached, Some(address));
+        }
+    });
 }

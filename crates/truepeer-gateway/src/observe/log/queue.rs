@@ -16,6 +16,9 @@ pub const LINES: usize = 8192;
 
 /// Lines that the writer takes at once.
 const AT_ONCE: usize = 256;
+/// How long lines gather behind others that were just taken: so many are one write, and no connection wakes anybody.
+/// A line behind a pause is taken at once.
+const GATHER: Duration = Duration::from_millis(3);
 
 /// What waits for the writer.
 #[derive(Debug)]
@@ -79,14 +82,28 @@ struct State {
     untold: u64,
     /// Lost since the start.
     lost: u64,
-    /// Whether the writer waits, so that nobody wakes it in vain: that is a system call.
-    writer_waits: bool,
+    /// What the writer waits for, so that nobody wakes it in vain: that is a system call.
+    writer_waits: Waits,
+    /// Whether the last it took were lines: then more are likely to follow at once.
+    is_busy: bool,
+}
+
+/// What the writer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Nothing: it works.
+    Not,
+    /// Anything.
+    News,
+    /// More lines than it would take at once, or something that is no line.
+    Many,
 }
 
 impl Queue {
     pub(super) fn new(format: LogFormat) -> Self {
         let (messages, phase) = (VecDeque::new(), Phase::Open);
-        let state = State { messages, format, phase, untold: 0, lost: 0, writer_waits: false };
+        let state =
+            State { messages, format, phase, untold: 0, lost: 0, writer_waits: Waits::Not, is_busy: false };
         Self { state: Mutex::new(state), news: Condvar::new() }
     }
 
@@ -112,7 +129,15 @@ impl Queue {
             return Pushed::Dealt;
         }
         state.messages.push_back(Message::Line(line));
-        self.tell(state);
+        let wakes = match state.writer_waits {
+            Waits::Not => false,
+            Waits::News => true,
+            Waits::Many => state.messages.len() == AT_ONCE,
+        };
+        drop(state);
+        if wakes {
+            self.news.notify_one();
+        }
         Pushed::Dealt
     }
 
@@ -137,10 +162,14 @@ impl Queue {
     /// Takes the next messages, waiting up to `patience` for the first; without one, nothing came in time or the
     /// queue is closing.
     pub(super) fn take(&self, patience: Duration) -> (Vec<Message>, Phase) {
-        let mut state =
-            self.wait(patience, |state| state.phase == Phase::Closing || !state.messages.is_empty());
+        if std::mem::take(&mut self.state().is_busy) {
+            drop(self.wait(GATHER, Waits::Many, |state| state.phase == Phase::Closing || state.has_many()));
+        }
+        let is_enough = |state: &State| state.phase == Phase::Closing || !state.messages.is_empty();
+        let mut state = self.wait(patience, Waits::News, is_enough);
         let count = state.messages.len().min(AT_ONCE);
         let taken: Vec<_> = state.messages.drain(..count).collect();
+        state.is_busy = !taken.is_empty();
         // The gap is behind everything that waited, and there is room only now.
         let untold = std::mem::take(&mut state.untold);
         if untold > 0 {
@@ -152,7 +181,7 @@ impl Queue {
     /// Waits until a switch waits, it begins to close, or `pause` is over.
     pub(super) fn pause(&self, pause: Duration) {
         let before = self.phase();
-        drop(self.wait(pause, |state| state.phase != before || state.switch_at().is_some()));
+        drop(self.wait(pause, Waits::News, |state| state.phase != before || state.switch_at().is_some()));
     }
 
     /// Whether more is to come.
@@ -166,19 +195,24 @@ impl Queue {
     }
 
     /// Waits until `enough`, or the end of `patience`.
-    fn wait(&self, patience: Duration, enough: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait(
+        &self,
+        patience: Duration,
+        what: Waits,
+        enough: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        state.writer_waits = true;
+        state.writer_waits = what;
         let waited = self.news.wait_timeout_while(state, patience, |state| !enough(state));
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.writer_waits = false;
+        state.writer_waits = Waits::Not;
         state
     }
 
     fn tell(&self, state: MutexGuard<'_, State>) {
         let writer_waits = state.writer_waits;
         drop(state);
-        if writer_waits {
+        if writer_waits != Waits::Not {
             self.news.notify_one();
         }
     }
@@ -189,6 +223,10 @@ impl Queue {
 }
 
 impl State {
+    fn has_many(&self) -> bool {
+        self.messages.len() >= AT_ONCE || self.switch_at().is_some()
+    }
+
     fn switch_at(&self) -> Option<usize> {
         self.messages.iter().position(|message| matches!(message, Message::Switch(_)))
     }

@@ -38,14 +38,18 @@ impl NotConnected {
     }
 }
 
-/// Connects to the first address that accepts, and tells it who the client is.
+/// Connects to the first address that accepts, writes `opening` to it, and tells it who the client is.
 ///
 /// # Errors
 /// [`NotConnected`].
-pub async fn to_backend(pool: &Pool, introduction: &Introduction) -> Result<Connected, NotConnected> {
+pub async fn to_backend(
+    pool: &Pool,
+    introduction: &Introduction,
+    opening: Vec<u8>,
+) -> Result<Connected, NotConnected> {
     let mut last = NotConnected::new(Outcome::BackendUnready, why_unready(pool));
     for target in pool.next() {
-        match dial(&target.address, &introduction.header.bytes, pool.backend.connect_timeout).await {
+        match dial(&target.address, &opening, pool.backend.connect_timeout).await {
             Ok(socket) => {
                 target.note_reached();
                 let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
