@@ -5,10 +5,11 @@
 
 mod admit;
 mod broken;
+mod identity;
 mod misfit;
 pub(crate) mod speak;
 
-use truepeer::{ClientIdentity, FirstBytes, HeaderReader, Role, TrustDecision};
+use truepeer::{FirstBytes, HeaderReader, Role};
 
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival, Early, Guard, RelayEnd};
@@ -29,30 +30,12 @@ pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observe
 
 /// The rooms in order; an `Err` is only an earlier end.
 async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Result<Outcome, Outcome> {
+    // Trust: may this peer speak for others? Decided before one byte is read.
+    // Identify: who is the client?
+    let (identity, early) = identity::find(&arrival, door, desk, &mut seen.record).await?;
     let Arrival { socket: client, peer, reached, at } = arrival;
     let listener = &*door.listener;
     let header_deadline = engine::later(at, listener.header_timeout);
-
-    // Trust: may this peer speak for others? Decided before one byte is read.
-    // Identify: who is the client?
-    let (identity, early) = match listener.trust.decide(peer) {
-        TrustDecision::Refuse => return Err(misfit::unlisted(&mut seen.record)),
-        TrustDecision::Direct => match ClientIdentity::direct(peer, reached) {
-            Some(identity) => (identity.with_nat64(&listener.nat64), Vec::new()),
-            None => return Err(misfit::unlisted(&mut seen.record)),
-        },
-        TrustDecision::ExpectHeader => {
-            let reader = HeaderReader::new(listener.header, peer, header_deadline);
-            let found = identify::read(&client, &reader, &desk.pending).await;
-            let (identity, early) = found.map_err(|why| misfit::unidentified(&mut seen.record, &why))?;
-            let identity = identity.with_nat64(&listener.nat64);
-            if !listener.implausible.believes(&identity) {
-                let plausible = reader.check_plausible(&identity, &door.own_addresses.now());
-                plausible.map_err(|error| misfit::implausible(&mut seen.record, &error, door))?;
-            }
-            (identity, early)
-        }
-    };
     seen.identified(&identity, engine::now());
     let record = &mut seen.record;
 

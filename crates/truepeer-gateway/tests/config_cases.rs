@@ -189,6 +189,14 @@ fn proxy_settings_are_inherited_and_overridden() {
     let reads_v1 = |decoder: Decoder| decoder.decode(V1).is_ok();
 
     let config = good("proxy.toml");
+    let hops = |id| {
+        let hops = &listener(&config, id).hops;
+        ["192.0.2.20", "192.0.2.40"].map(|addr| hops.contains(addr.parse().unwrap()))
+    };
+    assert_eq!(
+        [hops("inherits"), hops("overrides"), hops("off")],
+        [[true, false], [false, true], [false, false]]
+    );
     assert_eq!(config.server.max_pending, 64);
     let inherits = listener(&config, "inherits");
     assert_eq!(inherits.trust.decide(tcp("192.0.2.11")), TrustDecision::ExpectHeader);
@@ -513,7 +521,9 @@ fn every_key_can_be_explained() {
     }
     let timeout = config::explain("header-timeout").unwrap();
     assert!(timeout.contains("Default: `\"5s\"`") && timeout.contains("At least `\"3s\"`"), "{timeout}");
-    assert!(config::explain("server.proxy.hop-networks").unwrap().contains("does not work in this version"));
+    assert!(
+        config::explain("server.proxy.missing-header").unwrap().contains("does not work in this version")
+    );
     for unknown in ["", ".", "server", "server.listener..bind", "frobnicate", "server.bind"] {
         assert_eq!(config::explain(unknown), None, "{unknown}");
     }

@@ -245,6 +245,14 @@ impl ClientIdentity {
         self
     }
 
+    /// The same, with `peer` as our socket's other end: for a header inside a chain, which was written by a proxy that
+    /// is not connected to us itself.
+    #[must_use]
+    pub fn through(mut self, peer: PeerAddress) -> Self {
+        self.peer = peer;
+        self
+    }
+
     /// Whom the connection is for.
     #[must_use]
     pub fn role(&self) -> Role {

@@ -33,6 +33,11 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
             let _ =
                 writeln!(text, "  as client of a proxy elsewhere: refused as client_implausible: {error}");
         }
+        if listener.hops.contains(addr) {
+            text.push_str(
+                "  named in a header: a proxy of `proxy.hop-networks`, whose own header must follow; never a client\n",
+            );
+        }
         let explanation = listener.access.explain(addr);
         let _ = writeln!(text, "  {}", explanation.to_string().replace('\n', "\n  "));
         if let Decision::Admit(_) = explanation.decision {

@@ -19,8 +19,8 @@ use super::proxy::Proxy;
 use super::read::Reader;
 use super::setting::Setting;
 use super::settings::{
-    BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, IDLE_TIMEOUT, PROTOCOL, REFUSE_TEXT, REQUIRE_SECURE,
-    SOCKET_MODE, SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
+    BACKEND, BACKEND_WHEN_SECURE, BIND, HEALTH_BIND, HOP_NETWORKS, IDLE_TIMEOUT, PROTOCOL, REFUSE_TEXT,
+    REQUIRE_SECURE, SOCKET_MODE, SOCKET_MODE_DEFAULT, TLS_IMPLICIT, TRUSTED_NETWORKS, WHEN_BACKEND_DOWN,
 };
 use super::surroundings::Surroundings;
 use super::tree::{Found, Owner, Section};
@@ -170,6 +170,7 @@ pub(super) fn draft<'t>(
         section,
     };
     check_sockets(reader, &draft);
+    check_headers(reader, &draft);
     check_secure(reader, &draft);
     draft
 }
@@ -387,6 +388,19 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
         );
     }
     ask_for_tls(reader, draft);
+}
+
+/// Words about headers that nobody sends.
+fn check_headers(reader: &mut Reader<'_>, draft: &Draft<'_>) {
+    let trusted = &draft.proxy.trusted;
+    if trusted.networks.is_empty()
+        && trusted.unix == UnixPeers::Refuse
+        && let Some(found) = reader.get(&HOP_NETWORKS, Owner::Listener(draft.section.id))
+        && !draft.proxy.hops.is_empty()
+    {
+        let text = "has no effect: nobody is trusted here, so no header is read that could name one of these proxies";
+        reader.advise(&found.key, &found.value.span(), text);
+    }
 }
 
 /// What makes it impossible that TLS is ever conveyed, for settings that ask for it.

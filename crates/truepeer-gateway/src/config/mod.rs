@@ -9,6 +9,7 @@ mod addresses;
 mod admin;
 mod backends;
 mod docs;
+mod hops;
 mod limits;
 mod lines;
 mod listeners;
@@ -29,7 +30,7 @@ mod tree;
 use std::sync::Arc;
 use std::time::Duration;
 
-use truepeer::{HeaderRules, IpNet, Nat64Prefix, TrustPolicy};
+use truepeer::{HeaderRules, IpNet, Nat64Prefix, NetworkSet, TrustPolicy};
 
 use crate::facts::bind::Bind;
 use crate::facts::lines::{ConnectionLines, LogSettings};
@@ -113,6 +114,8 @@ pub struct Listener {
     pub header: HeaderRules,
     /// One deadline for the whole header, from accept on.
     pub header_timeout: Duration,
+    /// Proxies that may stand inside a chain of headers.
+    pub hops: NetworkSet,
     /// What happens to connections that the proxy makes for itself.
     pub own: OwnConnections,
     /// The prefixes of translators, whose clients are folded to the IPv4 addresses inside.

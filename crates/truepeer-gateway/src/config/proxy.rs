@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 use truepeer::proto::{MixedFamilies, Versions};
-use truepeer::{Nat64Prefix, Unlisted};
+use truepeer::{Nat64Prefix, NetworkSet, Unlisted};
 
+use super::hops;
 use super::networks::{self, NetworkList};
 use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{
-    self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, NAT64_PREFIXES,
-    OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
+    self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, HOP_NETWORKS,
+    NAT64_PREFIXES, OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
 use super::tree::{Found, Owner};
 use crate::facts::protocol::OwnConnections;
@@ -33,6 +34,8 @@ pub(super) struct Proxy {
     pub(super) versions: Versions,
     /// Whether version 1 lines may mix families.
     pub(super) mixed_families: MixedFamilies,
+    /// Proxies that may stand inside a chain of headers.
+    pub(super) hops: NetworkSet,
     /// The prefixes of translators.
     pub(super) nat64: Arc<[Nat64Prefix]>,
     /// What of the proxy's own connections, with the key that says so; `None` follows the protocol.
@@ -58,6 +61,7 @@ impl Default for Proxy {
             header_timeout: HEADER_TIMEOUT_DEFAULT,
             versions: Versions::Both,
             mixed_families: MixedFamilies::default(),
+            hops: NetworkSet::default(),
             nat64: Arc::default(),
             own: None,
             implausible: ImplausibleClients::default(),
@@ -90,6 +94,9 @@ impl Proxy {
         if let Some(word) = reader.word(reader.get(&HEADER_MIXED_FAMILIES, owner), &settings::MIXED_FAMILIES)
         {
             new.mixed_families = word;
+        }
+        if let Some(found) = reader.get(&HOP_NETWORKS, owner) {
+            new.hops = hops::read(reader, found);
         }
         if let Some(found) = reader.get(&NAT64_PREFIXES, owner) {
             new.nat64 = networks::nat64(reader, found).into();

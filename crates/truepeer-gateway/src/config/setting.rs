@@ -101,6 +101,8 @@ pub(super) enum Shape {
     },
     /// Networks of peers.
     Networks,
+    /// Single addresses of proxies.
+    Hosts,
     /// Networks of clients.
     ClientNetworks,
     /// Paths of list files.
@@ -143,6 +145,10 @@ impl Shape {
             }
             Self::Networks => {
                 "one network in quotes or a list of them, such as `[\"192.0.2.10\", \"2001:db8::/64\"]`, or `\"off\"`"
+                    .to_owned()
+            }
+            Self::Hosts => {
+                "one address in quotes or a list of them, such as `[\"192.0.2.20\", \"2001:db8::20\"]`, or `\"off\"`"
                     .to_owned()
             }
             Self::ClientNetworks => {

@@ -23,9 +23,9 @@ pub(super) use limits::{
     MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MODE, RATE_PER_CLIENT,
 };
 pub(super) use proxy::{
-    HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, MAX_PENDING,
-    MAX_PENDING_DEFAULT, MIXED_FAMILIES, NAT64_PREFIXES, OWN, OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED,
-    UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE, VERSIONS,
+    HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, HOP_NETWORKS,
+    MAX_PENDING, MAX_PENDING_DEFAULT, MIXED_FAMILIES, NAT64_PREFIXES, OWN, OWN_CONNECTIONS, TRUSTED_NETWORKS,
+    UNLISTED, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE, VERSIONS,
 };
 
 pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ pub(super) static ALL: &[&Setting] = &[
     &HEADER_TIMEOUT,
     &HEADER_VERSIONS,
     &HEADER_MIXED_FAMILIES,
+    &HOP_NETWORKS,
     &NAT64_PREFIXES,
     &OWN_CONNECTIONS,
     &UNSAFE_IMPLAUSIBLE,
@@ -105,10 +106,8 @@ pub(super) static ALL: &[&Setting] = &[
 pub(super) static PLANNED: &[&str] = &[
     "server.proxy.missing-header",
     "server.proxy.missing-header-wait",
-    "server.proxy.hop-networks",
     "server.listener.<id>.proxy.missing-header",
     "server.listener.<id>.proxy.missing-header-wait",
-    "server.listener.<id>.proxy.hop-networks",
     "backend.<id>.tlvs",
 ];
 

@@ -5,8 +5,8 @@
 
 use truepeer::proto::Version;
 use truepeer::{
-    ClientIdentity, IdentifyError, IdentifyReason, IdentitySource, Likely, OwnConnection, PeerAddress, Role,
-    Seen,
+    ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, Likely, OwnConnection,
+    PeerAddress, Role, Seen,
 };
 
 use crate::connection::broken;
@@ -17,7 +17,7 @@ use crate::rooms::access::Why;
 use crate::rooms::backend::Pool;
 use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::bans::Ban;
-use crate::rooms::identify::Unidentified;
+use crate::rooms::identify::{MAX_HOPS, Unidentified};
 use crate::rooms::limits::Which;
 use crate::rooms::record::{Record, Refusal};
 
@@ -63,9 +63,13 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
                 record.seen = Some(broken::excerpt(error, received));
             }
             record.cause = Some(error.to_string());
-            let hint = broken::hint(error, received);
-            let remedy = hint.or_else(|| remedy(reason, error.seen().likely(), record));
-            record.remedy = remedy.map(str::to_owned);
+            record.remedy = match record.hops.last() {
+                Some(hop) => behind_hop(reason, hop),
+                None => {
+                    let hint = broken::hint(error, received);
+                    hint.or_else(|| remedy(reason, error.seen().likely(), record)).map(str::to_owned)
+                }
+            };
             Outcome::from(error)
         }
     }
@@ -90,6 +94,18 @@ pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Doo
         _ => "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong".to_owned(),
     });
     Outcome::from(error)
+}
+
+/// Headers that name one listed proxy after the other, without an end.
+pub(super) fn endless_chain(record: &mut Record) -> Outcome {
+    record.cause = Some(format!(
+        "{MAX_HOPS} headers named proxies of `proxy.hop-networks`, and the one behind them names another"
+    ));
+    record.remedy = Some(
+        "find the loop among these proxies, or take the address out of `proxy.hop-networks` that clients have, too"
+            .to_owned(),
+    );
+    Outcome::HeaderRepeated
 }
 
 /// A header where none may come: from a direct client, or behind the first one.
@@ -269,6 +285,18 @@ fn refused_by(record: &mut Record, refusal: Refusal) {
 
 fn note_seen(record: &mut Record, seen: &Seen) {
     record.seen = Some(seen.to_string());
+}
+
+/// A chain that breaks behind a header that named `hop`.
+fn behind_hop(reason: &IdentifyReason, hop: &Endpoint) -> Option<String> {
+    let ip = hop.ip;
+    Some(match reason {
+        IdentifyReason::Empty => return None,
+        IdentifyReason::Truncated | IdentifyReason::Timeout | IdentifyReason::NotAHeader(_) => format!(
+            "{ip} is in `proxy.hop-networks`, so its own header must follow the one that names it: let {ip} send one to its next proxy, and that one pass it on, or take {ip} out of the list"
+        ),
+        _ => format!("the header that {ip} sends to its next proxy is wrong: look there, not at the peer"),
+    })
 }
 
 fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'static str> {

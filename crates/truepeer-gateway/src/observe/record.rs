@@ -25,6 +25,11 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     ("peer", Both, "our socket's other end: a proxy, or the client itself; `unix` for a UNIX socket"),
     ("peer_uid", Both, "the user that connected, for a UNIX socket"),
     (
+        "hops",
+        Both,
+        "proxies of `proxy.hop-networks` that stand between the peer and the client, the one nearest to us first",
+    ),
+    (
         "client",
         Both,
         "whom the connection was for; absent while nobody was identified, and for a proxy's own connection",
@@ -169,6 +174,8 @@ fn add_parties(record: &Record, line: &mut Line) {
             line.maybe_number("peer_uid", uid.map(u64::from));
         }
     }
+    let hops: Vec<_> = record.hops.iter().map(ToString::to_string).collect();
+    line.maybe("hops", (!hops.is_empty()).then(|| hops.join(",")).as_deref());
     line.maybe("client", record.client.map(|client| client.to_string()).as_deref());
     let scope = record.client.map(|client| Scope::from(client.ip));
     line.maybe("client_scope", scope.filter(|scope| *scope == Scope::Private).map(Scope::code));

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
-use crate::engine::{Pending, PendingHeaders, Received, Socket, receive};
+use crate::engine::{Pending, Received, Socket, receive};
+
+/// Proxies that may stand in a row behind the peer. Each header of a loop among them would name the next.
+pub const MAX_HOPS: usize = 8;
 
 /// `proxy.unsafe-accept-implausible-clients`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,17 +48,18 @@ pub enum Unidentified {
     Evicted(Seen),
 }
 
-/// Reads one header; returns the identity and the client's bytes that came behind it.
+/// Reads one header, of which `received` is here already; returns the identity and what came behind the header: the
+/// client's bytes, or the next header of a chain.
 ///
 /// # Errors
 /// [`Unidentified`].
 pub async fn read(
     client: &Socket,
     reader: &HeaderReader,
-    pending: &PendingHeaders,
+    unfinished: &Pending,
+    received: Vec<u8>,
 ) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
-    let unfinished = pending.enter();
-    finish(client, reader, Some(&unfinished), Vec::new()).await
+    finish(client, reader, Some(unfinished), received).await
 }
 
 /// As [`read`], for a header where none may come, with the bytes that are already here.

@@ -21,6 +21,8 @@ pub use words::{Refusal, Scope, Source};
 pub struct Record {
     /// The connection as others may see it while it is open: id, listener, peer, bytes.
     pub entry: Arc<Entry>,
+    /// Listed proxies that headers named before the last one, the nearest first.
+    pub hops: Vec<Endpoint>,
     /// Whom the connection is for.
     pub client: Option<Endpoint>,
     /// Why it is the proxy's own, if it is.
@@ -85,6 +87,7 @@ impl Record {
     pub fn new(entry: Arc<Entry>, accepted: Instant) -> Self {
         Self {
             entry,
+            hops: Vec::new(),
             client: None,
             own: None,
             destination: None,

@@ -78,6 +78,19 @@ pub(in crate::config) static HEADER_MIXED_FAMILIES: Setting = Setting {
     sample: Sample::Comment("\"accept\""),
 };
 
+pub(in crate::config) static HOP_NETWORKS: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.hop-networks",
+    shape: Shape::Hosts,
+    default: Default::Derived("none: a connection has one header"),
+    docs: "The proxies that stand before those which connect here, each with its exact address: HAProxy in front of HAProxy, both sending a header.\n\
+           A header that names one of them as its client must be followed by that proxy's own header, within the same deadline; the last one names the client.\n\
+           The proxies in between must pass the header on as data, and not read it.\n\
+           Everywhere else a second header is refused as `header_repeated`.\n\
+           On a listener it replaces the server-wide list, and `\"off\"` there means none.",
+    sample: Sample::Comment("[\"192.0.2.20\"]"),
+};
+
 pub(in crate::config) static NAT64_PREFIXES: Setting = Setting {
     scope: Scope::Proxy,
     name: "proxy.nat64-prefixes",

@@ -1,6 +1,6 @@
 use std::time::UNIX_EPOCH;
 
-use truepeer::{HeaderReader, HeaderRules, Progress};
+use truepeer::{Endpoint, HeaderReader, HeaderRules, Progress};
 
 use super::*;
 use crate::facts::protocol::Protocol;
@@ -18,6 +18,7 @@ fn full(now: Instant) -> Record {
         panic!("a good header");
     };
     record.identified(&identity, now);
+    record.hops = vec![Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000)))];
     record.own = Some("local");
     record.tls = Some(TlsFacts {
         version: "TLSv1.3".to_owned(),

@@ -1,0 +1,78 @@
+//! Who is the client? Trust first, then headers: one, or as many as there are listed proxies on the way.
+//!
+//! Called by the walk, before everything else. The rooms decide and read; this asks them in order. A chain is read
+//! within the deadline and the pending place of its first header.
+
+use std::time::Instant;
+
+use truepeer::{ClientIdentity, HeaderReader, PeerAddress, TrustDecision};
+
+use crate::connection::misfit;
+use crate::door::{Desk, Door};
+use crate::engine::{self, Arrival, Socket};
+use crate::facts::outcome::Outcome;
+use crate::rooms::identify::{self, MAX_HOPS};
+use crate::rooms::record::Record;
+
+/// Finds out whom the connection is for; returns it with the client's bytes that came behind the headers.
+///
+/// # Errors
+/// How the connection ends without an identity, with the reason noted in the record.
+pub(super) async fn find(
+    arrival: &Arrival,
+    door: &Door,
+    desk: &Desk,
+    record: &mut Record,
+) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
+    let listener = &*door.listener;
+    match listener.trust.decide(arrival.peer) {
+        TrustDecision::Refuse => Err(misfit::unlisted(record)),
+        TrustDecision::Direct => match ClientIdentity::direct(arrival.peer, arrival.reached) {
+            Some(identity) => Ok((identity.with_nat64(&listener.nat64), Vec::new())),
+            None => Err(misfit::unlisted(record)),
+        },
+        TrustDecision::ExpectHeader => {
+            let deadline = engine::later(arrival.at, listener.header_timeout);
+            chain(&arrival.socket, arrival.peer, deadline, door, desk, record).await
+        }
+    }
+}
+
+/// Reads the header of `peer`, and behind one that names a listed proxy that proxy's own, and so on.
+async fn chain(
+    client: &Socket,
+    peer: PeerAddress,
+    deadline: Instant,
+    door: &Door,
+    desk: &Desk,
+    record: &mut Record,
+) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
+    let listener = &*door.listener;
+    let unfinished = desk.pending.enter();
+    let mut reader = HeaderReader::new(listener.header, peer, deadline);
+    let mut received = Vec::new();
+    loop {
+        let found = identify::read(client, &reader, &unfinished, received).await;
+        let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
+        let identity = identity.with_nat64(&listener.nat64);
+        if let Some(hop) = identity.client().filter(|client| listener.hops.contains(client.ip)) {
+            if record.hops.len() >= MAX_HOPS {
+                return Err(misfit::endless_chain(record));
+            }
+            record.hops.push(hop);
+            // The next header is that proxy's: it is the one to blame, and its own checks name itself.
+            let hop = PeerAddress::tcp(hop.to_socket_addr(0));
+            reader = HeaderReader::new(listener.header, hop, deadline);
+            received = early;
+            continue;
+        }
+        if !listener.implausible.believes(&identity) {
+            // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
+            let own = door.own_addresses.now();
+            let inner = reader.check_plausible(&identity, &own);
+            let outer = inner.and_then(|()| reader.check_plausible(&identity.clone().through(peer), &own));
+            outer.map_err(|error| misfit::implausible(record, &error, door))?;
+        }
+        return Ok((identity.through(peer), early));
+    }
+}
