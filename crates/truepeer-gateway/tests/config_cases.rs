@@ -23,7 +23,7 @@ use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::identify::ImplausibleClients;
+use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::{Mode, Rate};
 
 /// A machine in a container network.
@@ -193,6 +193,11 @@ fn proxy_settings_are_inherited_and_overridden() {
         let hops = &listener(&config, id).hops;
         ["192.0.2.20", "192.0.2.40"].map(|addr| hops.contains(addr.parse().unwrap()))
     };
+    let missing = |id| listener(&config, id).missing;
+    let wait = Duration::from_millis(500);
+    assert_eq!(missing("inherits"), MissingHeader::UnsafeClientIsPeer { wait });
+    assert_eq!(missing("overrides"), MissingHeader::UnsafeClientIsPeer { wait: Duration::from_secs(2) });
+    assert_eq!(missing("off"), MissingHeader::Refuse);
     assert_eq!(
         [hops("inherits"), hops("overrides"), hops("off")],
         [[true, false], [false, true], [false, false]]
@@ -321,12 +326,14 @@ fn a_system_without_a_usable_name_is_localhost() {
 
 #[test]
 fn what_is_valid_but_surprising_draws_advice() {
-    let advice: Vec<_> = good("advice.toml")
-        .advice
-        .iter()
-        .map(|advice| format!("{}: {}: {}\n", advice.line.unwrap(), advice.key, advice.text))
-        .collect();
-    expect_file(&testdata().join("good/advice.expected"), &advice.concat());
+    for name in ["advice", "missing_header"] {
+        let advice: Vec<_> = good(&format!("{name}.toml"))
+            .advice
+            .iter()
+            .map(|advice| format!("{}: {}: {}\n", advice.line.unwrap(), advice.key, advice.text))
+            .collect();
+        expect_file(&testdata().join(format!("good/{name}.expected")), &advice.concat());
+    }
 }
 
 #[test]
@@ -469,6 +476,7 @@ fn a_default_that_is_written_down_is_the_default() {
         ("unlisted", "\"direct\""),
         ("header-timeout", "\"5s\""),
         ("versions", "[\"v1\", \"v2\"]"),
+        ("missing-header", "\"refuse\""),
         ("unsafe-accept-implausible-clients", "false"),
         ("max-pending", "16384"),
         ("tls.implicit", "false"),
@@ -513,7 +521,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 49);
+    assert_eq!(keys.len(), 51);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");
@@ -521,9 +529,7 @@ fn every_key_can_be_explained() {
     }
     let timeout = config::explain("header-timeout").unwrap();
     assert!(timeout.contains("Default: `\"5s\"`") && timeout.contains("At least `\"3s\"`"), "{timeout}");
-    assert!(
-        config::explain("server.proxy.missing-header").unwrap().contains("does not work in this version")
-    );
+    assert!(config::explain("backend.<id>.tlvs").unwrap().contains("does not work in this version"));
     for unknown in ["", ".", "server", "server.listener..bind", "frobnicate", "server.bind"] {
         assert_eq!(config::explain(unknown), None, "{unknown}");
     }

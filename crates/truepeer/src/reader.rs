@@ -96,15 +96,19 @@ impl HeaderReader {
     /// # Errors
     /// [`IdentifyReason::Implausible`].
     pub fn check_plausible(&self, identity: &ClientIdentity, own: &NetworkSet) -> Result<(), IdentifyError> {
+        identity.check_plausible(own).map_err(|implausible| self.disbelieve(identity, implausible))
+    }
+
+    /// The error for an identity that is not believed for a reason of the caller's own.
+    #[must_use]
+    pub fn disbelieve(&self, identity: &ClientIdentity, why: Implausible) -> IdentifyError {
         // Where the client's address stands in a header.
         let at = match identity.source() {
             IdentitySource::Direct => 0,
             IdentitySource::Header(Version::V1) => V1_CLIENT_AT,
             IdentitySource::Header(Version::V2) => V2_CLIENT_AT,
         };
-        identity
-            .check_plausible(own)
-            .map_err(|implausible| self.fail(IdentifyReason::Implausible(implausible), at, &[]))
+        self.fail(IdentifyReason::Implausible(why), at, &[])
     }
 
     fn fail(&self, reason: IdentifyReason, at: usize, received: &[u8]) -> IdentifyError {

@@ -11,6 +11,7 @@ use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress
 
 use crate::config::{Config, Listener};
 use crate::rooms::access::{Decision, InsecureClients};
+use crate::rooms::identify::MissingHeader;
 use crate::rooms::limits::{Mode, Policy};
 use crate::server;
 
@@ -80,7 +81,13 @@ fn as_peer(listener: &Listener, addr: IpAddr) -> String {
             let place = said.map_or_else(String::new, |said| {
                 format!(" ({}, line {}: {})", said.key, said.line, said.network)
             });
-            format!("a proxy, must send a header{place}; access and limits are about the clients it brings")
+            let must = match listener.missing {
+                MissingHeader::Refuse => "must send a header",
+                MissingHeader::UnsafeClientIsPeer { .. } => {
+                    "or the client itself, if no header comes within `missing-header-wait`"
+                }
+            };
+            format!("a proxy, {must}{place}; access and limits are about the clients it brings")
         }
         TrustDecision::Direct => "the client itself, for it is in no trusted network".to_owned(),
         TrustDecision::Refuse => {

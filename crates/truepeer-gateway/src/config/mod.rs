@@ -14,6 +14,7 @@ mod limits;
 mod lines;
 mod listeners;
 mod load;
+mod missing;
 mod nearest;
 mod networks;
 mod problem;
@@ -37,7 +38,7 @@ use crate::facts::lines::{ConnectionLines, LogSettings};
 use crate::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use crate::rooms::access::{AccessRules, InsecureClients};
 use crate::rooms::backend::Backend;
-use crate::rooms::identify::ImplausibleClients;
+use crate::rooms::identify::{ImplausibleClients, MissingHeader};
 use crate::rooms::limits::Policy;
 use crate::rooms::refuse::RefusalText;
 
@@ -114,6 +115,8 @@ pub struct Listener {
     pub header: HeaderRules,
     /// One deadline for the whole header, from accept on.
     pub header_timeout: Duration,
+    /// What a trusted peer is that sends no header.
+    pub missing: MissingHeader,
     /// Proxies that may stand inside a chain of headers.
     pub hops: NetworkSet,
     /// What happens to connections that the proxy makes for itself.

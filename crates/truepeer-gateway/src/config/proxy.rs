@@ -10,6 +10,7 @@ use truepeer::proto::{MixedFamilies, Versions};
 use truepeer::{Nat64Prefix, NetworkSet, Unlisted};
 
 use super::hops;
+use super::missing::MissingWords;
 use super::networks::{self, NetworkList};
 use super::problem::Problem;
 use super::read::Reader;
@@ -34,6 +35,8 @@ pub(super) struct Proxy {
     pub(super) versions: Versions,
     /// Whether version 1 lines may mix families.
     pub(super) mixed_families: MixedFamilies,
+    /// What trusted peers without a header are.
+    pub(super) missing: MissingWords,
     /// Proxies that may stand inside a chain of headers.
     pub(super) hops: NetworkSet,
     /// The prefixes of translators.
@@ -61,6 +64,7 @@ impl Default for Proxy {
             header_timeout: HEADER_TIMEOUT_DEFAULT,
             versions: Versions::Both,
             mixed_families: MixedFamilies::default(),
+            missing: MissingWords::default(),
             hops: NetworkSet::default(),
             nat64: Arc::default(),
             own: None,
@@ -85,6 +89,7 @@ impl Proxy {
         if let Some(timeout) = reader.duration(reader.get(&HEADER_TIMEOUT, owner)) {
             new.header_timeout = timeout;
         }
+        new.missing = new.missing.overridden(reader, owner, &new.trusted, new.header_timeout);
         if let Some(versions) = reader.words(reader.get(&HEADER_VERSIONS, owner), &settings::VERSIONS) {
             new.versions = match versions.as_slice() {
                 [only] => *only,

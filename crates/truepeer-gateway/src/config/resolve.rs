@@ -308,6 +308,7 @@ fn build(
             decoder: Decoder::new().versions(draft.proxy.versions).mixed_families(draft.proxy.mixed_families),
         },
         header_timeout: draft.proxy.header_timeout,
+        missing: draft.proxy.missing.policy(),
         hops: draft.proxy.hops.clone(),
         own: draft.own?,
         nat64: Arc::clone(&draft.proxy.nat64),

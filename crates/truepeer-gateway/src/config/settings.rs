@@ -24,8 +24,9 @@ pub(super) use limits::{
 };
 pub(super) use proxy::{
     HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, HOP_NETWORKS,
-    MAX_PENDING, MAX_PENDING_DEFAULT, MIXED_FAMILIES, NAT64_PREFIXES, OWN, OWN_CONNECTIONS, TRUSTED_NETWORKS,
-    UNLISTED, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE, VERSIONS,
+    MAX_PENDING, MAX_PENDING_DEFAULT, MISSING, MISSING_HEADER, MISSING_HEADER_WAIT,
+    MISSING_HEADER_WAIT_DEFAULT, MIXED_FAMILIES, Missing, NAT64_PREFIXES, OWN, OWN_CONNECTIONS,
+    TRUSTED_NETWORKS, UNLISTED, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE, VERSIONS,
 };
 
 pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -58,6 +59,8 @@ pub(super) static ALL: &[&Setting] = &[
     &HEADER_TIMEOUT,
     &HEADER_VERSIONS,
     &HEADER_MIXED_FAMILIES,
+    &MISSING_HEADER,
+    &MISSING_HEADER_WAIT,
     &HOP_NETWORKS,
     &NAT64_PREFIXES,
     &OWN_CONNECTIONS,
@@ -103,13 +106,7 @@ pub(super) static ALL: &[&Setting] = &[
 ];
 
 /// Keys that will exist and do nothing yet. A key that begins to work moves to the table above: delete its line here.
-pub(super) static PLANNED: &[&str] = &[
-    "server.proxy.missing-header",
-    "server.proxy.missing-header-wait",
-    "server.listener.<id>.proxy.missing-header",
-    "server.listener.<id>.proxy.missing-header-wait",
-    "backend.<id>.tlvs",
-];
+pub(super) static PLANNED: &[&str] = &["backend.<id>.tlvs"];
 
 /// Kinds of backend that are still to come; until then `kind = "other"` with `handoff` serves them.
 pub(super) static PLANNED_KINDS: &[&str] =

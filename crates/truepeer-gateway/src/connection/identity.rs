@@ -3,15 +3,16 @@
 //! Called by the walk, before everything else. The rooms decide and read; this asks them in order. A chain is read
 //! within the deadline and the pending place of its first header.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use truepeer::{ClientIdentity, HeaderReader, PeerAddress, TrustDecision};
+use truepeer::{ClientIdentity, HeaderReader, Implausible, PeerAddress, Role, TrustDecision};
 
 use crate::connection::misfit;
 use crate::door::{Desk, Door};
-use crate::engine::{self, Arrival, Socket};
+use crate::engine::{self, Arrival};
 use crate::facts::outcome::Outcome;
-use crate::rooms::identify::{self, MAX_HOPS};
+use crate::facts::protocol::OwnConnections;
+use crate::rooms::identify::{self, Begins, MAX_HOPS, MissingHeader};
 use crate::rooms::record::Record;
 
 /// Finds out whom the connection is for; returns it with the client's bytes that came behind the headers.
@@ -31,26 +32,32 @@ pub(super) async fn find(
             Some(identity) => Ok((identity.with_nat64(&listener.nat64), Vec::new())),
             None => Err(misfit::unlisted(record)),
         },
-        TrustDecision::ExpectHeader => {
-            let deadline = engine::later(arrival.at, listener.header_timeout);
-            chain(&arrival.socket, arrival.peer, deadline, door, desk, record).await
-        }
+        TrustDecision::ExpectHeader => chain(arrival, door, desk, record).await,
     }
 }
 
-/// Reads the header of `peer`, and behind one that names a listed proxy that proxy's own, and so on.
+/// Reads the header of the peer, and behind one that names a listed proxy that proxy's own, and so on.
 async fn chain(
-    client: &Socket,
-    peer: PeerAddress,
-    deadline: Instant,
+    arrival: &Arrival,
     door: &Door,
     desk: &Desk,
     record: &mut Record,
 ) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
     let listener = &*door.listener;
+    let Arrival { socket: client, peer, .. } = arrival;
+    let deadline = engine::later(arrival.at, listener.header_timeout);
     let unfinished = desk.pending.enter();
-    let mut reader = HeaderReader::new(listener.header, peer, deadline);
+    let mut reader = HeaderReader::new(listener.header, *peer, deadline);
     let mut received = Vec::new();
+    let itself = presumed(arrival, door);
+    if let Some((itself, wait)) = &itself {
+        let until = engine::later(arrival.at, *wait);
+        let begins = identify::begins(client, &reader, until, &unfinished, &mut received).await;
+        if begins.map_err(|why| misfit::unidentified(record, &why))? == Begins::NoHeader {
+            record.presumed = true;
+            return Ok((itself.clone(), received));
+        }
+    }
     loop {
         let found = identify::read(client, &reader, &unfinished, received).await;
         let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
@@ -66,13 +73,34 @@ async fn chain(
             received = early;
             continue;
         }
+        if let Some((itself, _)) = itself {
+            let doubt =
+                identity.client().and_then(|client| identify::doubt(client.ip, &door.own_addresses.now()));
+            if let (Some(because), Some(client)) = (doubt, identity.client()) {
+                let error = reader.disbelieve(&identity, Implausible { client: client.ip, because });
+                return Err(misfit::doubted(record, &error));
+            }
+            // Whoever says so may be anybody, and must not get past access and limits by it.
+            if let (Role::ProxyOwn(_), OwnConnections::Forward) = (identity.role(), listener.own) {
+                record.presumed = true;
+                return Ok((itself, early));
+            }
+        }
         if !listener.implausible.believes(&identity) {
             // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
             let own = door.own_addresses.now();
             let inner = reader.check_plausible(&identity, &own);
-            let outer = inner.and_then(|()| reader.check_plausible(&identity.clone().through(peer), &own));
+            let outer = inner.and_then(|()| reader.check_plausible(&identity.clone().through(*peer), &own));
             outer.map_err(|error| misfit::implausible(record, &error, door))?;
         }
-        return Ok((identity.through(peer), early));
+        return Ok((identity.through(*peer), early));
     }
+}
+
+/// The identity of a peer that may be the client itself, and how long it may be silent; `None` where every trusted peer
+/// must send a header. A UNIX peer must: it has no address that could be the client's.
+fn presumed(arrival: &Arrival, door: &Door) -> Option<(ClientIdentity, Duration)> {
+    let MissingHeader::UnsafeClientIsPeer { wait } = door.listener.missing else { return None };
+    let identity = ClientIdentity::direct(arrival.peer, arrival.reached)?;
+    Some((identity.with_nat64(&door.listener.nat64), wait))
 }

@@ -96,6 +96,16 @@ pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Doo
     Outcome::from(error)
 }
 
+/// A client that is never believed from a peer which carries direct traffic, too.
+pub(super) fn doubted(record: &mut Record, error: &IdentifyError) -> Outcome {
+    record.cause = Some(error.to_string());
+    record.remedy = Some(
+        "nothing, if a client tried to forge its address; if the proxy brings such clients, trust the proxy by an address or a name of its own, where `missing-header` is \"refuse\""
+            .to_owned(),
+    );
+    Outcome::from(error)
+}
+
 /// Headers that name one listed proxy after the other, without an end.
 pub(super) fn endless_chain(record: &mut Record) -> Outcome {
     record.cause = Some(format!(
@@ -139,6 +149,16 @@ pub(super) fn second_header(
         );
         record.remedy = Some("switch one of the two off at the balancer".to_owned());
         return Outcome::HeaderRedundant;
+    }
+    if record.presumed {
+        record.cause = Some(format!(
+            "{peer} spoke for {named} after it had counted as the client itself: its header came later than `proxy.missing-header-wait`, or behind other bytes"
+        ));
+        record.remedy = Some(
+            "nothing, if a client tried to forge its address; if a proxy sends its header so late, raise `proxy.missing-header-wait`"
+                .to_owned(),
+        );
+        return Outcome::UntrustedHeader;
     }
     let listener = record.entry.listener.clone();
     record.cause = Some(format!("{peer} is in no trusted network of this listener and spoke for {named}"));
@@ -205,6 +225,7 @@ pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
     record.cause = Some(cause.to_owned());
     if let (IdentitySource::Direct, Some(ip)) = (identity.source(), identity.peer().ip())
         && is_near(ip)
+        && !record.presumed
     {
         let listener = &record.entry.listener;
         record.remedy = Some(format!(

@@ -3,12 +3,16 @@
 //! The library decides; this drives it over the engine, within one deadline, one cap and one bound on unfinished
 //! headers. Bytes behind the header are the client's and are returned untouched.
 
+mod missing;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
 use crate::engine::{Pending, Received, Socket, receive};
+
+pub use missing::{Begins, MissingHeader, begins, doubt};
 
 /// Proxies that may stand in a row behind the peer. Each header of a loop among them would name the next.
 pub const MAX_HOPS: usize = 8;

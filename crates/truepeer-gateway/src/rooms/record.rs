@@ -23,6 +23,8 @@ pub struct Record {
     pub entry: Arc<Entry>,
     /// Listed proxies that headers named before the last one, the nearest first.
     pub hops: Vec<Endpoint>,
+    /// Whether a trusted peer is taken for the client itself, since no header came.
+    pub presumed: bool,
     /// Whom the connection is for.
     pub client: Option<Endpoint>,
     /// Why it is the proxy's own, if it is.
@@ -88,6 +90,7 @@ impl Record {
         Self {
             entry,
             hops: Vec::new(),
+            presumed: false,
             client: None,
             own: None,
             destination: None,

@@ -29,7 +29,7 @@ use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
 use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::identify::ImplausibleClients;
+use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
 
@@ -125,6 +125,7 @@ impl Plan {
             trusted_lines: Vec::new(),
             header_timeout: self.header_timeout,
             own: self.own,
+            missing: MissingHeader::Refuse,
             hops: self.hops.iter().map(|hop| hop.parse().unwrap()).collect(),
             nat64: Arc::clone(&self.nat64),
             implausible: self.implausible,

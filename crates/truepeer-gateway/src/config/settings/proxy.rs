@@ -9,6 +9,7 @@ use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
 use crate::facts::protocol::OwnConnections;
 
 pub(in crate::config) const MAX_PENDING_DEFAULT: u32 = 16_384;
+pub(in crate::config) const MISSING_HEADER_WAIT_DEFAULT: Duration = Duration::from_secs(1);
 pub(in crate::config) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 pub(in crate::config) static UNLISTED: [(&str, Unlisted); 2] =
@@ -17,6 +18,15 @@ pub(in crate::config) static VERSIONS: [(&str, Versions); 2] =
     [("v1", Versions::V1Only), ("v2", Versions::V2Only)];
 pub(in crate::config) static MIXED_FAMILIES: [(&str, MixedFamilies); 2] =
     [("refuse", MixedFamilies::Refuse), ("accept", MixedFamilies::Accept)];
+/// `proxy.missing-header` without its wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Missing {
+    Refuse,
+    UnsafeClientIsPeer,
+}
+
+pub(in crate::config) static MISSING: [(&str, Missing); 2] =
+    [("refuse", Missing::Refuse), ("unsafe-client-is-peer", Missing::UnsafeClientIsPeer)];
 pub(in crate::config) static OWN: [(&str, OwnConnections); 3] = [
     ("answer", OwnConnections::Answer),
     ("forward", OwnConnections::Forward),
@@ -76,6 +86,34 @@ pub(in crate::config) static HEADER_MIXED_FAMILIES: Setting = Setting {
     docs: "What happens to a version 1 line with one IPv4 and one IPv6 address, which the specification does not know.\n\
            nginx writes such lines after `set_real_ip_from` changed the family; `\"accept\"` reads them, and the backend gets a header of one family.",
     sample: Sample::Comment("\"accept\""),
+};
+
+pub(in crate::config) static MISSING_HEADER: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.missing-header",
+    shape: Shape::Word(|| names(&MISSING)),
+    default: Default::Word("refuse"),
+    docs: "What a trusted peer is that sends no header.\n\
+           `\"refuse\"`: a proxy with a mistake; its connection ends.\n\
+           `\"unsafe-client-is-peer\"`: the client itself, under its own address, for access, limits and the backend; for peers whose address carries direct traffic as well, such as the gateway of a container network.\n\
+           Unsafe, since whoever comes from that address can write a header and be any client on the internet; private and loopback clients, this machine and the backends are never believed then.\n\
+           A header that comes after `proxy.missing-header-wait` is refused as `untrusted_header`.\n\
+           Where `proxy.own = \"forward\"`, a header without a client is no way past access and limits: such a connection is the peer's.",
+    sample: Sample::CommentDefault,
+};
+
+pub(in crate::config) static MISSING_HEADER_WAIT: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.missing-header-wait",
+    shape: Shape::Duration {
+        floor: Duration::from_millis(100),
+        why: "a header that is on its way needs as long, and one that comes later is refused",
+    },
+    default: Default::Duration(MISSING_HEADER_WAIT_DEFAULT),
+    docs: "How long a trusted peer may be silent, counted from accept on, before it is taken for the client itself.\n\
+           So long waits a direct client for the greeting of a server that speaks first.\n\
+           Only with `proxy.missing-header = \"unsafe-client-is-peer\"`, and shorter than `proxy.header-timeout`.",
+    sample: Sample::Example("\"500ms\""),
 };
 
 pub(in crate::config) static HOP_NETWORKS: Setting = Setting {
