@@ -74,6 +74,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
         Untellable::Encode(_) => Outcome::Internal,
     })?;
     record.handed(&pool.backend, introduction.header.substituted);
+    misfit::over_budget(pool, introduction.header.dropped_tlvs);
     let guard = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
     let company = Company::of(listener.protocol, listener.tls);
     let header = std::mem::take(&mut introduction.header.bytes);

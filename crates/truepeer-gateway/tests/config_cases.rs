@@ -21,8 +21,8 @@ use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat, LogTarget};
 use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::rooms::backend::BackendAddress;
-use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::handoff::{Fact, Facts, Handoff, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::{Mode, Rate};
 
@@ -314,6 +314,32 @@ fn what_is_not_said_has_its_default() {
 }
 
 #[test]
+fn every_kind_has_its_defaults_and_tlvs_are_chosen_by_name() {
+    let config = good("kinds.toml");
+    let backend = |id: &str| config.backends.iter().find(|backend| &*backend.id == id).unwrap();
+    for id in
+        ["postfix", "postscreen", "dovecot", "exim", "opensmtpd", "stalwart", "haproxy", "varnish", "mariadb"]
+    {
+        assert_eq!((backend(id).kind.facts().name, backend(id).handoff), (id, Handoff::ProxyV2));
+    }
+    for (id, choice) in [
+        ("postfix", TlvChoice::Kind),
+        ("dovecot", TlvChoice::All),
+        ("exim", TlvChoice::Only(Facts::NONE)),
+        ("opensmtpd", TlvChoice::Kind),
+        ("stalwart", TlvChoice::Only(Facts::of(&[Fact::Ssl, Fact::UniqueId]))),
+        ("named", TlvChoice::Only(Facts::of(&[Fact::Ssl, Fact::Alpn]))),
+    ] {
+        assert_eq!(backend(id).tlvs, choice, "{id}");
+    }
+    let said = |key: &str| config.advice.iter().find(|advice| advice.key == key).unwrap().text.clone();
+    let nginx = said("backend.nginx.tlvs");
+    assert!(nginx.contains("has no effect") && nginx.contains("proxy-v1"), "{nginx}");
+    let named = said("backend.named.tlvs");
+    assert!(named.contains("`\"alpn\"` may break Dovecot") && !named.contains("ssl"), "{named}");
+}
+
+#[test]
 fn a_system_without_a_usable_name_is_localhost() {
     let text = fs::read_to_string(testdata().join("good/smallest.toml")).unwrap();
     for hostname in ["", "(none)", "two words", "a\r\n250 b"] {
@@ -521,7 +547,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 51);
+    assert_eq!(keys.len(), 53);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");
@@ -529,7 +555,6 @@ fn every_key_can_be_explained() {
     }
     let timeout = config::explain("header-timeout").unwrap();
     assert!(timeout.contains("Default: `\"5s\"`") && timeout.contains("At least `\"3s\"`"), "{timeout}");
-    assert!(config::explain("backend.<id>.tlvs").unwrap().contains("does not work in this version"));
     for unknown in ["", ".", "server", "server.listener..bind", "frobnicate", "server.bind"] {
         assert_eq!(config::explain(unknown), None, "{unknown}");
     }

@@ -9,8 +9,9 @@ use super::read::Reader;
 use super::setting::names;
 use super::settings::{
     self, ADDRESS, CHECK, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
-    PLANNED_KINDS, PROOF_TIMEOUT, PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
+    PROOF_TIMEOUT, PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
 };
+use super::tlvs;
 use super::tree::{Found, Owner, Section};
 use crate::rooms::backend::{Backend, BackendAddress, Check};
 use crate::rooms::handoff::Handoff;
@@ -43,6 +44,11 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
         Some(found) => read_handoff(reader, found),
         None => kind.and_then(|kind| default_handoff(reader, &section, kind)),
     };
+    let told = kind.zip(handoff);
+    if let Some((kind, handoff)) = told {
+        tlvs::check_pair(reader, owner, kind, handoff);
+    }
+    let tlvs = told.map(|(kind, handoff)| tlvs::read(reader, owner, kind, handoff)).unwrap_or_default();
     let addresses = read_addresses(reader, &section, kind);
     let connect_timeout =
         reader.duration(reader.get(&CONNECT_TIMEOUT, owner)).unwrap_or(CONNECT_TIMEOUT_DEFAULT);
@@ -69,6 +75,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             id: Arc::from(section.id),
             kind,
             handoff,
+            tlvs,
             addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
             connect_timeout,
             proof_timeout,
@@ -83,16 +90,10 @@ fn read_kind<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Kind> 
     if let Some(kind) = Kind::parse(text.text) {
         return Some(kind);
     }
-    let problem = if PLANNED_KINDS.contains(&text.text) {
-        Problem::new(format!("`{} = \"{}\"` does not work in this version", found.key, text.text))
-            .at(text.at, "known, but not served yet")
-            .help("until then: `kind = \"other\"`, and `handoff` with the header version that this server reads")
-    } else {
-        let known: Vec<_> = Kind::ALL.into_iter().map(|kind| kind.facts().name).collect();
-        reader.not_a_word(found, &text, &known).help(
-            "for any other server: `kind = \"other\"`, and `handoff` with the header version that it reads",
-        )
-    };
+    let known: Vec<_> = Kind::ALL.into_iter().map(|kind| kind.facts().name).collect();
+    let problem = reader.not_a_word(found, &text, &known).help(
+        "for any other server: `kind = \"other\"`, and `handoff` with the header version that it reads",
+    );
     reader.problem(problem);
     None
 }

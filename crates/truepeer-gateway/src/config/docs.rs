@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, by_protocol, duration_text};
-use super::settings::{ALL, PLANNED, PLANNED_HANDOFFS, PLANNED_KINDS};
+use super::settings::{ALL, PLANNED_HANDOFFS};
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -85,12 +85,8 @@ pub fn reference() -> String {
         }
     }
     page.push_str("\n## Known, but not working yet\n\nThese are errors until they work.\n\n");
-    for key in PLANNED {
-        let _ = writeln!(page, "- `{key}`");
-    }
     let list =
         |words: &[&str]| words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ");
-    let _ = writeln!(page, "- as `backend.<id>.kind`: {}", list(PLANNED_KINDS));
     let _ = writeln!(page, "- as `backend.<id>.handoff`: {}", list(PLANNED_HANDOFFS));
     page
 }
@@ -147,16 +143,11 @@ pub fn explain(key: &str) -> Option<String> {
     };
     let tail = |pattern: &str| pattern.strip_suffix(key).is_some_and(|rest| rest.ends_with('.'));
     let by = |matches: &dyn Fn(&str) -> bool| {
-        let settings: Vec<String> = ALL
+        let entries: Vec<String> = ALL
             .iter()
             .filter(|setting| setting.keys().any(|pattern| matches(&pattern)))
             .map(|setting| entry(setting))
             .collect();
-        let planned = PLANNED
-            .iter()
-            .filter(|pattern| matches(pattern))
-            .map(|pattern| format!("{pattern}\n\nKnown, but it does not work in this version.\n"));
-        let entries: Vec<String> = settings.into_iter().chain(planned).collect();
         (!entries.is_empty()).then(|| entries.join("\n"))
     };
     by(&whole).or_else(|| by(&tail))

@@ -26,6 +26,7 @@ mod setting;
 mod settings;
 mod sockets;
 mod surroundings;
+mod tlvs;
 mod tree;
 
 use std::sync::Arc;

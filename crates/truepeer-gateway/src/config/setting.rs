@@ -109,6 +109,8 @@ pub(super) enum Shape {
     Files,
     /// Addresses to listen on.
     Binds,
+    /// One word for a choice of TLVs, or a list of their names.
+    Tlvs(fn() -> Vec<&'static str>),
     /// Addresses to connect to.
     Addresses,
     /// The path of a file, such as this one.
@@ -155,6 +157,9 @@ impl Shape {
                 "one network in quotes or a list of them, such as `[\"192.0.2.0/24\", \"2001:db8::/32\"]`".to_owned()
             }
             Self::Files => "a path in quotes or a list of them, such as `\"deny.txt\"`".to_owned(),
+            Self::Tlvs(names) => {
+                format!("`\"kind\"`, `\"all\"`, `\"none\"`, or a list of {}", quoted(&names()))
+            }
             Self::Binds => {
                 "`\"address:port\"`, `\"[address]:port\"` or `\"unix:/path\"`, or a list of them".to_owned()
             }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, names};
 use crate::facts::lines::{ConnectionLines, LogFormat};
 use crate::facts::protocol::Protocol;
-use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
+use crate::rooms::handoff::{Fact, Facts, Handoff, TlvChoice};
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
@@ -45,6 +45,9 @@ pub(super) static HANDOFF: [(&str, Handoff); 6] = [
     (Handoff::ImapIdUnconfirmed.name(), Handoff::ImapIdUnconfirmed),
     (Handoff::None.name(), Handoff::None),
 ];
+/// What `tlvs` may be as one word.
+pub(super) static TLV_CHOICES: [(&str, TlvChoice); 3] =
+    [("kind", TlvChoice::Kind), ("all", TlvChoice::All), ("none", TlvChoice::Only(Facts::NONE))];
 pub(super) static CONNECTION_LINES: [(&str, ConnectionLines); 2] =
     [("both", ConnectionLines::Both), ("end", ConnectionLines::End)];
 pub(super) static LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -79,6 +82,7 @@ pub(super) static ALL: &[&Setting] = &[
     &IDLE_TIMEOUT,
     &KIND,
     &HANDOFF_KIND,
+    &TLVS,
     &ADDRESS,
     &CONNECT_TIMEOUT,
     &PROOF_TIMEOUT,
@@ -104,13 +108,6 @@ pub(super) static ALL: &[&Setting] = &[
     &ADMIN_STATE,
     &STATUS_BIND,
 ];
-
-/// Keys that will exist and do nothing yet. A key that begins to work moves to the table above: delete its line here.
-pub(super) static PLANNED: &[&str] = &["backend.<id>.tlvs"];
-
-/// Kinds of backend that are still to come; until then `kind = "other"` with `handoff` serves them.
-pub(super) static PLANNED_KINDS: &[&str] =
-    &["postscreen", "exim", "opensmtpd", "stalwart", "nginx", "haproxy", "varnish", "mariadb"];
 
 /// Handoffs that are still to come.
 pub(super) static PLANNED_HANDOFFS: &[&str] = &["label", "transparent", "exec"];
@@ -323,6 +320,20 @@ pub(super) static HANDOFF_KIND: Setting = Setting {
            `\"none\"`: not at all, it takes truepeer for the client.\n\
            `docs/handoff.md` says which one is for whom, and what each needs.",
     sample: Sample::Comment("\"proxy-v2\""),
+};
+
+pub(super) static TLVS: Setting = Setting {
+    scope: Scope::Backend,
+    name: "tlvs",
+    shape: Shape::Tlvs(|| Fact::ALL.into_iter().map(Fact::name).collect()),
+    default: Default::Word("kind"),
+    docs: "Which facts about the client travel in a version 2 header besides addresses, as TLVs.\n\
+           `\"kind\"`: those that the kind of backend reads; `docs/backends.md` lists them.\n\
+           `\"none\"`: none.\n\
+           `\"all\"`: whatever the proxy sent, types that nobody knows included, save what breaks the kind.\n\
+           A list names them: `\"ssl\"` is TLS version and cipher, with the common name of a client certificate only if the proxy verified it; `\"unique-id\"` is the proxy's id for the connection, or truepeer's where it has none; `\"crc32c\"` is a checksum, always computed anew.\n\
+           Where they do not fit into the longest header that the kind takes, the last in the order of the list above go first, and one line says so.",
+    sample: Sample::Comment("[\"ssl\", \"unique-id\"]"),
 };
 
 pub(super) static ADDRESS: Setting = Setting {

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::nearest::{distance, nearest};
 use super::problem::Problem;
 use super::setting::Setting;
-use super::settings::{ALL, FOREIGN, PLANNED};
+use super::settings::{ALL, FOREIGN};
 
 /// The tables whose keys are names that the operator chooses.
 const NAMED: [&str; 2] = ["server.listener.<id>", "backend.<id>"];
@@ -95,7 +95,6 @@ struct Walk<'t> {
 enum Meaning {
     Setting(&'static Setting),
     Section,
-    Planned,
     Foreign(&'static str),
     Unknown,
 }
@@ -140,11 +139,6 @@ impl<'t> Walk<'t> {
                 }
                 self.table(table);
             }
-            Meaning::Planned => self.problems.push(
-                Problem::new(format!("`{key}` does not work in this version"))
-                    .at(at, "known, but it would have no effect")
-                    .help("remove it until it works; nothing in this file is read and ignored"),
-            ),
             Meaning::Foreign(advice) => self.problems.push(
                 Problem::new(format!("`{key}` is no setting of truepeer"))
                     .at(at, "a key of Stalwart's")
@@ -205,9 +199,6 @@ fn meaning(path: &[&str]) -> Meaning {
     }
     if ALL.iter().any(|setting| setting.keys().any(|pattern| covers(&pattern, path) == Some(Cover::Prefix))) {
         return Meaning::Section;
-    }
-    if PLANNED.iter().any(|pattern| covers(pattern, path) == Some(Cover::Whole)) {
-        return Meaning::Planned;
     }
     let foreign = FOREIGN
         .iter()

@@ -283,6 +283,22 @@ fn over_limit(record: &mut Record, which: &Which) {
     record.remedy = which.remedy(&record.entry.listener);
 }
 
+/// Facts that the backend's header has no room for: said once for each backend, since a client can make them long.
+pub(super) fn over_budget(pool: &Pool, dropped: usize) {
+    if dropped == 0 || !pool.is_first_over_budget() {
+        return;
+    }
+    let (backend, kind) = (&*pool.backend.id, pool.backend.kind);
+    let cause = format!(
+        "{} of the TLVs for it did not fit into {} bytes, the longest header that {} takes",
+        dropped,
+        kind.facts().header_budget,
+        kind.facts().title
+    );
+    let remedy = "nothing, if it needs none of them; otherwise name those that it needs in backend.<id>.tlvs";
+    tracing::info!(event = "tlvs_dropped", backend, cause, remedy);
+}
+
 /// No address of the backend could take the client.
 pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());

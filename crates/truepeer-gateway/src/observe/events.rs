@@ -47,6 +47,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "a host name of the backend has no address now; the last good answer is kept",
     ),
     ("task_restarted", "a part of truepeer had panicked, which is a mistake of ours, and was begun again"),
+    (
+        "tlvs_dropped",
+        "facts about a client did not fit into the longest header that the backend takes; said once for each backend",
+    ),
     ("listener_closed", "nobody listens at `address` while no backend of the listener can be reached"),
     ("listener_opened", "a backend can be reached, and clients may connect to `address` again"),
     ("listener_blocked", "another program took `address` while nobody listened there; it is tried again"),

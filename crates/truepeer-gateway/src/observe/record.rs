@@ -18,7 +18,11 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     ("time", Both, "when the line was written, RFC 3339 in UTC"),
     ("level", Both, "`info` or louder; probes and answered checks are only counted"),
     ("event", Both, "`connection`; `connected` in the line at the start"),
-    ("id", Both, "the connection's id, unique on this host; sent as unique-id TLV to backends that read it"),
+    (
+        "id",
+        Both,
+        "the connection's id, unique on this host; sent as unique-id TLV to backends that read it, where the proxy sent none",
+    ),
     ("outcome", End, "how it ended; see the table of outcomes"),
     ("listener", Both, "`server.listener.<id>`"),
     ("protocol", Both, "that listener's language"),

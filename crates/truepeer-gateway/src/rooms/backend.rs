@@ -180,6 +180,8 @@ pub struct Pool {
     wake: Wake,
     ask_all: AtomicBool,
     ask_regularly: AtomicBool,
+    /// Whether it was said that TLVs do not fit.
+    said_over_budget: AtomicBool,
     changed: Bell,
 }
 
@@ -206,8 +208,15 @@ impl Pool {
             wake: Wake::default(),
             ask_all: AtomicBool::new(false),
             ask_regularly: AtomicBool::new(false),
+            said_over_budget: AtomicBool::new(false),
             changed: Bell::default(),
         }
+    }
+
+    /// Whether TLVs did not fit into its header for the first time, which is to be said then.
+    #[must_use]
+    pub fn is_first_over_budget(&self) -> bool {
+        !self.said_over_budget.swap(true, Ordering::Relaxed)
     }
 
     /// Rings `changed` whenever it may have become reachable, or is no more.
@@ -355,13 +364,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rooms::handoff::{Handoff, Kind};
+    use crate::rooms::handoff::{Handoff, Kind, TlvChoice};
 
     fn pool(readiness: &[Readiness]) -> Pool {
         let backend = Arc::new(Backend {
             id: "b".into(),
             kind: Kind::Postfix,
             handoff: Handoff::ProxyV2,
+            tlvs: TlvChoice::Kind,
             addresses: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(5),

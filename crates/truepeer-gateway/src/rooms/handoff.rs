@@ -9,12 +9,13 @@ mod conversation;
 mod imap_id;
 pub mod kind;
 mod opening;
+mod tlvs;
 mod turn;
 mod xclient;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use truepeer::proto::{Addresses, EncodeError, Encoder, Tlv, TlvType};
+use truepeer::proto::{Addresses, EncodeError, Encoder};
 use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
 use about::About;
@@ -24,8 +25,10 @@ use conversation::Words;
 pub use conversation::{Conversation, Introduction, Step, drive};
 use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
-use kind::{PortZero, TlvChoice};
+use kind::PortZero;
 pub use opening::{Company, Opening};
+use tlvs::Collected;
+pub use tlvs::{Fact, Facts, TlvChoice};
 pub use turn::{Purpose, Untold};
 use xclient::Xclient;
 
@@ -36,6 +39,8 @@ pub struct Telling {
     pub kind: Kind,
     /// The way that was chosen.
     pub handoff: Handoff,
+    /// Which facts travel besides addresses.
+    pub tlvs: TlvChoice,
 }
 
 impl Telling {
@@ -81,7 +86,8 @@ const MADE_UP_PORT: u16 = 1;
 
 /// What a backend that is told in this way is to be told.
 ///
-/// `reached`: the address that the peer connected to. `id`: the connection's id, sent to those that read it.
+/// `reached`: the address that the peer connected to. `id`: the connection's id, sent to those that read it, where the
+/// proxy sent none.
 ///
 /// # Errors
 /// [`Untellable`].
@@ -134,12 +140,13 @@ fn header(
         let bytes = encode(&Encoder::v1(addresses))?;
         return Ok(Header { bytes, substituted, dropped_tlvs: 0 });
     }
-    let ssl = ssl_value(identity);
-    let mut tlvs = tlvs(facts.tlvs, identity, ssl.as_deref(), id);
+    let breaks = facts.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
+    let collected = Collected::new(telling.tlvs, facts.tlvs, breaks, identity, id);
+    let mut tlvs = collected.tlvs();
     let mut dropped_tlvs = 0_usize;
     loop {
         let mut encoder = Encoder::v2(addresses).tlvs(&tlvs);
-        if facts.tlvs == TlvChoice::Registered {
+        if collected.checksum {
             encoder = encoder.with_checksum();
         }
         let len = encoder.encoded_len().map_err(Untellable::Encode)?;
@@ -181,49 +188,6 @@ fn destination(
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     SocketAddr::new(reached.map(|reached| reached.ip()).filter(same_family).unwrap_or(unspecified), port)
-}
-
-/// The TLVs for a kind, most useful first: the last one is the first to go when they do not fit.
-fn tlvs<'a>(
-    choice: TlvChoice,
-    identity: &'a ClientIdentity,
-    ssl: Option<&'a [u8]>,
-    id: &'a str,
-) -> Vec<Tlv<'a>> {
-    let ssl = ssl.map(|value| Tlv { kind: TlvType::SSL, value });
-    match choice {
-        TlvChoice::None => Vec::new(),
-        TlvChoice::Ssl => ssl.into_iter().collect(),
-        TlvChoice::Registered => {
-            let found = |kind| identity.tlvs().find(kind).map(|value| Tlv { kind, value });
-            let id = (!id.is_empty()).then_some(Tlv { kind: TlvType::UNIQUE_ID, value: id.as_bytes() });
-            [ssl, id, found(TlvType::AUTHORITY), found(TlvType::ALPN)].into_iter().flatten().collect()
-        }
-    }
-}
-
-/// The value of an SSL TLV with what a backend may rely on: flags, version, cipher, and a common name only if it was
-/// verified. Sent for clear-text clients, too, if the proxy said so: "no TLS" is a fact.
-fn ssl_value(identity: &ClientIdentity) -> Option<Vec<u8>> {
-    let received = truepeer::proto::Ssl::new(identity.tlvs().find(TlvType::SSL)?)?;
-    let mut value = vec![received.client.0];
-    value.extend_from_slice(&received.verify.to_be_bytes());
-    let name = if received.is_verified() { received.common_name() } else { None };
-    let parts = [
-        (TlvType::SSL_VERSION, received.version()),
-        (TlvType::SSL_CIPHER, received.cipher()),
-        (TlvType::SSL_CN, name),
-    ];
-    for (kind, part) in parts {
-        if let Some(part) = part
-            && let Ok(len) = u16::try_from(part.len())
-        {
-            value.push(kind.0);
-            value.extend_from_slice(&len.to_be_bytes());
-            value.extend_from_slice(part);
-        }
-    }
-    Some(value)
 }
 
 fn encode(encoder: &Encoder<'_>) -> Result<Vec<u8>, Untellable> {

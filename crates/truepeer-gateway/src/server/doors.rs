@@ -162,8 +162,7 @@ mod tests {
 
     use super::*;
     use crate::facts::protocol::Protocol;
-    use crate::rooms::handoff::Handoff;
-    use crate::rooms::handoff::kind::Kind;
+    use crate::rooms::handoff::{Handoff, Kind, TlvChoice};
 
     #[test]
     fn the_addresses_that_a_name_stands_for_now_are_no_clients() {
@@ -172,6 +171,7 @@ mod tests {
                 id: "b".into(),
                 kind: Kind::Other,
                 handoff: Handoff::ProxyV2,
+                tlvs: TlvChoice::Kind,
                 addresses: vec![BackendAddress::Host { name: "mta.example".to_owned(), port: 25 }],
                 connect_timeout: Duration::from_secs(5),
                 proof_timeout: Duration::from_secs(5),

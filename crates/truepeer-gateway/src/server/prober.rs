@@ -17,6 +17,7 @@ use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, 
 use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
+use crate::rooms::handoff::kind::Silence;
 use crate::rooms::handoff::{Introduction, Proof, Purpose, Untold, drive};
 
 /// How long a backend must at least stay silent without a header, once it has answered with one.
@@ -80,14 +81,25 @@ async fn prove(pool: &Pool, address: &Address) -> Readiness {
     }
     // A server that greets without a header does not read ours, even if it refused it as a client that talks too
     // soon (Postfix from 3.10 on).
-    match (
-        heard_without_header(&without, pool.protocol, started.elapsed().clamp(SILENCE, LONGEST_SILENCE))
-            .await,
-        asked,
-    ) {
+    let heard = match patience(pool.backend.kind.facts().silence, started.elapsed()) {
+        Some(patience) => heard_without_header(&without, pool.protocol, patience).await,
+        None => None,
+    };
+    match (heard, asked) {
         (Some(saw), _) => Readiness::Unready(Unready::IgnoresHeader { saw }),
         (None, Err(unready)) => Readiness::Unready(unready),
         (None, Ok(())) => Readiness::Proved,
+    }
+}
+
+/// How much longer a server must stay silent without a header, `since` it was connected to; `None` if its greeting would
+/// prove nothing any more.
+fn patience(silence: Silence, since: Duration) -> Option<Duration> {
+    let usual = since.clamp(SILENCE, LONGEST_SILENCE);
+    match silence {
+        Silence::Kept => Some(usual),
+        Silence::KeptFor(most) => Some(most.checked_sub(since)?.checked_sub(SILENCE)?.min(usual)),
+        Silence::Broken => None,
     }
 }
 
@@ -243,4 +255,28 @@ async fn hear(
 
 fn describe(what: &str, heard: &[u8]) -> String {
     if heard.is_empty() { format!("{what} nothing") } else { format!("{what} \"{}\"", Seen::new(heard)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_that_a_kind_gives_anyway_proves_nothing() {
+        let exim = Silence::KeptFor(Duration::from_secs(3));
+        for (silence, since, expected) in [
+            (Silence::Kept, 0, Some(300)),
+            (Silence::Kept, 4_000, Some(4_000)),
+            (Silence::Kept, 60_000, Some(10_000)),
+            (exim, 0, Some(300)),
+            (exim, 1_000, Some(1_000)),
+            (exim, 2_000, Some(700)),
+            (exim, 2_900, None),
+            (exim, 60_000, None),
+            (Silence::Broken, 0, None),
+        ] {
+            let patience = patience(silence, Duration::from_millis(since));
+            assert_eq!(patience, expected.map(Duration::from_millis), "{silence:?} {since}");
+        }
+    }
 }

@@ -27,8 +27,8 @@ use truepeer_gateway::observe::log::{Log, Refusals, Writer};
 use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
 use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
-use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::rooms::handoff::kind::Kind;
+use truepeer_gateway::rooms::handoff::{Handoff, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
@@ -103,6 +103,7 @@ impl Plan {
             id: "b".into(),
             kind: self.kind,
             handoff: self.handoff,
+            tlvs: TlvChoice::Kind,
             addresses: self.addresses,
             connect_timeout: self.connect_timeout,
             proof_timeout: self.proof_timeout,

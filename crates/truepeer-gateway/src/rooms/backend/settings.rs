@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rooms::handoff::{Handoff, Kind, Telling};
+use crate::rooms::handoff::{Handoff, Kind, Telling, TlvChoice};
 
 /// `[backend.<id>]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Backend {
     pub kind: Kind,
     /// How it learns who the client is.
     pub handoff: Handoff,
+    /// Which facts about the client travel besides addresses.
+    pub tlvs: TlvChoice,
     /// Where it is; several are spread over. Empty for `whoami` only, which is started by us.
     pub addresses: Vec<BackendAddress>,
     /// Wall time for one connect.
@@ -57,6 +59,6 @@ impl Backend {
     /// How it is told who the client is.
     #[must_use]
     pub const fn telling(&self) -> Telling {
-        Telling { kind: self.kind, handoff: self.handoff }
+        Telling { kind: self.kind, handoff: self.handoff, tlvs: self.tlvs }
     }
 }

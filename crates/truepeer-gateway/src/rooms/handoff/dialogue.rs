@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
-use super::{Conversation, Counter, Handoff, Kind, Purpose, Step, Telling, Untold, introduce};
+use super::{Conversation, Counter, Handoff, Kind, Purpose, Step, Telling, TlvChoice, Untold, introduce};
 use crate::facts::protocol::Protocol;
 
 /// An IPv4 client behind its proxy.
@@ -30,7 +30,7 @@ pub(super) fn conversation(
         Progress::Done { identity, .. } => identity,
         Progress::NeedMore { at_least } => panic!("{at_least} bytes are missing"),
     };
-    let telling = Telling { kind: Kind::Other, handoff };
+    let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind };
     let counter = Counter { protocol, hostname: "gate.example".into() };
     introduce(telling, &counter, &identity, None, "id-1").unwrap().begin(purpose, PATIENCE)
 }

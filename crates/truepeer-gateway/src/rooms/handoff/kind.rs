@@ -1,34 +1,43 @@
-//! Kinds of backend: what each can take, as data. The handoff and the doctor both read it.
+//! Kinds of backend: what each can take, as data. The handoff, the prober, the configuration and the doctor read it.
 //!
-//! The figures were observed on the versions named in `docs/compare.md`; nothing here decides anything.
+//! The figures were observed on the versions that each row names; `docs/backends.md` is made from them. Nothing here
+//! decides anything.
+
+mod table;
 
 use std::fmt;
+use std::time::Duration;
 
 use super::choice::Handoff;
+use super::tlvs::Facts;
 
 /// A kind of backend that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Postfix smtpd with `smtpd_upstream_proxy_protocol = haproxy`.
     Postfix,
+    /// Postfix' postscreen with `postscreen_upstream_proxy_protocol = haproxy`.
+    Postscreen,
     /// Dovecot with `haproxy = yes` on the listener.
     Dovecot,
+    /// Exim with `hosts_proxy`.
+    Exim,
+    /// OpenSMTPD with `proxy-v2` on the listener.
+    Opensmtpd,
+    /// Stalwart with trusted networks on the listener.
+    Stalwart,
+    /// NGINX with `proxy_protocol` on the `listen` line.
+    Nginx,
+    /// HAProxy with `accept-proxy` on the `bind` line.
+    Haproxy,
+    /// Varnish with a PROXY address.
+    Varnish,
+    /// MariaDB with `proxy-protocol-networks`.
+    Mariadb,
     /// The built-in answering machine of the demonstration: says who you are, through whom, and why it believes that.
     Whoami,
     /// Anything else; `handoff` must be said.
     Other,
-}
-
-/// Which TLVs travel to a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlvChoice {
-    /// It reads none, so it gets none.
-    None,
-    /// The TLS facts only. Dovecot reads more, but 2.4.0 and 2.4.1 use a host name or protocol name after it was
-    /// freed, and later ones refuse a protocol name that is not their own.
-    Ssl,
-    /// TLS facts, host name and protocol that the client asked for, our id, and a CRC32C.
-    Registered,
 }
 
 /// What a kind does with port 0 in a v1 line.
@@ -40,26 +49,60 @@ pub enum PortZero {
     Refused,
 }
 
+/// What a kind that should read headers does while none comes: what silence proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// It waits, or ends the connection: a greeting proves that it reads none.
+    Kept,
+    /// It greets after so long, and then refuses every command: only an earlier greeting proves anything.
+    KeptFor(Duration),
+    /// It greets at once, header or not: its greeting proves nothing.
+    Broken,
+}
+
 /// What we know of a kind.
 #[derive(Debug, Clone, Copy)]
 pub struct KindFacts {
     /// The word in the configuration.
     pub name: &'static str,
+    /// What people call it.
+    pub title: &'static str,
     /// What it reads by default; `None`: must be said.
     pub handoff: Option<Handoff>,
+    /// A handoff that it cannot read, and what it does instead, as the rest of a sentence.
+    pub unreadable: Option<(Handoff, &'static str)>,
     /// The longest header that it takes, in bytes.
     pub header_budget: usize,
     /// What it reads besides addresses.
-    pub tlvs: TlvChoice,
+    pub tlvs: Facts,
+    /// What makes some of its versions go wrong, and what they do then.
+    pub breaks: Option<(Facts, &'static str)>,
     /// Whether it takes port 0 in a v1 line.
     pub v1_port_zero: PortZero,
+    /// What it does while no header comes.
+    pub silence: Silence,
     /// How to make it read headers.
     pub remedy: &'static str,
+    /// Where the figures were observed.
+    pub seen: &'static str,
 }
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Postfix, Self::Dovecot, Self::Whoami, Self::Other];
+    pub const ALL: [Self; 12] = [
+        Self::Postfix,
+        Self::Postscreen,
+        Self::Dovecot,
+        Self::Exim,
+        Self::Opensmtpd,
+        Self::Stalwart,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Varnish,
+        Self::Mariadb,
+        Self::Whoami,
+        Self::Other,
+    ];
 
     /// The kind of that name.
     #[must_use]
@@ -69,40 +112,20 @@ impl Kind {
 
     /// What we know of it.
     #[must_use]
-    pub const fn facts(self) -> KindFacts {
+    pub const fn facts(self) -> &'static KindFacts {
         match self {
-            Self::Postfix => KindFacts {
-                name: "postfix",
-                handoff: Some(Handoff::ProxyV2),
-                header_budget: 536,
-                tlvs: TlvChoice::None,
-                v1_port_zero: PortZero::Taken,
-                remedy: "add `-o smtpd_upstream_proxy_protocol=haproxy` below this port's smtpd line in master.cf, then `postfix reload`",
-            },
-            Self::Dovecot => KindFacts {
-                name: "dovecot",
-                handoff: Some(Handoff::ProxyV2),
-                header_budget: 1500,
-                tlvs: TlvChoice::Ssl,
-                v1_port_zero: PortZero::Refused,
-                remedy: "set `haproxy = yes` in this port's inet_listener block, put truepeer's address into `haproxy_trusted_networks`, then `doveadm reload`",
-            },
-            Self::Whoami => KindFacts {
-                name: "whoami",
-                handoff: Some(Handoff::ProxyV2),
-                header_budget: 4112,
-                tlvs: TlvChoice::Registered,
-                v1_port_zero: PortZero::Taken,
-                remedy: "",
-            },
-            Self::Other => KindFacts {
-                name: "other",
-                handoff: None,
-                header_budget: 536,
-                tlvs: TlvChoice::Registered,
-                v1_port_zero: PortZero::Refused,
-                remedy: "make this port of the backend read the header that `handoff` names; for a server that reads none: `handoff = \"none\"`, with `sees-only-truepeer = true` for mail",
-            },
+            Self::Postfix => &table::POSTFIX,
+            Self::Postscreen => &table::POSTSCREEN,
+            Self::Dovecot => &table::DOVECOT,
+            Self::Exim => &table::EXIM,
+            Self::Opensmtpd => &table::OPENSMTPD,
+            Self::Stalwart => &table::STALWART,
+            Self::Nginx => &table::NGINX,
+            Self::Haproxy => &table::HAPROXY,
+            Self::Varnish => &table::VARNISH,
+            Self::Mariadb => &table::MARIADB,
+            Self::Whoami => &table::WHOAMI,
+            Self::Other => &table::OTHER,
         }
     }
 }
@@ -112,3 +135,6 @@ impl fmt::Display for Kind {
         f.write_str(self.facts().name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! One row for each kind. Every figure was observed on the versions in `seen`, with headers of each form and length.
+
+use std::time::Duration;
+
+use super::{KindFacts, PortZero, Silence};
+use crate::rooms::handoff::choice::Handoff;
+use crate::rooms::handoff::tlvs::{Fact, Facts};
+
+/// What the usual server is like; each row says what differs.
+const USUAL: KindFacts = KindFacts {
+    name: "",
+    title: "",
+    handoff: Some(Handoff::ProxyV2),
+    unreadable: None,
+    header_budget: 536,
+    tlvs: Facts::NONE,
+    breaks: None,
+    v1_port_zero: PortZero::Taken,
+    silence: Silence::Kept,
+    remedy: "",
+    seen: "",
+};
+
+/// It reads no item, and one fixed buffer holds the header.
+pub(super) static POSTFIX: KindFacts = KindFacts {
+    name: "postfix",
+    title: "Postfix smtpd",
+    remedy: "add `-o smtpd_upstream_proxy_protocol=haproxy` below this port's smtpd line in master.cf, then `postfix reload`",
+    seen: "3.7, 3.10",
+    ..USUAL
+};
+
+/// The same reader as smtpd's.
+pub(super) static POSTSCREEN: KindFacts = KindFacts {
+    name: "postscreen",
+    title: "Postfix postscreen",
+    remedy: "add `-o postscreen_upstream_proxy_protocol=haproxy` below this port's postscreen line in master.cf (the smtpd behind it needs nothing), then `postfix reload`",
+    seen: "3.7, 3.10",
+    ..USUAL
+};
+
+pub(super) static DOVECOT: KindFacts = KindFacts {
+    name: "dovecot",
+    title: "Dovecot",
+    header_budget: 1500,
+    tlvs: Facts::of(&[Fact::Ssl]),
+    breaks: Some((
+        Facts::of(&[Fact::Authority, Fact::Alpn]),
+        "2.4.0 and 2.4.1 use a host name or protocol name after it was freed, and later ones refuse a protocol name that is not their own",
+    )),
+    v1_port_zero: PortZero::Refused,
+    remedy: "set `haproxy = yes` in this port's inet_listener block, put truepeer's address into `haproxy_trusted_networks`, then `doveadm reload`",
+    seen: "2.3.19, 2.4.1",
+    ..USUAL
+};
+
+/// Bytes over its budget are read as commands.
+pub(super) static EXIM: KindFacts = KindFacts {
+    name: "exim",
+    title: "Exim",
+    header_budget: 232,
+    v1_port_zero: PortZero::Refused,
+    silence: Silence::KeptFor(Duration::from_secs(3)),
+    remedy: "put truepeer's address into `hosts_proxy` for this port (`hosts_proxy = ${if eq{$received_port}{2525} {127.0.0.1}{}}`), then restart Exim",
+    seen: "4.96, 4.98",
+    ..USUAL
+};
+
+pub(super) static OPENSMTPD: KindFacts = KindFacts {
+    name: "opensmtpd",
+    title: "OpenSMTPD",
+    unreadable: Some((
+        Handoff::ProxyV1,
+        "it reads version 2 only: a version 1 line is a protocol error to it, or waited behind for ever",
+    )),
+    header_budget: 65_535,
+    remedy: "add `proxy-v2` to this port's `listen on` line in smtpd.conf, then restart smtpd",
+    seen: "6.8, 7.6",
+    ..USUAL
+};
+
+/// It believes bit 0 of the TLS facts, which takes STARTTLS away and lets clients log in.
+pub(super) static STALWART: KindFacts = KindFacts {
+    name: "stalwart",
+    title: "Stalwart",
+    header_budget: 65_535,
+    tlvs: Facts::of(&[Fact::Ssl]),
+    remedy: "put truepeer's address into the proxy networks that this listener trusts (to 0.15: `server.listener.<id>.proxy.trusted-networks`; from 0.16 on: `overrideProxyTrustedNetworks`), then restart it",
+    seen: "0.15.5",
+    ..USUAL
+};
+
+/// Its stream module took no more than this up to 1.22; its http module takes 1024, and stream 4096 from 1.26 on.
+pub(super) static NGINX: KindFacts = KindFacts {
+    name: "nginx",
+    title: "NGINX",
+    header_budget: 107,
+    remedy: "add `proxy_protocol` to this port's `listen` line, and `set_real_ip_from` with truepeer's address, then `nginx -s reload`",
+    seen: "1.22, 1.26",
+    ..USUAL
+};
+
+/// It checks the checksum.
+pub(super) static HAPROXY: KindFacts = KindFacts {
+    name: "haproxy",
+    title: "HAProxy",
+    header_budget: 16_384,
+    tlvs: Facts::REGISTERED,
+    remedy: "add `accept-proxy` to this port's `bind` line, then reload HAProxy",
+    seen: "2.6, 3.0",
+    ..USUAL
+};
+
+/// It checks the checksum, and has names for TLS facts, host name and protocol.
+pub(super) static VARNISH: KindFacts = KindFacts {
+    name: "varnish",
+    title: "Varnish",
+    header_budget: 404,
+    tlvs: Facts::of(&[Fact::Ssl, Fact::Authority, Fact::Alpn, Fact::Crc32c]),
+    remedy: "start varnishd with `,PROXY` behind this address (`-a 127.0.0.1:8080,PROXY`)",
+    seen: "7.1, 7.7",
+    ..USUAL
+};
+
+pub(super) static MARIADB: KindFacts = KindFacts {
+    name: "mariadb",
+    title: "MariaDB",
+    header_budget: 612,
+    silence: Silence::Broken,
+    remedy: "set `proxy-protocol-networks` to truepeer's address in its [mysqld] section, then restart it",
+    seen: "10.11",
+    ..USUAL
+};
+
+pub(super) static WHOAMI: KindFacts = KindFacts {
+    name: "whoami",
+    title: "the built-in answering machine",
+    header_budget: 4112,
+    tlvs: Facts::REGISTERED,
+    seen: "this version",
+    ..USUAL
+};
+
+/// What no server that was tried chokes on, short of NGINX' stream module, Exim and Varnish.
+pub(super) static OTHER: KindFacts = KindFacts {
+    name: "other",
+    title: "anything else",
+    handoff: None,
+    tlvs: Facts::REGISTERED,
+    v1_port_zero: PortZero::Refused,
+    remedy: "make this port of the backend read the header that `handoff` names; for a server that reads none: `handoff = \"none\"`, with `sees-only-truepeer = true` for mail",
+    seen: "none: it is careful",
+    ..USUAL
+};
