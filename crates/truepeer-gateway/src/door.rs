@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use truepeer::{ClientIdentity, NetworkSet, PeerAddress};
+use truepeer::{ClientIdentity, NetworkSet, PeerAddress, TrustDecision};
 
 use crate::config::Listener;
 use crate::engine::{Lingering, PendingHeaders};
@@ -20,12 +20,15 @@ use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::limits::Gate;
+use crate::rooms::trust::Named;
 
 /// What a connection's rooms read.
 #[derive(Debug)]
 pub struct Door {
     /// The listener that the connection came to.
     pub listener: Arc<Listener>,
+    /// Names whose present addresses are trusted beside its networks.
+    pub names: Vec<Arc<Named>>,
     /// Where its clients go.
     pub pool: Arc<Pool>,
     /// Where those of them go who came over TLS, if elsewhere.
@@ -60,6 +63,19 @@ impl OwnAddresses {
 }
 
 impl Door {
+    /// Whether `peer` may speak for others here: by the lists of its listener, or by what a trusted name stands for now.
+    #[must_use]
+    pub fn trust(&self, peer: PeerAddress) -> TrustDecision {
+        match (self.listener.trust.decide(peer), peer) {
+            (TrustDecision::Direct | TrustDecision::Refuse, PeerAddress::Tcp(addr))
+                if self.names.iter().any(|named| named.holds(addr.ip())) =>
+            {
+                TrustDecision::ExpectHeader
+            }
+            (decision, _) => decision,
+        }
+    }
+
     /// The backends that its clients are handed to.
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         // Where TLS is required, nobody goes to the backend for the others.

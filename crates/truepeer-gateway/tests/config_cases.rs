@@ -340,6 +340,28 @@ fn every_kind_has_its_defaults_and_tlvs_are_chosen_by_name() {
 }
 
 #[test]
+fn a_listeners_own_list_of_names_or_networks_replaces_both() {
+    let config = good("names.toml");
+    assert_eq!(config.server.names_refresh, Duration::from_secs(30));
+    assert_eq!(config.advice, [], "names alone are somebody");
+    for (id, names, networks) in [
+        ("inherits", &["traefik", "tasks.haproxy"][..], &["192.0.2.10"][..]),
+        ("names", &["envoy"], &[]),
+        ("networks", &[], &["192.0.2.20"]),
+        ("both", &["envoy"], &["192.0.2.30"]),
+        ("off", &[], &[]),
+    ] {
+        let listener = listener(&config, id);
+        let said: Vec<_> = listener.trusted_names.iter().map(|said| &*said.name).collect();
+        assert_eq!(said, names, "{id}");
+        let trusted = ["192.0.2.10", "192.0.2.20", "192.0.2.30"]
+            .into_iter()
+            .filter(|addr| listener.trust.decide(tcp(addr)) == TrustDecision::ExpectHeader);
+        assert_eq!(trusted.collect::<Vec<_>>(), networks, "{id}");
+    }
+}
+
+#[test]
 fn a_system_without_a_usable_name_is_localhost() {
     let text = fs::read_to_string(testdata().join("good/smallest.toml")).unwrap();
     for hostname in ["", "(none)", "two words", "a\r\n250 b"] {
@@ -499,6 +521,7 @@ fn a_default_that_is_written_down_is_the_default() {
     let plain = format!("{:?}", resolve(&sample).unwrap());
     for (name, value) in [
         ("drain-timeout", "\"30s\""),
+        ("trusted-names-refresh", "\"10s\""),
         ("unlisted", "\"direct\""),
         ("header-timeout", "\"5s\""),
         ("versions", "[\"v1\", \"v2\"]"),
@@ -547,7 +570,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 53);
+    assert_eq!(keys.len(), 55);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

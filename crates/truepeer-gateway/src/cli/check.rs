@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{FAILED, explain_ip};
-use crate::config::{self, Colour, Loaded, Origin};
+use crate::config::{self, Colour, Config, Loaded, Origin};
+use crate::rooms::trust::Named;
+use crate::server::names;
 
 /// Reads the configuration at `path` and prints its mistakes, or what it means.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
@@ -19,8 +22,17 @@ pub(super) fn check(path: Option<&Path>) -> ExitCode {
             for socket in config::sockets(&config) {
                 println!("  {socket}");
             }
+            let names = names_now(&config);
+            for named in &names {
+                println!("{}", means(named));
+            }
             for advice in &config.advice {
                 println!("advice: {}: {}", advice.key, advice.text);
+            }
+            for named in &names {
+                for surprise in &named.meaning().surprises {
+                    println!("advice: proxy.trusted-names: `{}`: {surprise}", named.name);
+                }
             }
             ExitCode::SUCCESS
         }
@@ -41,7 +53,7 @@ pub(super) fn explain_ip(path: Option<&Path>, addr: IpAddr, listener: Option<&st
             return ExitCode::from(FAILED);
         }
     };
-    match explain_ip::explain(&config, addr, listener) {
+    match explain_ip::explain(&config, &names_now(&config), addr, listener) {
         Some(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -55,6 +67,26 @@ pub(super) fn explain_ip(path: Option<&Path>, addr: IpAddr, listener: Option<&st
             );
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// What the trusted names of `config` mean at this moment.
+#[expect(clippy::print_stderr, reason = "a command speaks to its user")]
+fn names_now(config: &Config) -> Vec<Arc<Named>> {
+    let said = config.listeners.iter().flat_map(|listener| listener.trusted_names.iter());
+    let gateways = config::read_surroundings().default_gateways;
+    names::look_up_now(said.map(|said| &said.name), &gateways).unwrap_or_else(|error| {
+        eprintln!("warning: trusted names cannot be looked up: {error}");
+        Vec::new()
+    })
+}
+
+fn means(named: &Named) -> String {
+    let meaning = named.meaning();
+    let addresses: Vec<_> = meaning.addresses.iter().map(ToString::to_string).collect();
+    match &meaning.failing {
+        Some(why) => format!("  trusted name `{}`: nobody now, for {why}", named.name),
+        None => format!("  trusted name `{}`: now {}", named.name, addresses.join(", ")),
     }
 }
 

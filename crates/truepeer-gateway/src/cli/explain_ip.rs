@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress, Progress, TrustDecision};
@@ -13,10 +14,16 @@ use crate::config::{Config, Listener};
 use crate::rooms::access::{Decision, InsecureClients};
 use crate::rooms::identify::MissingHeader;
 use crate::rooms::limits::{Mode, Policy};
+use crate::rooms::trust::Named;
 use crate::server;
 
-/// What is said about `addr`, for all listeners or for the one of that name; `None` if there is none of that name.
-pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Option<String> {
+/// `names`: what trusted names mean now. What is said about `addr`, for all listeners or for the one of that name; `None` if there is none of that name.
+pub(super) fn explain(
+    config: &Config,
+    names: &[Arc<Named>],
+    addr: IpAddr,
+    only: Option<&str>,
+) -> Option<String> {
     let addr = addr.to_canonical();
     let listeners: Vec<_> =
         config.listeners.iter().filter(|listener| only.is_none_or(|id| id == &*listener.id)).collect();
@@ -28,7 +35,7 @@ pub(super) fn explain(config: &Config, addr: IpAddr, only: Option<&str>) -> Opti
     for listener in listeners {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{addr} at listener `{}` ({}):", listener.id, listener.protocol);
-        let _ = writeln!(text, "  as peer: {}", as_peer(listener, addr));
+        let _ = writeln!(text, "  as peer: {}", as_peer(listener, names, addr));
         let (addr, implausible) = as_named(&own, listener, addr);
         if let Some(error) = implausible {
             let _ =
@@ -74,13 +81,19 @@ fn as_named(own: &NetworkSet, listener: &Listener, addr: IpAddr) -> (IpAddr, Opt
     (identity.client().map_or(addr, |client| client.ip), implausible)
 }
 
-fn as_peer(listener: &Listener, addr: IpAddr) -> String {
-    match listener.trust.decide(PeerAddress::tcp(SocketAddr::new(addr, 0))) {
+fn as_peer(listener: &Listener, names: &[Arc<Named>], addr: IpAddr) -> String {
+    let by_name = names.iter().filter(|named| named.holds(addr)).find_map(|named| {
+        let said = listener.trusted_names.iter().find(|said| said.name == named.name)?;
+        Some(format!(" ({}, line {}: `{}`, which stands for it now)", said.key, said.line, said.name))
+    });
+    let decision = listener.trust.decide(PeerAddress::tcp(SocketAddr::new(addr, 0)));
+    let decision = if by_name.is_some() { TrustDecision::ExpectHeader } else { decision };
+    match decision {
         TrustDecision::ExpectHeader => {
             let said = listener.trusted_lines.iter().find(|said| said.network.contains(&addr));
-            let place = said.map_or_else(String::new, |said| {
-                format!(" ({}, line {}: {})", said.key, said.line, said.network)
-            });
+            let by_network =
+                said.map(|said| format!(" ({}, line {}: {})", said.key, said.line, said.network));
+            let place = by_network.or(by_name).unwrap_or_default();
             let must = match listener.missing {
                 MissingHeader::Refuse => "must send a header",
                 MissingHeader::UnsafeClientIsPeer { .. } => {

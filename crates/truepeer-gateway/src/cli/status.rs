@@ -84,6 +84,7 @@ fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
             }
         }
     }
+    show_names(out, status)?;
     if !list(status, "pending").is_empty() {
         writeln!(out, "\npeers with unfinished headers")?;
     }
@@ -98,6 +99,29 @@ fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
         )?;
     }
     show_advice(out, status)
+}
+
+/// What each trusted name means now, and since when.
+fn show_names(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
+    if !list(status, "trusted_names").is_empty() {
+        writeln!(out, "\ntrusted names")?;
+    }
+    for name in list(status, "trusted_names") {
+        let addresses: Vec<_> = list(name, "addresses").iter().filter_map(Value::as_str).collect();
+        write!(out, "  {}: ", text(name, "name"))?;
+        match addresses.as_slice() {
+            [] => write!(out, "NOBODY, for it has had no answer yet")?,
+            some => write!(out, "{}, for {}", some.join(", "), age(number(name, "changed_ms")))?,
+        }
+        if let Some(why) = name.get("failing").and_then(Value::as_str) {
+            write!(out, "; look-ups FAIL: {why}")?;
+        }
+        writeln!(out)?;
+        for advice in list(name, "advice").iter().filter_map(Value::as_str) {
+            writeln!(out, "    advice: {advice}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The advice in a report, each under its key.

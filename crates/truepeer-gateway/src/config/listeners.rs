@@ -378,7 +378,7 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
     }
     let trusted = &draft.proxy.trusted;
     if let Some((Place::Tcp(_), at)) = draft.places.iter().find(|(place, _)| matches!(place, Place::Tcp(_)))
-        && trusted.networks.is_empty()
+        && trusted.is_nobody()
         && draft.proxy.unlisted == Unlisted::Refuse
     {
         reader.advise(
@@ -393,7 +393,7 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
 /// Words about headers that nobody sends.
 fn check_headers(reader: &mut Reader<'_>, draft: &Draft<'_>) {
     let trusted = &draft.proxy.trusted;
-    if trusted.networks.is_empty()
+    if trusted.is_nobody()
         && trusted.unix == UnixPeers::Refuse
         && let Some(found) = reader.get(&HOP_NETWORKS, Owner::Listener(draft.section.id))
         && !draft.proxy.hops.is_empty()
@@ -409,7 +409,7 @@ fn check_secure(reader: &mut Reader<'_>, draft: &Draft<'_>) {
     let required = reader.get(&REQUIRE_SECURE, owner).filter(|_| draft.insecure == InsecureClients::Refuse);
     let elsewhere = reader.get(&BACKEND_WHEN_SECURE, owner);
     let trusted = &draft.proxy.trusted;
-    let why = if trusted.networks.is_empty() && trusted.unix == UnixPeers::Refuse {
+    let why = if trusted.is_nobody() && trusted.unix == UnixPeers::Refuse {
         "nobody is trusted here, so no header says that a client came over TLS"
     } else if draft.proxy.versions == Versions::V1Only {
         "version 1 headers, the only ones read here, say nothing of TLS"

@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::setting::duration_text;
 use super::settings::{
     self, HEADER_TIMEOUT, MISSING_HEADER, MISSING_HEADER_WAIT, MISSING_HEADER_WAIT_DEFAULT, Missing,
-    TRUSTED_NETWORKS,
+    TRUSTED_NAMES, TRUSTED_NETWORKS,
 };
 use super::tree::Owner;
 use crate::rooms::identify::MissingHeader;
@@ -66,9 +66,10 @@ impl MissingWords {
             );
         }
         // Also where only the list is a listener's own, and the word inherited.
-        let about = said.or_else(|| reader.get(&TRUSTED_NETWORKS, owner));
+        let list = reader.get(&TRUSTED_NETWORKS, owner).or_else(|| reader.get(&TRUSTED_NAMES, owner));
+        let about = said.or(list);
         match about {
-            Some(found) if !trusted.networks.is_empty() => {
+            Some(found) if !trusted.is_nobody() => {
                 reader.advise(&found.key, &found.value.span(), who_can_lie(trusted, self.wait));
             }
             // Server-wide, the listeners' own lists draw their advice.
@@ -95,8 +96,11 @@ fn who_can_lie(trusted: &NetworkList, wait: Duration) -> String {
         let single = network.prefix_len() == network.max_prefix_len();
         if single { format!("`{}`", network.addr()) } else { format!("`{network}`") }
     };
-    let names: Vec<_> = trusted.lines.iter().take(NAMED).map(|said| name(said.network)).collect();
-    let others = if trusted.lines.len() > NAMED { " and others" } else { "" };
+    let networks = trusted.lines.iter().map(|said| name(said.network));
+    let mut names: Vec<_> =
+        networks.chain(trusted.names.iter().map(|said| format!("`{}`", said.name))).collect();
+    let others = if names.len() > NAMED { " and others" } else { "" };
+    names.truncate(NAMED);
     format!(
         "whoever comes from {}{others} can claim to be any client on the internet, with any TLS facts, for who sends a header \
          there is believed, and who sends none is a client: behind a container gateway that is everybody whom it \

@@ -15,6 +15,7 @@ mod lines;
 mod listeners;
 mod load;
 mod missing;
+mod names;
 mod nearest;
 mod networks;
 mod problem;
@@ -46,6 +47,7 @@ use crate::rooms::refuse::RefusalText;
 pub use admin::{Admin, Status};
 pub use docs::{explain, reference, sample};
 pub use load::{DEFAULT_PATH, Loaded, Origin, demonstration, load};
+pub use names::TrustedName;
 pub use problem::{Colour, ConfigErrors, Problem};
 pub use resolve::resolve;
 pub use sockets::{binds, sockets};
@@ -81,6 +83,8 @@ pub struct Server {
     pub max_pending: u32,
     /// Clients that limits count at once, over all listeners; taken at start.
     pub max_clients: u32,
+    /// How often trusted names are looked up.
+    pub names_refresh: Duration,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -112,6 +116,8 @@ pub struct Listener {
     pub trust: TrustPolicy,
     /// The trusted networks with their places in the file, for those who ask why.
     pub trusted_lines: Vec<TrustedNetwork>,
+    /// Who is trusted by name, beside those networks.
+    pub trusted_names: Vec<TrustedName>,
     /// Which headers are accepted.
     pub header: HeaderRules,
     /// One deadline for the whole header, from accept on.

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use truepeer::{Nat64Prefix, TrustedNetworks, UnixPeers};
 
 use super::TrustedNetwork;
+use super::names::TrustedName;
 use super::problem::Problem;
 use super::read::{Reader, Text};
 use super::tree::{Found, Owner};
@@ -25,6 +26,15 @@ pub(super) struct NetworkList {
     pub(super) lines: Vec<TrustedNetwork>,
     /// Whether the word `"unix"` is in it.
     pub(super) unix: UnixPeers,
+    /// Who is trusted by name.
+    pub(super) names: Vec<TrustedName>,
+}
+
+impl NetworkList {
+    /// Whether no TCP peer is ever trusted.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.networks.is_empty() && self.names.is_empty()
+    }
 }
 
 /// Whose addresses a list is made of, for advice.
@@ -224,7 +234,10 @@ fn instead_of(text: &str, whose: Whose) -> String {
         return format!("a network has no port: write `\"{}\"`", socket.ip());
     }
     if text.bytes().any(|byte| byte.is_ascii_alphabetic()) && !text.contains(':') {
-        return format!("names are not looked up here: write {whose} address, such as `\"192.0.2.10\"`");
+        return match whose {
+            Whose::Proxy => "names are not looked up here: they stand in `proxy.trusted-names`, which follows their addresses; or write your proxy's address, such as `\"192.0.2.10\"`".to_owned(),
+            Whose::Client => format!("names are not looked up here: write {whose} address, such as `\"192.0.2.10\"`"),
+        };
     }
     "write it as `\"192.0.2.10\"`, `\"192.0.2.0/28\"` or `\"2001:db8::/64\"`".to_owned()
 }

@@ -11,12 +11,13 @@ use truepeer::{Nat64Prefix, NetworkSet, Unlisted};
 
 use super::hops;
 use super::missing::MissingWords;
+use super::names;
 use super::networks::{self, NetworkList};
 use super::problem::Problem;
 use super::read::Reader;
 use super::settings::{
     self, HEADER_MIXED_FAMILIES, HEADER_TIMEOUT, HEADER_TIMEOUT_DEFAULT, HEADER_VERSIONS, HOP_NETWORKS,
-    NAT64_PREFIXES, OWN_CONNECTIONS, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
+    NAT64_PREFIXES, OWN_CONNECTIONS, TRUSTED_NAMES, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
 use super::tree::{Found, Owner};
 use crate::facts::protocol::OwnConnections;
@@ -77,12 +78,8 @@ impl Proxy {
     /// What `owner` says, and `self` where it is silent.
     pub(super) fn overridden(&self, reader: &mut Reader<'_>, owner: Owner<'_>, gateways: &[IpAddr]) -> Self {
         let mut new = self.clone();
-        if let Some(found) = reader.get(&TRUSTED_NETWORKS, owner) {
-            // A list that cannot be read has left a problem, so this value is never used.
-            new.trusted = networks::read(reader, found, gateways).unwrap_or_default();
-        } else {
-            new.trusted.unix = truepeer::UnixPeers::default();
-        }
+        new.trusted = trusted(reader, owner, gateways)
+            .unwrap_or_else(|| NetworkList { unix: truepeer::UnixPeers::default(), ..new.trusted });
         if let Some(word) = reader.word(reader.get(&UNLISTED_PEERS, owner), &settings::UNLISTED) {
             new.unlisted = word;
         }
@@ -136,4 +133,31 @@ fn implausible<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Implausible
         }
     }
     ImplausibleClients::UnsafeAcceptOnly(these.into())
+}
+
+/// Whom `owner` trusts, if it says so: a list of its own, be it of networks or of names, replaces both.
+fn trusted(reader: &mut Reader<'_>, owner: Owner<'_>, gateways: &[IpAddr]) -> Option<NetworkList> {
+    let (networks, names) = (reader.get(&TRUSTED_NETWORKS, owner), reader.get(&TRUSTED_NAMES, owner));
+    // A list that cannot be read has left a problem, so this value is never used.
+    let mut list = match networks {
+        Some(found) => networks::read(reader, found, gateways).unwrap_or_default(),
+        None => NetworkList::default(),
+    };
+    if let Some(found) = names {
+        list.names = names::read(reader, found);
+    }
+    if let (Some(off), Some(on)) = (networks, names)
+        && list.lines.is_empty()
+        && list.unix == truepeer::UnixPeers::default()
+        && !list.names.is_empty()
+        && off.is_word("off")
+    {
+        reader.problem(
+            Problem::new(format!("`{}` is off, and `{}` is on", off.key, on.key))
+                .at(off.value.span(), "no header is read from anybody")
+                .also(on.value.span(), "these names are trusted")
+                .help("remove one of the two"),
+        );
+    }
+    networks.or(names).map(|_| list)
 }

@@ -20,6 +20,7 @@ use super::sets::bracket_sets;
 use super::settings::{
     self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
     LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
+    TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT,
 };
 use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
@@ -126,6 +127,9 @@ fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
         max_connections: reader.count(reader.get(&MAX_CONNECTIONS, Owner::Global)),
         max_clients: reader.count(reader.get(&MAX_CLIENTS, Owner::Global)).unwrap_or(MAX_CLIENTS_DEFAULT),
         max_pending: reader.count(reader.get(&MAX_PENDING, Owner::Global)).unwrap_or(MAX_PENDING_DEFAULT),
+        names_refresh: reader
+            .duration(reader.get(&TRUSTED_NAMES_REFRESH, Owner::Global))
+            .unwrap_or(TRUSTED_NAMES_REFRESH_DEFAULT),
         drain_timeout: reader
             .duration(reader.get(&DRAIN_TIMEOUT, Owner::Global))
             .unwrap_or(DRAIN_TIMEOUT_DEFAULT),
@@ -304,6 +308,7 @@ fn build(
         tls: draft.tls,
         trust: TrustPolicy::new(trusted.networks, trusted.unix, draft.proxy.unlisted),
         trusted_lines: trusted.lines,
+        trusted_names: trusted.names,
         header: HeaderRules {
             decoder: Decoder::new().versions(draft.proxy.versions).mixed_families(draft.proxy.mixed_families),
         },

@@ -101,6 +101,8 @@ pub(super) enum Shape {
     },
     /// Networks of peers.
     Networks,
+    /// Host names of proxies.
+    HostNames,
     /// Single addresses of proxies.
     Hosts,
     /// Networks of clients.
@@ -147,6 +149,10 @@ impl Shape {
             }
             Self::Networks => {
                 "one network in quotes or a list of them, such as `[\"192.0.2.10\", \"2001:db8::/64\"]`, or `\"off\"`"
+                    .to_owned()
+            }
+            Self::HostNames => {
+                "one host name in quotes or a list of them, such as `[\"traefik\", \"proxy.example.org\"]`, or `\"off\"`"
                     .to_owned()
             }
             Self::Hosts => {

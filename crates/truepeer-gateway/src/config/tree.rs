@@ -39,6 +39,11 @@ pub(super) struct Found<'t> {
 }
 
 impl Found<'_> {
+    /// Whether the value is exactly this string.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(text) if text == word)
+    }
+
     /// The value, if it is a whole number that is not negative.
     pub(super) fn integer(&self) -> Option<u64> {
         match self.value.get_ref() {

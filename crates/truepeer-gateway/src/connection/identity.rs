@@ -26,7 +26,7 @@ pub(super) async fn find(
     record: &mut Record,
 ) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
     let listener = &*door.listener;
-    match listener.trust.decide(arrival.peer) {
+    match door.trust(arrival.peer) {
         TrustDecision::Refuse => Err(misfit::unlisted(record)),
         TrustDecision::Direct => match ClientIdentity::direct(arrival.peer, arrival.reached) {
             Some(identity) => Ok((identity.with_nat64(&listener.nat64), Vec::new())),

@@ -47,6 +47,13 @@ pub const EVENTS: &[(&str, &str)] = &[
         "a host name of the backend has no address now; the last good answer is kept",
     ),
     ("task_restarted", "a part of truepeer had panicked, which is a mistake of ours, and was begun again"),
+    ("trusted_name_changed", "a trusted name stands for `addresses` from now on"),
+    (
+        "trusted_name_unresolved",
+        "a trusted name has no good answer; the last one is kept, and before there was one nobody is trusted by it",
+    ),
+    ("trusted_name_recovered", "it has the answer again that it had before"),
+    ("trusted_name_surprising", "a trusted name stands for an address that a proxy hardly has"),
     (
         "tlvs_dropped",
         "facts about a client did not fit into the longest header that the backend takes; said once for each backend",

@@ -1,6 +1,8 @@
 //! The rooms of a connection, in the order in which it enters them. None knows who furnishes it: each owns the type of
 //! its policy, which the configuration fills.
 
+pub mod trust;
+
 pub mod identify;
 pub mod own;
 

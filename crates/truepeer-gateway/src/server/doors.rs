@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use truepeer::NetworkSet;
 
-use crate::config::{Config, Listener};
+use crate::config::{self, Config, Listener};
 use crate::door::{Door, OwnAddresses, OwnCount};
 use crate::engine::{Address, Bell};
 use crate::facts::machine;
@@ -15,6 +15,8 @@ use crate::facts::protocol::ClientTls;
 use crate::rooms::backend::{Backend, BackendAddress, Greeting, Pool, Target};
 use crate::rooms::bans::denied::{Denied, Guarded};
 use crate::rooms::limits::Limits;
+use crate::rooms::trust::Named;
+use crate::server::names::{self, Attending};
 
 /// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
 /// it is asked. `known` pools with the same settings are kept, with all that they know; new ones ring `changed`.
@@ -77,6 +79,7 @@ pub(super) struct Common {
     hostname: Arc<str>,
     own_connections: OwnCount,
     own_addresses: OwnAddresses,
+    names: Vec<Arc<Named>>,
     limits: Arc<Limits>,
     denied: Denied,
 }
@@ -85,6 +88,7 @@ impl Common {
     /// All but the configuration live as long as the server, across configurations.
     pub(super) fn new(
         config: &Config,
+        names: &[Arc<Named>],
         own_connections: OwnCount,
         own_addresses: OwnAddresses,
         limits: Arc<Limits>,
@@ -94,6 +98,7 @@ impl Common {
             hostname: config.server.hostname.as_str().into(),
             own_connections,
             own_addresses,
+            names: names.to_vec(),
             limits,
             denied,
         }
@@ -108,6 +113,7 @@ impl Common {
         };
         Some(Door {
             listener: Arc::clone(listener),
+            names: of_listener(listener, &self.names),
             pool: Arc::clone(pool),
             pool_when_secure: when_secure,
             hostname: Arc::clone(&self.hostname),
@@ -145,12 +151,34 @@ fn with_own(backends: impl IntoIterator<Item = IpAddr>) -> NetworkSet {
     machine::addresses().into_iter().chain(backends).map(IpNet::from).collect()
 }
 
+/// Every name that a listener trusts; those of `known` are kept.
+pub(super) fn names(config: &Config, known: &[Arc<Named>]) -> Vec<Arc<Named>> {
+    let wanted = config.listeners.iter().flat_map(|listener| listener.trusted_names.iter());
+    names::named(wanted.map(|said| &said.name), known)
+}
+
+/// How these names are looked up.
+pub(super) fn attending(config: &Config, denied: &Denied) -> Attending {
+    Attending {
+        refresh: config.server.names_refresh,
+        patience: names::LOOKUP_TIMEOUT,
+        gateways: config::read_surroundings().default_gateways,
+        denied: denied.clone(),
+    }
+}
+
+fn of_listener(listener: &Listener, names: &[Arc<Named>]) -> Vec<Arc<Named>> {
+    let is_its = |named: &&Arc<Named>| listener.trusted_names.iter().any(|said| said.name == named.name);
+    names.iter().filter(is_its).map(Arc::clone).collect()
+}
+
 /// What bans have to know of these listeners.
-pub(super) fn guarded(listeners: &[Arc<Listener>]) -> Vec<Guarded> {
+pub(super) fn guarded(listeners: &[Arc<Listener>], names: &[Arc<Named>]) -> Vec<Guarded> {
     let guarded = |listener: &Listener| Guarded {
         listener: Arc::clone(&listener.id),
         key: format!("server.listener.{}.proxy.trusted-networks", listener.id),
         trust: listener.trust.clone(),
+        names: of_listener(listener, names),
         access: listener.access.clone(),
     };
     listeners.iter().map(|listener| guarded(listener)).collect()

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::door::OwnAddresses;
 use crate::engine::{Address, Bell};
 use crate::rooms::backend::Pool;
 use crate::rooms::handoff::kind::Kind;
+use crate::rooms::trust::Named;
+use crate::server::names::{self, Attending};
 use crate::server::worker::Post;
 use crate::server::{health, keeper};
 
@@ -40,6 +42,8 @@ enum Order {
     Keep(Vec<Arc<Pool>>, Duration, SyncSender<io::Result<()>>),
     /// Shut and open these addresses, and no others; answer once it is so.
     Shut(Vec<Shuttered>, SyncSender<()>),
+    /// Look these names up, and no others; answer once each was asked, or the time is over.
+    Names(Vec<Arc<Named>>, Attending, Duration, SyncSender<()>),
     /// Answer health checks there.
     Check(Box<Post>, health::Desk),
 }
@@ -57,6 +61,9 @@ impl Keepers {
             // The engine's futures stay on one thread.
             let local = LocalSet::new();
             runtime.block_on(local.run_until(follow(received, changed, current)));
+            drop(local);
+            // A name server that does not answer must not hold up the end.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(body)?;
         Ok(Self { own_addresses, orders: Some(orders), thread: Some(thread) })
@@ -74,6 +81,17 @@ impl Keepers {
         let orders = self.orders.as_ref().ok_or_else(gone)?;
         orders.blocking_send(Order::Keep(pools, patience, report)).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
+    }
+
+    /// Looks `names` up from now on, and no others. What is returned hears when each was asked, at the latest after
+    /// `patience`.
+    pub(super) fn name(&self, names: Vec<Arc<Named>>, how: Attending, patience: Duration) -> Receiver<()> {
+        let (report, answer) = sync_channel(1);
+        if let Some(orders) = &self.orders {
+            // A thread that is gone has panicked and said so.
+            let _ = orders.blocking_send(Order::Names(names, how, patience, report));
+        }
+        answer
     }
 
     /// Answers health checks at `post`, until it is told to leave.
@@ -121,6 +139,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
     let mut shutters = JoinSet::new();
     let mut keepers = JoinSet::new();
     let mut kept: Vec<Kept> = Vec::new();
+    let mut names = JoinSet::new();
     let mut whoami = None;
     loop {
         let order = tokio::select! {
@@ -143,6 +162,11 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
         let (pools, patience, report) = match order {
             Order::Check(post, desk) => {
                 checks.spawn_local(health::attend(*post, desk));
+                continue;
+            }
+            Order::Names(wanted, how, patience, report) => {
+                names.shutdown().await;
+                attend_names(&mut names, wanted, &how, patience, report);
                 continue;
             }
             Order::Keep(pools, patience, report) => (pools, patience, report),
@@ -195,6 +219,34 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
         // Whoever asked may have stopped waiting.
         let _ = report.send(Ok(()));
     }
+}
+
+/// Begins to look up `wanted`; `report` hears when each was asked, or the time is over.
+fn attend_names(
+    names: &mut JoinSet<()>,
+    wanted: Vec<Arc<Named>>,
+    how: &Attending,
+    patience: Duration,
+    report: SyncSender<()>,
+) {
+    let mut heard = Vec::with_capacity(wanted.len());
+    for named in wanted {
+        let (tell, asked) = watch::channel(false);
+        heard.push(asked);
+        let (about, how) = (named.name.to_string(), how.clone());
+        let attend = move || names::attend(Arc::clone(&named), how.clone(), names::resolve, tell.clone());
+        names.spawn_local(async move { supervised("names", &about, attend).await });
+    }
+    names.spawn_local(async move {
+        let all = async {
+            for asked in &mut heard {
+                let _ = asked.wait_for(|asked| *asked).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, all).await;
+        // Whoever asked may have stopped waiting.
+        let _ = report.send(());
+    });
 }
 
 /// Gives a pool the address of the built-in backend, which is started when it is first wanted.

@@ -8,6 +8,7 @@ pub mod health;
 mod held;
 pub mod keeper;
 mod keepers;
+pub mod names;
 mod posts;
 pub mod prober;
 pub mod pulse;
@@ -157,7 +158,7 @@ impl Server {
                 usize::try_from(config.server.max_clients).unwrap_or(usize::MAX),
                 Instant::now(),
             ),
-            denied: Denied::restore(config.admin.state.clone(), doors::guarded(&config.listeners))
+            denied: Denied::restore(config.admin.state.clone(), doors::guarded(&config.listeners, &[]))
                 .map_err(StartError::State)?,
             admission: Admission::new(room.connections),
             registry: Registry::default(),
@@ -212,16 +213,21 @@ impl Server {
         self.keepers.keep(pools.clone(), PROOF_TIME)?;
 
         // From here on nothing fails.
+        let names = doors::names(config, &self.layout.load().names);
+        // A proxy that comes before its name has an answer would be taken for a client.
+        let named = self.keepers.name(names.clone(), doors::attending(config, &self.denied), PROOF_TIME);
+        let _ = named.recv();
         self.keepers.shut(Vec::new());
         doors::ask_where_shown(config, &pools);
         let common = Common::new(
             config,
+            &names,
             self.own_connections.clone(),
             self.keepers.own_addresses().clone(),
             Arc::clone(&self.limits),
             self.denied.clone(),
         );
-        self.denied.take(doors::guarded(&config.listeners));
+        self.denied.take(doors::guarded(&config.listeners, &names));
         let mut held: Vec<Held> = std::mem::take(&mut self.listening);
         held.append(&mut self.health);
         for listener in &config.listeners {
@@ -265,7 +271,7 @@ impl Server {
         let health = self.health.iter().map(Held::view).collect();
         let advice = self.listening.iter().chain(&self.health).filter_map(Held::advice);
         let advice = config.advice.iter().cloned().chain(advice).collect();
-        self.layout.store(Arc::new(Layout { pools, listening, health, advice }));
+        self.layout.store(Arc::new(Layout { pools, names, listening, health, advice }));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::observe::metrics::{BackendGauge, Format, Gauges, Metrics};
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::limits::Limits;
+use crate::rooms::trust::Named;
 use crate::server::Bound;
 use crate::server::registry::Registry;
 use crate::server::worker::{Stop, Told};
@@ -45,6 +46,8 @@ pub struct View {
 pub struct Layout {
     /// The backends, one pool for each language.
     pub pools: Vec<Arc<Pool>>,
+    /// The names that are trusted, by any listener.
+    pub names: Vec<Arc<Named>>,
     /// The listeners, with what is behind each.
     pub listening: Vec<Listening>,
     /// The health ports.

@@ -9,6 +9,7 @@ use crate::config::setting::{Default, Sample, Scope, Setting, Shape, names};
 use crate::facts::protocol::OwnConnections;
 
 pub(in crate::config) const MAX_PENDING_DEFAULT: u32 = 16_384;
+pub(in crate::config) const TRUSTED_NAMES_REFRESH_DEFAULT: Duration = Duration::from_secs(10);
 pub(in crate::config) const MISSING_HEADER_WAIT_DEFAULT: Duration = Duration::from_secs(1);
 pub(in crate::config) const HEADER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -44,6 +45,32 @@ pub(in crate::config) static TRUSTED_NETWORKS: Setting = Setting {
            The word `\"unix\"` in a listener's own list trusts the peers of its UNIX sockets; it is never inherited.\n\
            One network, a list, and the set notation of Stalwart's documentation, `{\"192.0.2.10\", \"2001:db8::10\"}`, are read.",
     sample: Sample::Live("[\"192.0.2.10\"]"),
+};
+
+pub(in crate::config) static TRUSTED_NAMES: Setting = Setting {
+    scope: Scope::Proxy,
+    name: "proxy.trusted-names",
+    shape: Shape::HostNames,
+    default: Default::Derived("nobody is trusted by name"),
+    docs: "Host names of proxies whose addresses move, as those of containers do: each present address of each name is trusted, as if it stood in `proxy.trusted-networks`.\n\
+           They are looked up with the system's resolver, again and again (`proxy.trusted-names-refresh`).\n\
+           The last good answer is kept while look-ups fail; a name that never had one trusts nobody.\n\
+           An answer with more than 64 addresses is not used.\n\
+           Each change is in the log, and `truepeer status` and `truepeer check` say what each name means now; whoever can change what a name stands for can claim to be any client.\n\
+           On a listener, a list of its own of names or of networks replaces both server-wide lists.",
+    sample: Sample::Comment("[\"traefik\", \"tasks.haproxy\"]"),
+};
+
+pub(in crate::config) static TRUSTED_NAMES_REFRESH: Setting = Setting {
+    scope: Scope::Server,
+    name: "proxy.trusted-names-refresh",
+    shape: Shape::Duration {
+        floor: Duration::from_secs(1),
+        why: "each name is a question to the name server",
+    },
+    default: Default::Duration(TRUSTED_NAMES_REFRESH_DEFAULT),
+    docs: "How often trusted names are looked up.",
+    sample: Sample::CommentDefault,
 };
 
 pub(in crate::config) static UNLISTED_PEERS: Setting = Setting {

@@ -10,6 +10,7 @@ use truepeer::PeerAddress;
 use crate::config::Advice;
 use crate::rooms::backend::{Pool, Readiness};
 use crate::rooms::record::{Entry, HeaderState};
+use crate::rooms::trust::Named;
 use crate::server::{Bound, ListeningAt, View};
 
 /// Peers named for their unfinished headers.
@@ -71,8 +72,22 @@ pub(super) fn status(view: &View, now: SystemTime) -> Value {
         "listeners": listeners,
         "health": layout.health.iter().map(health).collect::<Vec<_>>(),
         "backends": layout.pools.iter().map(backend).collect::<Vec<_>>(),
+        "trusted_names": layout.names.iter().map(|named| trusted_name(named, now)).collect::<Vec<_>>(),
         "pending": pending(view, now),
         "advice": layout.advice.iter().map(advice).collect::<Vec<_>>(),
+    })
+}
+
+/// What a trusted name means now.
+fn trusted_name(named: &Named, now: SystemTime) -> Value {
+    let meaning = named.meaning();
+    json!({
+        "name": &*named.name,
+        "addresses": meaning.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "since": meaning.since.map(time),
+        "changed_ms": meaning.since.map(|since| millis(since, now)),
+        "failing": meaning.failing,
+        "advice": meaning.surprises.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

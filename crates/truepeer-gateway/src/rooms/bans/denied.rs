@@ -18,6 +18,7 @@ use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::journal::Journal;
 use crate::rooms::bans::state::{self, Change, StateError};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
+use crate::rooms::trust::{Meaning, Named};
 
 /// The bans; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,8 @@ pub struct Guarded {
     pub key: String,
     /// Who may speak for others there: a ban would shut out everybody behind them.
     pub trust: TrustPolicy,
+    /// Who may by name.
+    pub names: Vec<Arc<Named>>,
     /// Whom its lists admit, whatever is banned.
     pub access: AccessRules,
 }
@@ -87,7 +90,8 @@ impl Denied {
         }
         let denied = Self::default();
         let began = denied.0.clock.now(now());
-        let (bans, refused) = Bans::restore(loaded.bans, &protected(&listeners), began);
+        let meanings = meanings(&listeners);
+        let (bans, refused) = Bans::restore(loaded.bans, &protected(&listeners, &meanings), began);
         say_lifted(&refused);
         denied.0.count.store(bans.len(), Ordering::Release);
         *denied.0.table.write().unwrap_or_else(PoisonError::into_inner) = Table { bans, listeners };
@@ -97,9 +101,15 @@ impl Denied {
 
     /// Takes the listeners of a new configuration: bans that touch their trusted networks are lifted.
     pub fn take(&self, listeners: Vec<Guarded>) {
+        self.change(|table| table.listeners = listeners);
+        self.release();
+    }
+
+    /// Lifts the bans that touch a trusted network, or what a trusted name stands for by now.
+    pub fn release(&self) {
         let lifted = self.change(|table| {
-            table.listeners = listeners;
-            table.bans.release(&protected(&table.listeners))
+            let meanings = meanings(&table.listeners);
+            table.bans.release(&protected(&table.listeners, &meanings))
         });
         say_lifted(&lifted);
         if !lifted.is_empty()
@@ -187,12 +197,15 @@ impl Denied {
         let now = clock.now(moment);
         let shown = |ban| clock.for_people(ban, moment);
         self.change(|Table { bans, listeners }| match change {
-            BanChange::Add(order) => bans.add(order, &protected(listeners), now).map(|added| {
-                Changed::Added(match added {
-                    Added::New(ban) => Added::New(shown(ban)),
-                    Added::Replaced(ban) => Added::Replaced(shown(ban)),
+            BanChange::Add(order) => {
+                let meanings = meanings(listeners);
+                bans.add(order, &protected(listeners, &meanings), now).map(|added| {
+                    Changed::Added(match added {
+                        Added::New(ban) => Added::New(shown(ban)),
+                        Added::Replaced(ban) => Added::Replaced(shown(ban)),
+                    })
                 })
-            }),
+            }
             BanChange::Remove(network) => {
                 let Lifted { ban, still, network } = bans.remove(*network, now);
                 Ok(Changed::Removed(Lifted { ban: ban.map(shown), still: still.map(shown), network }))
@@ -242,8 +255,22 @@ fn now() -> Moment {
 }
 
 /// The trusted networks of every listener: a ban there would shut out everybody behind a proxy.
-fn protected(listeners: &[Guarded]) -> Vec<Protected<'_>> {
-    listeners.iter().map(|of| Protected { list: &of.key, networks: of.trust.trusted() }).collect()
+fn protected<'a>(listeners: &'a [Guarded], meanings: &'a [(String, Arc<Meaning>)]) -> Vec<Protected<'a>> {
+    let networks = listeners.iter().map(|of| Protected { list: &of.key, networks: of.trust.trusted() });
+    let names = meanings.iter().map(|(list, now)| Protected { list, networks: &now.networks });
+    networks.chain(names).collect()
+}
+
+/// What the trusted names of these listeners stand for now, each with what it is called in a refusal.
+fn meanings(listeners: &[Guarded]) -> Vec<(String, Arc<Meaning>)> {
+    let named = listeners.iter().flat_map(|of| of.names.iter().map(move |named| (of, named)));
+    named
+        .map(|(of, named)| {
+            let listener = &of.listener;
+            let key = format!("server.listener.{listener}.proxy.trusted-names (`{}`)", named.name);
+            (key, named.meaning())
+        })
+        .collect()
 }
 
 fn say_lifted(lifted: &[(Ban, BanError)]) {
@@ -278,6 +305,31 @@ mod tests {
             Jump::Back => wall.checked_sub(YEARS).unwrap(),
         };
         Moment { steady: start.steady.checked_add(passed).unwrap(), wall }
+    }
+
+    #[test]
+    fn a_ban_is_lifted_when_a_trusted_name_moves_to_its_address() {
+        let denied = Denied::default();
+        let named = Arc::new(Named::new("traefik".into()));
+        denied.take(vec![Guarded {
+            listener: "smtp".into(),
+            key: "server.listener.smtp.proxy.trusted-networks".to_owned(),
+            trust: TrustPolicy::off(),
+            names: vec![Arc::clone(&named)],
+            access: AccessRules::default(),
+        }]);
+        let proxy = IpAddr::from([172, 18, 0, 5]);
+        let order = || {
+            let (network, reason) = (IpNet::from(proxy), crate::rooms::bans::Reason::new("test"));
+            BanChange::Add(BanOrder { network, lasts: "1h".parse().unwrap(), reason })
+        };
+        denied.make_at(&order(), now()).unwrap();
+        assert!(denied.find(proxy).is_some());
+        named.take(Ok(vec![proxy]), SystemTime::now(), &[]);
+        denied.release();
+        assert_eq!(denied.find(proxy), None);
+        let error = denied.make_at(&order(), now()).unwrap_err().to_string();
+        assert!(error.contains("server.listener.smtp.proxy.trusted-names (`traefik`)"), "{error}");
     }
 
     #[test]
