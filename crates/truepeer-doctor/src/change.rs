@@ -16,3 +16,12 @@ pub const FAMILIES: &str = "give the proxy a listener of each family (nginx: `li
 pub const TWO_PORTS: &str = "give direct clients a port of their own without the PROXY protocol, or let truepeer tell them apart by address (`proxy.trusted-networks` holds the proxies only)";
 /// The back believes the wrong address.
 pub const NEVER_BAN: &str = "let the server see the client, not the proxy: send the PROXY protocol and let the server read it; until then take the proxy's address out of bans, limits and relay rights";
+/// Two proxies in a row, or a forgery.
+pub const CHAIN: &str = "if two proxies in a row add a header, let the second one read the first; otherwise a client tried to forge its address";
+/// A balancer keeps client addresses and also sends a header.
+pub const ONE_OF_TWO: &str = "switch one of the two off at the balancer";
+/// A version 1 header came, and TLS is asked for.
+pub const TELL_TLS_V2: &str =
+    "if the client used TLS, let the proxy send version 2 with an SSL TLV (HAProxy: `send-proxy-v2-ssl`)";
+/// A header without TLS facts came, and TLS is asked for.
+pub const TELL_TLS: &str = "if it did, let the proxy send the SSL TLV (HAProxy: `send-proxy-v2-ssl`)";

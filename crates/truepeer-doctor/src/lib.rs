@@ -26,11 +26,13 @@
 pub mod change;
 mod disguise;
 mod excerpt;
+mod fault;
 mod finding;
 pub mod header;
 pub mod logs;
 mod opening;
 mod product;
+pub mod unidentified;
 
 pub use excerpt::{EXCERPT_MAX, excerpt};
 pub use finding::{Class, Confidence, Finding, Side, sort};

@@ -132,7 +132,7 @@ fn what_was_quoted_where_a_header_was_due_decides() {
         ("GET /.well-known/acme-challenge/x HTTP/1.1", Class::Mix, "certificate client"),
         ("\\x16\\x03\\x01", Class::Miss, "TLS came"),
         ("EHLO client.example", Class::Miss, "mail client"),
-        ("PROXY TCP6 2001:db8::7 127.0.0.1 4711 25\\r\\n", Class::Fam, "one IPv4 and one IPv6"),
+        ("PROXY TCP6 2001:db8::7 127.0.0.1 4711 25\\r\\n", Class::Fam, "mixes IPv4 and IPv6"),
         ("PRO", Class::Unex, "pieces"),
     ] {
         let line = format!(

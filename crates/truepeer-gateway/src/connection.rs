@@ -4,7 +4,6 @@
 //! `engine`, so that this file reads as what happens, not as how.
 
 mod admit;
-mod broken;
 mod identity;
 mod misfit;
 pub(crate) mod speak;

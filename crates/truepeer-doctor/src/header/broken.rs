@@ -53,7 +53,7 @@ impl BrokenHeader {
             seen: excerpt(bytes.get(..bytes.len().min(64)).unwrap_or(bytes)),
             opening: opening.name(),
             verdict: "refused",
-            finding: opening.finding(bytes).map(|finding| usual(finding, error.kind())),
+            finding: opening.finding(bytes),
             receivers: receivers_of(bytes, error.kind()),
             fields: if is_header { fields::of(bytes) } else { Vec::new() },
         }
@@ -77,33 +77,6 @@ impl BrokenHeader {
             fields: if bytes.is_empty() { Vec::new() } else { fields::of(bytes) },
         }
     }
-}
-
-/// The usual cause where the kind of error tells more than the opening.
-fn usual(finding: Finding, kind: Kind) -> Finding {
-    let (cause, change) = match kind {
-        Kind::TlvChecksum | Kind::TlvDuplicateChecksum => (
-            "something between the sender and here changes the header, or the sender computes its CRC32C wrongly",
-            "find what rewrites the bytes; update the sender, or switch `crc32c` off there (HAProxy: `proxy-v2-options`)",
-        ),
-        Kind::TlvTruncated | Kind::TlvSsl | Kind::TlvUniqueId => (
-            "a TLV does not fit: the sender writes it wrongly, or a program in between cut it",
-            "update the sender, or switch that TLV off there (HAProxy: `proxy-v2-options`)",
-        ),
-        Kind::V2Length => (
-            "the length has no room for the addresses of the family: a mixed or truncated header",
-            "update the sender; give it a listener of each family",
-        ),
-        Kind::V2Version | Kind::V2Command | Kind::V2Family | Kind::V2Protocol | Kind::V2Combination => {
-            ("the sender writes a version, command or family that is not defined", "update the sender")
-        }
-        Kind::V1TooLong => (
-            "no line end came within 107 bytes: the sender writes a longer line, or this is no header",
-            "let the sender end the line with \\r\\n, or let it send version 2",
-        ),
-        _ => return finding,
-    };
-    Finding { cause: cause.into(), change: change.into(), ..finding }
 }
 
 /// What receivers do with faults that some of them do not look for.

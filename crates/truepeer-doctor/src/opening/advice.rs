@@ -1,7 +1,10 @@
 //! What each opening means to a port that expects a header: one row each.
 
+use truepeer_proto::decode;
+
 use super::{Advice, Opening};
 use crate::change::{CHECKS, SEND, WHOLE};
+use crate::fault;
 use crate::{Class, Confidence, Side};
 
 /// The row of `opening`; none for a whole header.
@@ -27,7 +30,7 @@ pub(crate) fn of(opening: Opening, bytes: &[u8]) -> Option<Advice> {
         Opening::BrokenHeader => broken(bytes),
         Opening::Tls => miss(
             "TLS came where a header was due: the proxy passes TLS through without a header, or the client came without the proxy",
-            "switch the PROXY protocol on at the proxy for this port (HAProxy: `send-proxy-v2` on the server line; nginx: `proxy_protocol on;`); the header goes before the TLS bytes",
+            SEND,
         ),
         Opening::Http => row(
             Class::Miss,
@@ -78,49 +81,17 @@ pub(crate) fn of(opening: Opening, bytes: &[u8]) -> Option<Advice> {
 
 /// What breaks a header, as far as the bytes tell.
 fn broken(bytes: &[u8]) -> Advice {
-    use Confidence::{Certain, Likely};
-    let front = |class, cause, change| row(class, Side::Front, cause, change, Certain);
-    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-    let text = std::str::from_utf8(line).unwrap_or_default();
-    let words: Vec<_> = text.split(' ').collect();
-    if text.starts_with("proxy") || text.starts_with("Proxy") {
-        return front(
-            Class::Syn,
-            "the word PROXY is not in capital letters",
-            "write `PROXY TCP4 ...` in capitals, with single spaces and \\r\\n at the end",
-        );
+    let fault = decode(bytes).err().and_then(|wrong| fault::of(&wrong, bytes));
+    match fault {
+        Some(fault) => row(fault.class, Side::Front, fault.cause, fault.change, Confidence::Certain),
+        None => row(
+            Class::Unex,
+            Side::Front,
+            "the header is malformed",
+            "`truepeer explain` shows the byte that is wrong; update the sender, or let it send version 2",
+            Confidence::Likely,
+        ),
     }
-    if let [_, family, source, destination, ..] = words[..] {
-        let v6 = |addr: &str| addr.contains(':');
-        if v6(source) != v6(destination) {
-            return front(
-                Class::Fam,
-                "the header has one IPv4 and one IPv6 address, and no family holds both (nginx stream writes that after `set_real_ip_from`)",
-                "give the proxy a listener of each family: `listen 25;` and `listen [::]:25 ipv6only=on;`, or let truepeer rewrite the header",
-            );
-        }
-        if v6(source) != (family == "TCP6") {
-            return front(
-                Class::Fam,
-                "the family and the addresses of the header disagree: TCP4 has IPv4 addresses, TCP6 IPv6 ones",
-                "update the sender, or let it send version 2",
-            );
-        }
-    }
-    if bytes.get(line.len()) == Some(&b'\n') {
-        return front(
-            Class::Syn,
-            "the line ends in LF alone, as checks written by hand do",
-            "end it with \\r\\n: `printf 'PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\\r\\n'`",
-        );
-    }
-    row(
-        Class::Unex,
-        Side::Front,
-        "the header is malformed",
-        "`truepeer explain` shows the byte that is wrong; update the sender, or let it send version 2",
-        Likely,
-    )
 }
 
 const fn row(

@@ -1,18 +1,21 @@
 //! What a misfit between us and a neighbour means, in words, and what to change: causes and remedies for records.
 //!
 //! Knowledge only: it reads what happened, fills `seen`, `cause` and `remedy`, and names the outcome. Nothing here
-//! decides who may enter.
+//! decides who may enter. What concerns neighbours is said in the words of the doctor's crate.
+
+use std::borrow::Cow;
 
 use truepeer::proto::Version;
 use truepeer::{
-    ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, Likely, OwnConnection,
-    PeerAddress, Role, Seen,
+    ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, OwnConnection, PeerAddress, Role,
+    Seen,
 };
+use truepeer_doctor::{change, unidentified};
 
-use crate::connection::broken;
 use crate::door::Door;
 use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
+use crate::facts::protocol::FirstSpeaker;
 use crate::rooms::access::Why;
 use crate::rooms::backend::Pool;
 use crate::rooms::backend::connect::NotConnected;
@@ -60,14 +63,17 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
         Unidentified::Error(error, received) => {
             let reason = error.reason();
             if !matches!(reason, IdentifyReason::Empty) {
-                record.seen = Some(broken::excerpt(error, received));
+                record.seen = Some(unidentified::excerpt(error, received));
             }
             record.cause = Some(error.to_string());
             record.remedy = match record.hops.last() {
                 Some(hop) => behind_hop(reason, hop),
                 None => {
-                    let hint = broken::hint(error, received);
-                    hint.or_else(|| remedy(reason, error.seen().likely(), record)).map(str::to_owned)
+                    let first = match record.entry.protocol.first_speaker() {
+                        FirstSpeaker::Server => unidentified::FirstSpeaker::Server,
+                        _ => unidentified::FirstSpeaker::Client,
+                    };
+                    unidentified::remedy(error, received, first).map(Cow::into_owned)
                 }
             };
             Outcome::from(error)
@@ -134,10 +140,7 @@ pub(super) fn second_header(
         record.cause = Some(format!(
             "the client's own bytes begin with a header (it names {named}); one connection has one header"
         ));
-        record.remedy = Some(
-            "if two proxies in a row add a header, let the second one read the first; otherwise a client tried to forge its address"
-                .to_owned(),
-        );
+        record.remedy = Some(change::CHAIN.to_owned());
         return Outcome::HeaderRepeated;
     }
     if let Ok((named, _)) = found
@@ -147,7 +150,7 @@ pub(super) fn second_header(
             "the header names exactly the peer that sent it: a balancer that keeps client addresses and also sends a header"
                 .to_owned(),
         );
-        record.remedy = Some("switch one of the two off at the balancer".to_owned());
+        record.remedy = Some(change::ONE_OF_TWO.to_owned());
         return Outcome::HeaderRedundant;
     }
     if record.presumed {
@@ -249,16 +252,12 @@ pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
     refused_by(record, Refusal::RequireSecure);
     let (cause, remedy) = match identity.source() {
         IdentitySource::Direct => ("the client came without a proxy, so nobody ended its TLS", None),
-        IdentitySource::Header(Version::V1) => (
-            "a version 1 header says nothing of TLS",
-            Some(
-                "if the client used TLS, let the proxy send version 2 with an SSL TLV (HAProxy: `send-proxy-v2-ssl`)",
-            ),
-        ),
-        IdentitySource::Header(Version::V2) => (
-            "the header does not say that the client used TLS",
-            Some("if it did, let the proxy send the SSL TLV (HAProxy: `send-proxy-v2-ssl`)"),
-        ),
+        IdentitySource::Header(Version::V1) => {
+            ("a version 1 header says nothing of TLS", Some(change::TELL_TLS_V2))
+        }
+        IdentitySource::Header(Version::V2) => {
+            ("the header does not say that the client used TLS", Some(change::TELL_TLS))
+        }
     };
     record.cause = Some(cause.to_owned());
     record.remedy = remedy.map(str::to_owned);
@@ -333,36 +332,5 @@ fn behind_hop(reason: &IdentifyReason, hop: &Endpoint) -> Option<String> {
             "{ip} is in `proxy.hop-networks`, so its own header must follow the one that names it: let {ip} send one to its next proxy, and that one pass it on, or take {ip} out of the list"
         ),
         _ => format!("the header that {ip} sends to its next proxy is wrong: look there, not at the peer"),
-    })
-}
-
-fn remedy(reason: &IdentifyReason, likely: Likely, record: &Record) -> Option<&'static str> {
-    Some(match (reason, likely) {
-        (IdentifyReason::Empty | IdentifyReason::Truncated, _) => return None,
-        (IdentifyReason::Timeout, Likely::Nothing) => match record.entry.protocol.first_speaker() {
-            crate::facts::protocol::FirstSpeaker::Server => {
-                "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`); if it waits for the client's first bytes, switch its protocol sniffing off: this protocol's server speaks first"
-            }
-            _ => {
-                "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`)"
-            }
-        },
-        (IdentifyReason::Timeout, _) => "find what delays the proxy, or raise `proxy.header-timeout`",
-        (IdentifyReason::NotAHeader(_), Likely::TlsClientHello) => {
-            "the proxy passes TLS through without a header: switch its PROXY protocol on for this port (the header goes before the TLS bytes)"
-        }
-        (IdentifyReason::NotAHeader(_), _) => {
-            "switch the PROXY protocol on at the proxy for this port, or take the peer out of `proxy.trusted-networks` if it is no proxy"
-        }
-        (IdentifyReason::Version(_), _) => {
-            "send a version that `proxy.versions` names, or name this one there"
-        }
-        (IdentifyReason::TooLong(_), _) => {
-            "let the proxy send fewer TLVs; a client certificate is the usual reason"
-        }
-        (IdentifyReason::Checksum(_), _) => {
-            "something between the proxy and us changes the header, or the proxy computes its CRC32C wrongly"
-        }
-        _ => "the proxy's header is wrong: update the proxy, or report this line to its maintainers",
     })
 }

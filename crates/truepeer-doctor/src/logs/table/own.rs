@@ -1,7 +1,7 @@
 //! truepeer itself: the outcomes of its records: one row for each text.
 
 use super::{Only, Row};
-use crate::change::{CHECKS, READ, SEND, SHORTER};
+use crate::change::{CHAIN, CHECKS, ONE_OF_TWO, READ, SEND, SHORTER};
 use crate::{Class, Confidence, Product, Side};
 
 /// See the module.
@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         only: Only::Any,
         quote: &[],
         cause: "a second header stood behind the first",
-        change: "if two proxies in a row add a header, let the second one read the first; otherwise a client tried to forge its address",
+        change: CHAIN,
     },
     Row {
         id: "own-header-redundant",
@@ -124,7 +124,7 @@ pub(super) const ROWS: &[Row] = &[
         only: Only::Any,
         quote: &[],
         cause: "the header names the peer that sent it: a balancer keeps client addresses and also sends a header",
-        change: "switch one of the two off at the balancer",
+        change: ONE_OF_TWO,
     },
     Row {
         id: "own-backend-ignores-header",
