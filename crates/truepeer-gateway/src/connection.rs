@@ -111,7 +111,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
         RelayEnd::Header(_, bytes) => {
             drop(backend);
             // Read on within the header's cap and deadline, only to say what it was.
-            let reader = HeaderReader::new(listener.header, peer, header_deadline);
+            let reader = HeaderReader::new(listener.header.clone(), peer, header_deadline);
             let found = identify::read_on(&client, &reader, bytes).await;
             misfit::second_header(record, &identity, &found)
         }

@@ -203,20 +203,20 @@ fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
 #[test]
 fn each_way_a_header_can_be_wrong_has_its_code() {
     let backend = Fake::start(smtp_behind_v1(GREETING));
-    let v1_only = HeaderRules { decoder: Decoder::new().versions(Versions::V1Only) };
+    let v1_only = HeaderRules::new().decoder(Decoder::new().versions(Versions::V1Only));
     let both = HeaderRules::default();
     let no_end = [b"PROXY TCP4 ", &[b'1'; 200][..]].concat();
     let mut unknown_family = v2(b"");
     unknown_family[13] = 0x41;
     for (rules, bytes, outcome, says) in [
         (v1_only, v2(b""), Outcome::HeaderVersion, "bad header"),
-        (both, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec(), Outcome::HeaderTooLong, "bad header"),
-        (both, no_end, Outcome::HeaderMalformed, "bad header"),
-        (both, v2(&tlv(3, b"\xde\xad\xbe\xef")), Outcome::HeaderChecksum, "bad header"),
-        (both, v2(b"\x05\0\x09short"), Outcome::HeaderMalformed, "bad header"),
-        (both, unknown_family, Outcome::HeaderMalformed, "bad header"),
-        (both, v2(b"")[..20].to_vec(), Outcome::HeaderTruncated, "closed inside its header"),
-        (both, b"EHLO x\r\n".to_vec(), Outcome::HeaderMissing, "an SMTP command"),
+        (both.clone(), b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec(), Outcome::HeaderTooLong, "bad header"),
+        (both.clone(), no_end, Outcome::HeaderMalformed, "bad header"),
+        (both.clone(), v2(&tlv(3, b"\xde\xad\xbe\xef")), Outcome::HeaderChecksum, "bad header"),
+        (both.clone(), v2(b"\x05\0\x09short"), Outcome::HeaderMalformed, "bad header"),
+        (both.clone(), unknown_family, Outcome::HeaderMalformed, "bad header"),
+        (both.clone(), v2(b"")[..20].to_vec(), Outcome::HeaderTruncated, "closed inside its header"),
+        (both.clone(), b"EHLO x\r\n".to_vec(), Outcome::HeaderMissing, "an SMTP command"),
         (
             both,
             b"PROXY TCP4 224.0.0.1 198.51.100.25 1 25\r\n".to_vec(),

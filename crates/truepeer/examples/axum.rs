@@ -1,13 +1,13 @@
 //! The client's address in an axum handler: `ConnectInfo<Client>`. Health checks by LOCAL header are closed.
 //!
 //! `cargo run -p truepeer --features axum --example axum -- 127.0.0.1:8080 127.0.0.1`: where to listen, and which peers are proxies.
-#![allow(clippy::print_stdout, reason = "a small server has no other log")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a small server has no other log")]
 use std::io;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use truepeer::{Client, ProxyListener, TrustedNetworks};
+use truepeer::{Client, ListenerOptions, ProxyListener, TrustedNetworks};
 
 pub(crate) async fn serve(listener: ProxyListener) -> io::Result<()> {
     let app = Router::new().route("/", get(hello));
@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trusted = TrustedNetworks::parse(args)?; // your proxies, such as 192.0.2.10, never your network
     let listener = ProxyListener::bind(addr, trusted).await?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener).await?;
+    let options = ListenerOptions::new().on_event(|event| eprintln!("{}: {event}", event.code()));
+    serve(listener.with_options(options)).await?;
     Ok(())
 }

@@ -8,12 +8,13 @@
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
-//! use truepeer::{ProxyListener, TrustedNetworks};
+//! use truepeer::{ListenerOptions, ProxyListener, TrustedNetworks};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let trusted = TrustedNetworks::parse(["192.0.2.10"])?; // your proxy, not your network
-//! let mut listener = ProxyListener::bind("0.0.0.0:7007", trusted).await?;
+//! let options = ListenerOptions::new().on_event(|event| eprintln!("{}: {event}", event.code())); // whom it sends away
+//! let mut listener = ProxyListener::bind("0.0.0.0:7007", trusted).await?.with_options(options);
 //! loop {
 //!     let stream = listener.accept().await; // a client, and the header is gone
 //!     println!("{} through {}", stream.client(), stream.client().identity().peer());
@@ -24,7 +25,7 @@
 //!
 //! `accept` never fails and never waits for one peer's bytes: with a thousand proxies that connect and stay silent,
 //! the next client is served as if there were none. Whom it sends away, it tells
-//! `ListenerOptions::on_event`, with what was seen, what is allowed, at which byte, and whose fault it was.
+//! `ListenerOptions::on_event` (and `tracing`, with the feature of that name), with what was seen, what is allowed, at which byte, and whose fault it was.
 //!
 //! # The two addresses
 //!
@@ -72,6 +73,7 @@
 //! | hyper | `tokio` | `TokioIo::new(stream)` | `hyper` |
 //! | a backend that expects a header | `tokio` | `connect`, [`OutgoingHeader`] | `backend` |
 //! | a backend over HTTP that expects one | `hyper-util` | `HeaderConnector` | |
+//! | a thread for each connection | none | [`TrustPolicy`], [`read_header`] | |
 //! | another runtime, or none | none | [`TrustPolicy`], [`HeaderReader`] | below |
 //!
 //! # Without a runtime
@@ -107,6 +109,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod blocking;
 mod client;
 mod first_bytes;
 mod identity;
@@ -131,6 +134,7 @@ pub use adapter::tls::{TlsConnection, TlsListener};
 pub use adapter::tonic::tls::TlsCaller;
 #[cfg(feature = "tower")]
 pub use adapter::tower::{ClientLayer, ClientService};
+pub use blocking::{BlockingSocket, ReadHeaderError, read_header};
 pub use client::{Caller, Client, ProxyOwn};
 pub use first_bytes::{FirstBytes, Held, OwnHeader, Verdict};
 pub use identity::{ClientIdentity, Endpoint, IdentitySource, Implausible, OwnConnection, Role, Tls};

@@ -4,6 +4,7 @@
 //! header; what follows belongs to the client and is never touched.
 
 use core::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder, Version};
@@ -15,11 +16,60 @@ const V1_CLIENT_AT: usize = 11;
 /// Source: PROXY protocol 2.2, behind the fixed part.
 const V2_CLIENT_AT: usize = 16;
 
-/// What a reader accepts.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a reader accepts. The default is the strict decoder, and clients that can be true.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct HeaderRules {
     /// Versions, size cap and strictness.
     pub decoder: Decoder,
+    plausibility: Plausibility,
+}
+
+#[derive(Debug, Clone)]
+enum Plausibility {
+    /// Against these addresses besides what is impossible anywhere; `None` are none.
+    Check {
+        own: Option<Arc<NetworkSet>>,
+    },
+    Skip,
+}
+
+impl Default for Plausibility {
+    fn default() -> Self {
+        Self::Check { own: None }
+    }
+}
+
+impl HeaderRules {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Versions, size cap and strictness of headers.
+    #[must_use]
+    pub fn decoder(mut self, decoder: Decoder) -> Self {
+        self.decoder = decoder;
+        self
+    }
+
+    /// Addresses of this machine and of its backends: no peer from elsewhere can be speaking for a client there.
+    #[must_use]
+    pub fn own_addresses(mut self, own: impl Into<Arc<NetworkSet>>) -> Self {
+        self.plausibility = Plausibility::Check { own: Some(own.into()) };
+        self
+    }
+
+    /// Accepts clients that cannot be true, such as `127.0.0.1` from another machine.
+    ///
+    /// Rules like "loopback may do everything" are then in the hands of every trusted peer, unless the caller asks
+    /// [`HeaderReader::check_plausible`], as it must after [`ClientIdentity::with_nat64`].
+    #[must_use]
+    pub fn unsafe_accept_implausible_clients(mut self) -> Self {
+        self.plausibility = Plausibility::Skip;
+        self
+    }
 }
 
 /// Reads one header from one trusted peer.
@@ -28,7 +78,7 @@ pub struct HeaderRules {
 /// [`Decoder::DEFAULT_MAX_LEN`] bytes plus one read.
 #[derive(Debug, Clone)]
 pub struct HeaderReader {
-    decoder: Decoder,
+    rules: HeaderRules,
     peer: PeerAddress,
     deadline: Instant,
 }
@@ -54,7 +104,7 @@ impl HeaderReader {
     /// A reader for a connection of `peer` whose whole header is due at `deadline`.
     #[must_use]
     pub fn new(rules: HeaderRules, peer: PeerAddress, deadline: Instant) -> Self {
-        Self { decoder: rules.decoder, peer, deadline }
+        Self { rules, peer, deadline }
     }
 
     /// When [`HeaderReader::expired`] is due. One deadline for the whole header, not for each read.
@@ -63,16 +113,25 @@ impl HeaderReader {
         self.deadline
     }
 
-    /// Judges `received`, everything that the peer sent so far.
+    /// Judges `received`, everything that the peer sent so far. A client that cannot be true is refused, unless the
+    /// rules say otherwise: whoever has an identity from here has one that was checked.
     ///
     /// # Errors
-    /// At the first byte that cannot belong to a header, with the reason and its offset.
+    /// At the first byte that cannot belong to a header, with the reason and its offset; and
+    /// [`IdentifyReason::Implausible`] at the client's address.
     pub fn advance(&self, received: &[u8]) -> Result<Progress, IdentifyError> {
-        match self.decoder.decode(received) {
-            Ok(Decode::Complete { header, len }) => Ok(Progress::Done {
-                identity: ClientIdentity::from_header(&header, self.peer),
-                header_len: len,
-            }),
+        match self.rules.decoder.decode(received) {
+            Ok(Decode::Complete { header, len }) => {
+                let identity = ClientIdentity::from_header(&header, self.peer);
+                match &self.rules.plausibility {
+                    Plausibility::Check { own: Some(own) } => self.check_plausible(&identity, own)?,
+                    Plausibility::Check { own: None } => {
+                        self.check_plausible(&identity, &NetworkSet::default())?;
+                    }
+                    Plausibility::Skip => {}
+                }
+                Ok(Progress::Done { identity, header_len: len })
+            }
             Ok(Decode::Incomplete { at_least }) => Ok(Progress::NeedMore { at_least: at_least.max(1) }),
             Err(error) => Err(self.fail(IdentifyReason::of(error), error.at(), received)),
         }
@@ -92,6 +151,8 @@ impl HeaderReader {
     }
 
     /// Refuses an identity whose client address cannot be true; see [`ClientIdentity::check_plausible`].
+    /// [`HeaderReader::advance`] has done so already; this is for what becomes of an identity afterwards, as by
+    /// [`ClientIdentity::with_nat64`].
     ///
     /// # Errors
     /// [`IdentifyReason::Implausible`].

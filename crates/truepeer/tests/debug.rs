@@ -137,7 +137,9 @@ fn public_types(root: &str) -> BTreeSet<String> {
     let words = uses.flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
     // No value of a trait can be shown; macros and functions begin with small letters.
     words
-        .filter(|word| word.starts_with(char::is_uppercase) && !["Accept", "Split"].contains(word))
+        .filter(|word| {
+            word.starts_with(char::is_uppercase) && !["Accept", "Split", "BlockingSocket"].contains(word)
+        })
         .map(str::to_owned)
         .collect()
 }
@@ -248,10 +250,12 @@ fn of_refusals(shown: &mut Shown) {
     shown.add("IdentifyError", &error);
     shown.add("Fault", &error.fault());
     shown.add("Refusal", &Refusal::Header(error));
+    shown.add("ReadHeaderError", &truepeer::ReadHeaderError::from(error));
     shown.add("ListenerEvent", &ListenerEvent::Refused(Refusal::Header(error)));
     let loopback = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
-    let Ok(Progress::Done { identity, .. }) = reader.advance(loopback) else { panic!("whole") };
-    shown.add("Implausible", &identity.check_plausible(&NetworkSet::default()).unwrap_err());
+    let implausible = reader.advance(loopback).unwrap_err();
+    let truepeer::IdentifyReason::Implausible(implausible) = implausible.reason() else { panic!("loopback") };
+    shown.add("Implausible", implausible);
 }
 
 fn of_settings(shown: &mut Shown) {

@@ -12,7 +12,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use common::{PROXY, V2, bytes, drop_after, listener, settle};
+use common::{V2, bytes, drop_after, listener, settle};
 use truepeer::{ClientStream, Incoming, ListenerOptions};
 use truepeer_testkit::scripted::ScriptedStream;
 
@@ -103,7 +103,7 @@ async fn each_handshake(count: isize, hello: &[u8]) -> isize {
     let (listener, door, events) = listener(ListenerOptions::new());
     let mut listener = truepeer::TlsListener::new(listener, TlsAcceptor::from(Arc::new(config)));
     let sent = [V2, hello].concat();
-    let _peers: Vec<_> = (0..count).map(|_| door.connect(PROXY, [bytes(&[&sent])])).collect();
+    let _peers: Vec<_> = (0..count).map(|_| door.connect(common::PROXY, [bytes(&[&sent])])).collect();
     let before = HELD.load(Ordering::Relaxed);
     assert!(drop_after(32, listener.accept()).await.is_none());
     assert!(events.take().is_empty(), "all of them are waited for");

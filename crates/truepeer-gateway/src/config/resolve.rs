@@ -309,9 +309,10 @@ fn build(
         trust: TrustPolicy::new(trusted.networks, trusted.unix, draft.proxy.unlisted),
         trusted_lines: trusted.lines,
         trusted_names: trusted.names,
-        header: HeaderRules {
-            decoder: Decoder::new().versions(draft.proxy.versions).mixed_families(draft.proxy.mixed_families),
-        },
+        // Whether a client can be true is asked in the walk, once its address is folded from NAT64.
+        header: HeaderRules::new()
+            .decoder(Decoder::new().versions(draft.proxy.versions).mixed_families(draft.proxy.mixed_families))
+            .unsafe_accept_implausible_clients(),
         header_timeout: draft.proxy.header_timeout,
         missing: draft.proxy.missing.policy(),
         hops: draft.proxy.hops.clone(),

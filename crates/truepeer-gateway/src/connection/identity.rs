@@ -47,7 +47,7 @@ async fn chain(
     let Arrival { socket: client, peer, .. } = arrival;
     let deadline = engine::later(arrival.at, listener.header_timeout);
     let unfinished = desk.pending.enter();
-    let mut reader = HeaderReader::new(listener.header, *peer, deadline);
+    let mut reader = HeaderReader::new(listener.header.clone(), *peer, deadline);
     let mut received = Vec::new();
     let itself = presumed(arrival, door);
     if let Some((itself, wait)) = &itself {
@@ -69,7 +69,7 @@ async fn chain(
             record.hops.push(hop);
             // The next header is that proxy's: it is the one to blame, and its own checks name itself.
             let hop = PeerAddress::tcp(hop.to_socket_addr(0));
-            reader = HeaderReader::new(listener.header, hop, deadline);
+            reader = HeaderReader::new(listener.header.clone(), hop, deadline);
             received = early;
             continue;
         }

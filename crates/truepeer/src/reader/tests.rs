@@ -11,7 +11,7 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x05\xc6\x33\x64
 
 fn reader(decoder: Decoder) -> HeaderReader {
     let peer = PeerAddress::tcp("192.0.2.10:1000".parse().unwrap());
-    HeaderReader::new(HeaderRules { decoder }, peer, Instant::now() + Duration::from_secs(5))
+    HeaderReader::new(HeaderRules::new().decoder(decoder), peer, Instant::now() + Duration::from_secs(5))
 }
 
 /// The code, the fault and the text for bytes that are refused.
@@ -110,9 +110,7 @@ fn a_client_that_cannot_be_true_is_found_where_its_address_stands() {
     let v1 = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
     let v2 = [&V2[..16], &[127, 0, 0, 1], &V2[20..]].concat();
     for (header, at) in [(&v1[..], 11), (&v2, 16)] {
-        let reader = reader(Decoder::new());
-        let Ok(Progress::Done { identity, .. }) = reader.advance(header) else { panic!() };
-        let error = reader.check_plausible(&identity, &NetworkSet::default()).unwrap_err();
+        let error = reader(Decoder::new()).advance(header).unwrap_err();
         assert_eq!(
             (error.reason().code(), error.fault(), error.at()),
             ("client_implausible", Fault::Peer, at)
@@ -121,6 +119,32 @@ fn a_client_that_cannot_be_true_is_found_where_its_address_stands() {
         assert!(error.to_string().ends_with(&format!("(byte {at})")), "{error}");
         // The named byte is the address.
         assert!(header[at..].starts_with(b"127.") || header[at..].starts_with(&[127, 0, 0, 1]));
+    }
+}
+
+/// What is one's own is told to the rules, or the check is left to the caller: forgotten it cannot be.
+#[test]
+fn the_rules_say_whose_addresses_no_client_can_have() {
+    let peer = PeerAddress::tcp("192.0.2.10:1000".parse().unwrap());
+    let own: NetworkSet = ["203.0.113.0/24".parse().unwrap()].into_iter().collect();
+    let loopback = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
+    let strict = HeaderRules::new().own_addresses(own.clone());
+    let lax = HeaderRules::new().unsafe_accept_implausible_clients();
+    for (rules, header, refused) in [
+        (&strict, V1, true),
+        (&strict, &loopback[..], true),
+        (&HeaderRules::new(), V1, false),
+        (&lax, &loopback[..], false),
+    ] {
+        let reader = HeaderReader::new(rules.clone(), peer, Instant::now());
+        match reader.advance(header) {
+            Err(error) => assert!(refused && error.reason().code() == "client_implausible", "{error}"),
+            Ok(Progress::Done { identity, .. }) => {
+                assert!(!refused);
+                assert!(reader.check_plausible(&identity, &own).is_err(), "asked for afterwards");
+            }
+            Ok(more) => panic!("{more:?}"),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod read_header;
 mod send_header;
 mod split;
 mod stream;
+#[cfg(feature = "tracing")]
+mod trace;
 mod unread;
 
 pub use accept::Accept;

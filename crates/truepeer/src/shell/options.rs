@@ -22,7 +22,6 @@ pub struct ListenerOptions {
     pub(super) max_pending: usize,
     pub(super) rules: HeaderRules,
     pub(super) reads: Reads,
-    pub(super) plausibility: Plausibility,
     pub(super) observer: Option<Observer>,
     pub(super) decider: Decider,
     pub(super) check: Option<Check>,
@@ -54,12 +53,6 @@ pub(super) enum Reads {
     Exact,
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum Plausibility {
-    Check { own: Arc<NetworkSet> },
-    Skip,
-}
-
 impl ListenerOptions {
     /// 5 seconds for the whole header. Source: PROXY protocol 4 (at least 3 seconds, for a lost segment).
     pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,7 +70,6 @@ impl ListenerOptions {
             max_pending: Self::DEFAULT_MAX_PENDING,
             rules: HeaderRules::default(),
             reads: Reads::Eager,
-            plausibility: Plausibility::Check { own: Arc::default() },
             observer: None,
             decider: Decider::Policy,
             check: None,
@@ -104,7 +96,7 @@ impl ListenerOptions {
     /// Versions, size cap and strictness of headers.
     #[must_use]
     pub fn decoder(mut self, decoder: Decoder) -> Self {
-        self.rules = HeaderRules { decoder };
+        self.rules = self.rules.decoder(decoder);
         self
     }
 
@@ -175,7 +167,7 @@ impl ListenerOptions {
     /// Addresses of this machine and of its backends: no peer from elsewhere can be speaking for a client there.
     #[must_use]
     pub fn own_addresses(mut self, own: NetworkSet) -> Self {
-        self.plausibility = Plausibility::Check { own: Arc::new(own) };
+        self.rules = self.rules.own_addresses(own);
         self
     }
 
@@ -184,13 +176,14 @@ impl ListenerOptions {
     /// Rules like "loopback may do everything" are then in the hands of every trusted peer.
     #[must_use]
     pub fn unsafe_accept_implausible_clients(mut self) -> Self {
-        self.plausibility = Plausibility::Skip;
+        self.rules = self.rules.unsafe_accept_implausible_clients();
         self
     }
 
     /// Calls `observer` for everything that is not handed out: refusals, closed health checks, accept errors.
     ///
     /// It runs inside the listener and must return at once: count, log to memory, or `try_send` to a bounded channel.
+    /// With the feature `tracing` each of them is an event of target `truepeer` as well, with or without an observer.
     #[must_use]
     pub fn on_event(mut self, observer: impl Fn(ListenerEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -198,6 +191,8 @@ impl ListenerOptions {
     }
 
     pub(super) fn report(&self, event: ListenerEvent) {
+        #[cfg(feature = "tracing")]
+        super::trace::trace(&event);
         if let Some(observer) = &self.observer {
             observer(event);
         }
@@ -216,7 +211,6 @@ impl fmt::Debug for ListenerOptions {
             .field("header_timeout", &self.header_timeout)
             .field("max_pending", &self.max_pending)
             .field("rules", &self.rules)
-            .field("plausibility", &self.plausibility)
             .finish_non_exhaustive()
     }
 }

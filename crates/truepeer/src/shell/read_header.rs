@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use super::options::{Check, Plausibility, Reads};
+use super::options::{Check, Reads};
 use super::{Connection, ListenerOptions, Refusal};
 use crate::{ClientIdentity, HeaderReader, IdentifyError, PeerAddress, Progress};
 
@@ -22,7 +22,6 @@ pub(super) struct ReadHeader<S> {
     io: S,
     peer: PeerAddress,
     reader: HeaderReader,
-    plausibility: Plausibility,
     check: Option<Check>,
     reads: Reads,
     /// What is lacking at least.
@@ -40,7 +39,7 @@ pub(super) type Whole = (ClientIdentity, Vec<u8>);
 impl<S: AsyncRead + Unpin> ReadHeader<S> {
     /// `deadline`: for the whole header, counted from accept on.
     pub(super) fn new(io: S, peer: PeerAddress, deadline: Instant, options: &ListenerOptions) -> Self {
-        let reader = HeaderReader::new(options.rules, peer, deadline.into_std());
+        let reader = HeaderReader::new(options.rules.clone(), peer, deadline.into_std());
         let lacking = match reader.advance(&[]) {
             Ok(Progress::NeedMore { at_least }) => at_least,
             // Nothing is neither a header nor wrong.
@@ -50,7 +49,6 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
             io,
             peer,
             reader,
-            plausibility: options.plausibility.clone(),
             check: options.check.clone(),
             reads: options.reads,
             lacking,
@@ -133,11 +131,6 @@ impl<S: AsyncRead + Unpin> ReadHeader<S> {
             Ok(Progress::NeedMore { .. }) => return None,
             Err(error) => return Some(Err(error)),
         };
-        if let Plausibility::Check { own } = &self.plausibility
-            && let Err(error) = self.reader.check_plausible(&identity, own)
-        {
-            return Some(Err(error));
-        }
         Some(Ok((identity, all.get(header_len..).unwrap_or_default().to_vec())))
     }
 }
