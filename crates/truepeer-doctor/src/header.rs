@@ -10,7 +10,7 @@ mod receivers;
 mod tlvs;
 
 use serde::Serialize;
-use truepeer_proto::{Addresses, Command, Decode, Decoder, Header, Transport, V2_MAX_LEN, Version};
+use truepeer_proto::{Addresses, Command, Decode, Header, Transport, Version, decode};
 
 use crate::Opening;
 
@@ -64,7 +64,7 @@ pub struct HeaderNote {
 /// Explains the header that `bytes` begin with; what is behind it is the client's.
 #[must_use]
 pub fn explain(bytes: &[u8]) -> Explained {
-    match Decoder::new().max_len(V2_MAX_LEN).decode(bytes) {
+    match decode(bytes) {
         Ok(Decode::Complete { header, len }) => {
             let behind = bytes.get(len..).unwrap_or_default();
             Explained::Header(Box::new(note(&header, behind)))

@@ -84,7 +84,7 @@ fn receivers_of(bytes: &[u8], kind: Kind) -> Vec<Reception> {
     let lenient =
         Decoder::new().max_len(V2_MAX_LEN).checksum(Checksum::Skip).mixed_families(MixedFamilies::Accept);
     let decoded = match kind {
-        Kind::TlvChecksum | Kind::V1Address => lenient.decode(bytes),
+        Kind::TlvChecksum | Kind::V1Address | Kind::TooLong => lenient.decode(bytes),
         Kind::TlvTruncated | Kind::TlvDuplicateChecksum => lenient.frame(bytes),
         _ => return Vec::new(),
     };

@@ -110,11 +110,54 @@ fn a_large_header_is_too_large_for_some() {
     assert_eq!(postfix.does, Taken::Accepted);
 }
 
+fn cases() -> Vec<serde_json::Value> {
+    serde_json::from_str(include_str!("../../../../vectors/vectors.json")).unwrap()
+}
+
+fn bytes_of(case: &serde_json::Value) -> Vec<u8> {
+    let hex = case["hex"].as_str().unwrap();
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn every_wire_case_is_explained_as_it_is() {
+    let mut wrong = Vec::new();
+    for case in cases().iter().filter(|case| case["transport"] == "stream") {
+        let id = case["id"].as_str().unwrap();
+        let text = |key: &str| case[key].as_str();
+        let agrees = match explain(&bytes_of(case)) {
+            Explained::Header(note) => {
+                let kinds: Vec<u64> = case["tlvs"].as_array().map_or_else(Vec::new, |tlvs| {
+                    tlvs.iter().map(|tlv| tlv["type"].as_u64().unwrap()).collect()
+                });
+                let found: Vec<u64> = note
+                    .tlvs
+                    .iter()
+                    .map(|tlv| u64::from_str_radix(tlv.kind.trim_start_matches("0x"), 16).unwrap())
+                    .collect();
+                text("expect") == Some("accept")
+                    && case["consumed"] == note.length
+                    && case["version"] == note.version
+                    && text("command") == Some(note.command)
+                    && text("src") == note.source.as_deref()
+                    && text("dst") == note.destination.as_deref()
+                    && kinds == found
+            }
+            Explained::Broken(broken) if broken.error == "incomplete" => text("expect") == Some("incomplete"),
+            Explained::Broken(broken) => {
+                text("expect") == Some("reject") && text("reason") == Some(broken.error)
+            }
+        };
+        if !agrees {
+            wrong.push(format!("{id}: {:?}", explain(&bytes_of(case))));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The receivers' rows against what real receivers did with the wire cases of this project.
 #[test]
 fn rows_of_receivers_agree_with_what_was_observed() {
-    let cases: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../vectors/vectors.json")).unwrap();
     let columns = [
         ("postfix-3.12", "Postfix smtpd and postscreen"),
         ("dovecot-HEAD(shim)", "Dovecot 2.3"),
@@ -131,12 +174,9 @@ fn rows_of_receivers_agree_with_what_was_observed() {
         ("Traefik 3", "v2-local-badfam"),
     ];
     let (mut compared, mut wrong) = (0, Vec::new());
-    for case in cases.as_array().unwrap() {
+    for case in cases() {
         let text = |key: &str| case[key].as_str().unwrap_or_default();
-        let hex = text("hex");
-        let bytes: Vec<u8> =
-            (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
-        let receptions = match explain(&bytes) {
+        let receptions = match explain(&bytes_of(&case)) {
             Explained::Header(note) => note.receivers,
             Explained::Broken(broken) => broken.receivers,
         };

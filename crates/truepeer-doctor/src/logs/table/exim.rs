@@ -54,4 +54,16 @@ pub(super) const ROWS: &[Row] = &[
         cause: "the header is longer than the 232 bytes that Exim reads",
         change: SHORTER,
     },
+    Row {
+        id: "exim-empty",
+        product: Some(Product::Exim),
+        class: Class::Unex,
+        side: Side::Back,
+        confidence: Confidence::Possible,
+        needs: &[&[r#"smtp syntax error in """#, r#"smtp syntax error in \"\""#]],
+        only: Only::Near,
+        quote: &[],
+        cause: "empty lines came where a command was due: a version 2 header begins with two, if {peer} is a proxy that sends one",
+        change: "if it is your proxy: `hosts_proxy = {peer}` in exim.conf, then restart Exim; or take `send-proxy-v2` away at the proxy",
+    },
 ];

@@ -152,6 +152,18 @@ pub(super) const ROWS: &[Row] = &[
         change: "update the sender: its version 2 header is malformed",
     },
     Row {
+        id: "postscreen-pregreet",
+        product: Some(Product::Postscreen),
+        class: Class::Unex,
+        side: Side::Back,
+        confidence: Confidence::Likely,
+        needs: &[&["pregreet"], &["PROXY TCP", "PROXY UNKNOWN", r"\r\n\r\n\000\r\nQUIT", r"\r\n\r\n\0"]],
+        only: Only::Any,
+        quote: &[],
+        cause: "a header came before the greeting: postscreen reads none on this port, or a second one stands behind the first",
+        change: "add `-o postscreen_upstream_proxy_protocol=haproxy` below this port's postscreen line in master.cf, then `postfix reload`; if it is there, two proxies add a header: let the second one read the first",
+    },
+    Row {
         id: "postfix-plain",
         product: Some(Product::Postfix),
         class: Class::Unex,
