@@ -12,7 +12,7 @@ mod tlvs;
 use serde::Serialize;
 use truepeer_proto::{Addresses, Command, Decode, Header, Transport, Version, decode};
 
-use crate::Opening;
+use crate::{Finding, Opening};
 
 pub use broken::BrokenHeader;
 pub use fields::Field;
@@ -53,6 +53,8 @@ pub struct HeaderNote {
     pub own: Option<&'static str>,
     /// What each known receiver does with it.
     pub receivers: Vec<Reception>,
+    /// What will go wrong with it at some receivers, best first.
+    pub findings: Vec<Finding>,
     /// What is remarkable, a sentence each.
     pub notes: Vec<String>,
     /// What follows the header, if anything: `an SMTP command`, ...
@@ -106,6 +108,7 @@ fn note(header: &Header<'_>, behind: &[u8]) -> HeaderNote {
         verdict: if own.is_some() { "accepted-own" } else { "accepted" },
         own,
         receivers: receivers::of(&receivers::Facts::of(header)),
+        findings: notes::findings(header, behind),
         notes: notes::of(header, behind),
         behind: (!behind.is_empty()).then(|| Opening::of(behind).name()),
         fields: fields::of(raw),

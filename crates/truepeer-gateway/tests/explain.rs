@@ -267,7 +267,7 @@ fn compare(
             ("tlvs" | "items", _) => "TLV",
             ("fields", _) => "Field",
             ("receivers", _) => "Receiver",
-            ("finding", Value::Object(_)) => "Finding",
+            ("finding", Value::Object(_)) | ("findings", _) => "Finding",
             ("value", Value::Object(_)) => "TLS",
             ("stream", _) => "Stream",
             _ => continue,
@@ -286,6 +286,7 @@ fn every_object_has_the_names_and_types_that_the_page_promises() {
     for (shape, output) in [
         ("Header", run(&["--json", V1], b"")),
         ("Header", run(&["--json"], &large())),
+        ("Header", run(&["--json", &format!("{V1}{V1}")], b"")),
         ("Header", run(&["--json", r"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"], b"")),
         ("Broken header", run(&["--json", "GET / HTTP/1.1"], b"")),
         ("Broken header", run(&["--json", "PROXY TCP4 203."], b"")),

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use truepeer_proto::{Addresses, Command, Header, TlvType, Transport, Version};
 
-use crate::Opening;
+use crate::change::{CHAIN, FAMILIES};
+use crate::{Class, Confidence, Finding, Opening, Side, excerpt};
 
 /// The remarks on `header`, and on what is `behind` it.
 pub(super) fn of(header: &Header<'_>, behind: &[u8]) -> Vec<String> {
@@ -52,14 +53,69 @@ pub(super) fn of(header: &Header<'_>, behind: &[u8]) -> Vec<String> {
     notes
 }
 
+/// A second header begins behind the first.
+fn is_second(behind: &[u8]) -> bool {
+    matches!(Opening::of(behind), Opening::Header | Opening::BrokenHeader)
+}
+
+fn is_mapped(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+/// What will go wrong with `header` at some receivers.
+pub(super) fn findings(header: &Header<'_>, behind: &[u8]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |class, side, confidence, cause: &'static str, change: &'static str| {
+        findings.push(Finding {
+            class,
+            side,
+            product: None,
+            seen: excerpt(header.as_bytes()),
+            cause: cause.into(),
+            change: change.into(),
+            confidence,
+        });
+    };
+    if is_second(behind) {
+        add(
+            Class::Forge,
+            Side::Both,
+            Confidence::Likely,
+            "a second header stands behind the first: whoever reads one takes the other for the client's bytes",
+            CHAIN,
+        );
+    }
+    if let (Some(source), Some(destination)) = (header.addresses().source(), header.addresses().destination())
+    {
+        if is_mapped(source.ip()) {
+            add(
+                Class::Fam,
+                Side::Front,
+                Confidence::Possible,
+                "an IPv4 client comes mapped into IPv6, as a dual-stack listener makes it: many servers then match no IPv4 list, and Apache mod_remoteip drops it",
+                FAMILIES,
+            );
+        }
+        if source.port() == 0 || destination.port() == 0 {
+            add(
+                Class::Port,
+                Side::Front,
+                Confidence::Possible,
+                "a port is 0, as Caddy sends it: Dovecot and Exim refuse that in version 1",
+                "let Caddy send `proxy_protocol v2`, or put truepeer in between",
+            );
+        }
+    }
+    findings
+}
+
 fn ends(source: SocketAddr, destination: SocketAddr, note: &mut impl FnMut(bool, &str)) {
     let unspecified = destination.ip().is_unspecified();
     note(
         source.port() == 0 || destination.port() == 0 || unspecified,
         "a port is 0 or the destination is no address, as Caddy sends it: not told, not a value; Dovecot and Exim refuse port 0 in version 1",
     );
-    let mapped = |addr: IpAddr| matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-    let (from, to) = (mapped(source.ip()), mapped(destination.ip()));
+    let (from, to) = (is_mapped(source.ip()), is_mapped(destination.ip()));
     note(
         from && to,
         "the addresses are IPv4, mapped into IPv6, as a dual-stack listener makes them: Dovecot, Exim, OpenSMTPD, nginx and MariaDB keep them so, and IPv4 lists do not match",

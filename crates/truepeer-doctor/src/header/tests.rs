@@ -1,7 +1,7 @@
 use truepeer_proto::V2_SIGNATURE;
 
 use super::*;
-use crate::Product;
+use crate::{Class, Product};
 
 fn header(bytes: &[u8]) -> HeaderNote {
     match explain(bytes) {
@@ -83,6 +83,17 @@ fn a_second_header_is_remarked() {
     let note =
         header(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\nPROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
     assert!(note.notes.iter().any(|note| note.contains("a second one begins")), "{:?}", note.notes);
+    let classes: Vec<_> = note.findings.iter().map(|finding| finding.class).collect();
+    assert_eq!(classes, [Class::Forge]);
+}
+
+#[test]
+fn forms_that_some_receivers_take_otherwise_are_findings() {
+    let note = header(b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 4711 25\r\n");
+    assert_eq!((note.findings.len(), note.findings[0].class), (1, Class::Fam));
+    let note = header(b"PROXY TCP4 203.0.113.7 0.0.0.0 0 0\r\n");
+    assert_eq!((note.findings.len(), note.findings[0].class), (1, Class::Port));
+    assert!(header(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").findings.is_empty());
 }
 
 #[test]
@@ -116,7 +127,8 @@ fn cases() -> Vec<serde_json::Value> {
 
 fn bytes_of(case: &serde_json::Value) -> Vec<u8> {
     let hex = case["hex"].as_str().unwrap();
-    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+    hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 #[test]

@@ -24,6 +24,9 @@ fn header(note: &HeaderNote, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "\nwho takes it")?;
     receivers(&note.receivers, out)?;
+    for finding in &note.findings {
+        writeln!(out, "\n{finding}")?;
+    }
     if !note.notes.is_empty() {
         writeln!(out, "\nto note")?;
         for note in &note.notes {
