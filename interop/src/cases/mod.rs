@@ -17,6 +17,7 @@ mod proof;
 mod readme;
 mod relay;
 mod secure;
+mod tools;
 mod without;
 mod words;
 
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(examples::cases());
     cases.extend(readme::cases());
     cases.extend(logs::cases());
+    cases.extend(tools::cases());
     cases
 }
 

@@ -12,6 +12,7 @@ mod explain;
 mod explain_ip;
 mod feed;
 mod import;
+mod probe;
 mod reach;
 mod reload;
 mod run;
@@ -119,6 +120,13 @@ enum Command {
     /// looks like; whether a configuration would trust the peer; and what to change on which side.
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Arguments),
+    /// Ask a server what it makes of each kind of header.
+    ///
+    /// Does it expect one, from this address, of which version, how long does it wait, how long may it be, in pieces, does
+    /// it heed that the client used TLS - and above all: who may speak for others there? Says what was seen in sentences,
+    /// and what the server did not show. Never logs in.
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(probe::Arguments),
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -194,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),
         Command::Watch(order) => watch::watch(&order),
+        Command::Probe(order) => probe::probe(&order),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
         Command::Deny { reach, order } => deny::deny(&reach, order),

@@ -11,9 +11,9 @@ use super::dial::later;
 pub const MAX_ANSWER: usize = 16 * 1024;
 
 /// A connection, with or without TLS.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// Why no more was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]

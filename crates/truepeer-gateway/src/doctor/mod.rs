@@ -11,6 +11,7 @@ pub mod header;
 pub mod hear;
 pub mod import;
 pub mod input;
+pub mod probe;
 pub mod send;
 pub mod shown;
 pub mod tls;
