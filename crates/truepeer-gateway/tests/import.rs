@@ -13,6 +13,7 @@ use std::process::Command;
 
 use program::{Answer, BINARY, Folder, Program};
 use support::fake::{Fake, answer_lines};
+use support::shapes::assert_documented;
 use support::space::inside;
 use support::{PATIENCE, expect};
 
@@ -104,12 +105,15 @@ fn for_a_program_there_is_one_object() {
     assert_eq!(object["config"].as_str().unwrap(), import(&["blocked-and-allowed.toml"]).out());
     assert_eq!(object["stalwart"][0], "server.listener.imap.bind = [\"127.0.0.1:10143\"]");
     let notes = object["notes"].as_array().unwrap();
+    assert_documented("Import", object);
+    notes.iter().for_each(|note| assert_documented("Import note", note));
     let inert = notes.iter().find(|note| note["key"] == "server.security.allowed-ip.0000").unwrap();
     assert_eq!((inert["line"].as_u64(), inert["kind"].as_str()), (Some(12), Some("stalwart")));
     let kinds: Vec<_> = notes.iter().map(|note| note["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["left-out", "meaning", "meaning", "meaning", "stalwart"]);
     let object = &import(&["snapshot-0.16.json", "--json"]).ok().json()[0];
     let note = &object["notes"][0];
+    assert_documented("Import note", note);
     assert_eq!((note["object"].as_str(), note["line"].as_u64()), (Some("SystemSettings"), None));
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use program::{Answer, BINARY};
 use serde_json::{Value, json};
 use support::fake::{Fake, Nobody, deaf_imap, deaf_smtp, listens};
+use support::shapes::assert_documented;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use truepeer_testkit::fake::read_header;
 
@@ -30,6 +31,8 @@ fn probed(target: SocketAddr, arguments: &[&str]) -> (Vec<Value>, Value, Option<
     let done = probe(target, &[&["--json"], patience, arguments].concat());
     let mut objects = done.json();
     let last = objects.pop().unwrap_or_else(|| panic!("{}", done.error()));
+    objects.iter().for_each(|answer| assert_documented("Probe question", answer));
+    assert_documented("Probe verdict", &last);
     (objects, last, done.code())
 }
 
@@ -121,7 +124,7 @@ fn a_server_that_requires_headers_is_told_with_all_that_it_shows() {
     assert_eq!(last["expects_header"], "required");
     assert_eq!(last["versions"], json!([1, 2]));
     assert_eq!(last["forgeable"], "from-here");
-    assert_eq!(last["product"], "Stalwart");
+    assert_eq!(last["product"], "stalwart");
     assert_eq!((&last["largest_served"], &last["smallest_refused"]), (&json!(1501), &Value::Null));
     assert!((250..1500).contains(&last["waits_ms"].as_u64().unwrap()), "{last}");
     assert_eq!(last["inconclusive"], json!([]));

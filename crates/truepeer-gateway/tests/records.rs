@@ -210,7 +210,12 @@ fn each_way_a_header_can_be_wrong_has_its_code() {
     unknown_family[13] = 0x41;
     for (rules, bytes, outcome, says) in [
         (v1_only, v2(b""), Outcome::HeaderVersion, "bad header"),
-        (both.clone(), b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec(), Outcome::HeaderTooLong, "bad header"),
+        (
+            both.clone(),
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec(),
+            Outcome::HeaderTooLong,
+            "bad header",
+        ),
         (both.clone(), no_end, Outcome::HeaderMalformed, "bad header"),
         (both.clone(), v2(&tlv(3, b"\xde\xad\xbe\xef")), Outcome::HeaderChecksum, "bad header"),
         (both.clone(), v2(b"\x05\0\x09short"), Outcome::HeaderMalformed, "bad header"),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use program::{Answer, BINARY};
 use support::PATIENCE;
 use support::fake::{Fake, Nobody, deaf_smtp, listens, reset};
+use support::shapes::assert_documented;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use truepeer_testkit::fake::{Afterwards, HeaderBackend, Loopback};
 use truepeer_testkit::reference::{Accepted, Profile, Verdict, judge};
@@ -180,6 +181,7 @@ fn a_polite_session_is_told_from_a_rude_one() {
     let said = send(polite.address, &["--protocol", "smtp"]).ok();
     assert_eq!(said.out(), "220-one\n220 two\\x1b[31m\n221 bye\n");
     let object = &send(polite.address, &["--protocol", "smtp", "--json"]).ok().json()[0];
+    assert_documented("Sent header", object);
     assert_eq!(object["ok"], true);
     assert_eq!(object["greeting"], serde_json::json!(["220-one", "220 two\\x1b[31m"]));
     assert_eq!(object["answer"], serde_json::json!(["221 bye"]));

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use program::{Answer, BINARY, Folder, write_config};
 use serde_json::Value;
+use support::shapes::assert_documented;
 use support::{PATIENCE, eventually, expect, read_to_end};
 
 /// The command, listening.
@@ -63,6 +64,10 @@ fn told(arguments: &[&str], bytes: &[u8]) -> (Value, Option<i32>) {
     drop(stream);
     let objects = done.json();
     assert_eq!(objects.len(), 1, "{}", done.out());
+    assert_documented("Watched connection", &objects[0]);
+    for found in objects[0]["findings"].as_array().unwrap() {
+        assert_documented("Finding", found);
+    }
     (objects[0].clone(), done.code())
 }
 
@@ -92,37 +97,34 @@ fn a_header_is_told_field_by_field() {
     assert_eq!((header["version"].as_u64(), header["command"].as_str()), (Some(2), Some("PROXY")));
     assert_eq!(header["source"], "203.0.113.7:4711");
     assert_eq!(header["destination"], "198.51.100.1:25");
-    assert_eq!(header["bytes"], 28 + ssl.len());
-    assert_eq!(
-        header["tlvs"],
-        serde_json::json!([
-            { "name": "SSL", "value": "the client used TLS, TLSv1.3, \\x1b[31mabc, no client certificate" },
-            { "name": "AUTHORITY", "value": "mx.a" },
-        ])
-    );
+    assert_eq!(header["length"], 28 + ssl.len());
+    let (tls, authority) = (&header["tlvs"][0]["value"], &header["tlvs"][1]);
+    assert_eq!((&tls["tls"], &tls["verified"]), (&Value::from(true), &Value::from(false)));
+    assert_eq!(tls["items"][1]["value"], "\\x1b[31mabc");
+    assert_eq!((&authority["name"], &authority["value"]), (&Value::from("AUTHORITY"), &Value::from("mx.a")));
     assert_eq!(told["then"], "an SMTP command: \"EHLO a\\r\\n\"");
-    assert_eq!(told["product"], "HAProxy");
+    assert_eq!(told["product"], "haproxy");
     assert_eq!(told["findings"], serde_json::json!([]));
 }
 
 #[test]
 fn what_is_no_fault_draws_no_finding() {
     for (bytes, note) in [
-        (&b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..], "it names no client"),
-        (b"PROXY UNKNOWN\r\n", "it names no client"),
+        (&b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..], "LOCAL: the proxy speaks for itself"),
+        (b"PROXY UNKNOWN\r\n", "UNKNOWN: no client is named"),
         (b"", "it connected and closed without a byte"),
-        (b"PROXY TCP4 203.0.113.7 0.0.0.0 0 0\r\n", "the destination is not told"),
+        (b"PROXY TCP4 203.0.113.7 0.0.0.0 0 0\r\n", "a port is 0 or the destination is no address"),
         (
             b"PROXY TCP6 ::ffff:203.0.113.7 ::ffff:198.51.100.1 4711 25\r\n",
-            "an IPv4 address is written as IPv6",
+            "the addresses are IPv4, mapped into IPv6",
         ),
     ] {
         let (told, code) = told(&[], bytes);
         assert_eq!((code, classes(&told)), (Some(0), Vec::new()), "{told}");
-        assert!(told["notes"][0].as_str().unwrap().starts_with(note), "{told}");
+        assert!(told["notes"].to_string().contains(note), "{told}");
     }
     let (caddy, _) = told(&[], b"PROXY TCP4 203.0.113.7 0.0.0.0 0 0\r\n");
-    assert_eq!(caddy["product"], "Caddy");
+    assert_eq!(caddy["product"], "caddy");
 }
 
 #[test]
@@ -135,14 +137,19 @@ fn what_comes_instead_of_a_header_is_named_with_its_cause() {
             &b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"[..],
             "MISS",
             "certain",
-            "a TLS ClientHello came without a header",
+            "TLS came where a header was due",
         ),
-        (b"GET / HTTP/1.1\r\n\r\n", "MISS", "certain", "an HTTP request came without a header"),
-        (b"EHLO a\r\n", "MISS", "certain", "an SMTP command came without a header"),
-        (b"\x00\x01\x02", "MISS", "likely", "these bytes are no header"),
-        (b"proxy tcp4 192.0.2.1 192.0.2.2 1 2\r\n", "SYN", "certain", "PROXY is written in capitals"),
-        (b"PROXY TCP4 192.0.2.999 192.0.2.2 1 2\r\n", "SYN", "certain", "v1 header:"),
-        (mixed, "FAM", "certain", "one IPv4 and one IPv6 address"),
+        (b"GET / HTTP/1.1\r\n\r\n", "MISS", "certain", "HTTP came where a header was due"),
+        (b"EHLO a\r\n", "MISS", "certain", "a mail client's command came where a header was due"),
+        (b"\x00\x01\x02", "MISS", "possible", "bytes that are no header came"),
+        (
+            b"proxy tcp4 192.0.2.1 192.0.2.2 1 2\r\n",
+            "SYN",
+            "certain",
+            "the word PROXY is not in capital letters",
+        ),
+        (b"PROXY TCP4 192.0.2.999 192.0.2.2 1 2\r\n", "UNEX", "likely", "the header is malformed"),
+        (mixed, "FAM", "certain", "mixes IPv4 and IPv6"),
         (b"PROXY TCP4 192.0.2.1", "UNEX", "likely", "ended in the middle of a header"),
         (&two, "FORGE", "certain", "a second header follows the first"),
         (gateway, "HOP", "possible", "the gateway of a container network"),
@@ -154,7 +161,6 @@ fn what_comes_instead_of_a_header_is_named_with_its_cause() {
         assert!(found["cause"].as_str().unwrap().contains(cause), "{told}");
         assert!(!found["change"].as_str().unwrap().is_empty(), "{told}");
         assert_eq!(found["side"], "front");
-        assert!(bytes != mixed || found["product"] == "nginx", "{told}");
     }
     let (broken, _) = told(&[], b"PROXY TCP4 192.0.2.999 192.0.2.2 1 2\r\n");
     assert_eq!(broken["header"]["offset"], 21);
@@ -171,7 +177,7 @@ fn a_header_in_pieces_is_told_from_a_whole_one() {
     stream.write_all(b"QUIT\r\n").unwrap();
     read_to_end(&stream);
     let told = &watch.finish().json()[0];
-    assert_eq!(told["header"]["pieces"], 2);
+    assert_eq!(told["header_pieces"], 2);
     assert_eq!(classes(told), [("UNEX", "likely")]);
     assert_eq!(told["findings"][0]["seen"], "a header of 45 bytes in 2 pieces");
 }

@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         addr: |lab| Ok(lab.postfix()?.header_port()),
         protocol: "smtp",
         expects: "required",
-        product: "Postfix",
+        product: "postfix",
         largest: (Some(233), Some(537)),
         waits: Some(5),
         says: &[
@@ -47,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
     let dovecot = Probed {
         addr: |lab| Ok(lab.dovecot()?.header_port()),
         protocol: "imap",
-        product: "Dovecot",
+        product: "dovecot",
         largest: (Some(537), Some(1501)),
         waits: Some(3),
         says: &[
@@ -73,12 +73,12 @@ pub(super) fn cases() -> Vec<Case> {
         row("probe_of_a_dovecot_that_reads_headers".to_owned(), dovecot, probe),
         row(
             "probe_of_a_postfix_that_reads_none".to_owned(),
-            plain(|lab| Ok(lab.postfix()?.plain_port()), "smtp", "Postfix"),
+            plain(|lab| Ok(lab.postfix()?.plain_port()), "smtp", "postfix"),
             probe,
         ),
         row(
             "probe_of_a_dovecot_that_reads_none".to_owned(),
-            plain(|lab| Ok(lab.dovecot()?.plain_port()), "imap", "Dovecot"),
+            plain(|lab| Ok(lab.dovecot()?.plain_port()), "imap", "dovecot"),
             probe,
         ),
         case("probe_that_expects_a_closed_postfix_finds_it_open", open),

@@ -17,7 +17,7 @@ use crate::doctor::capture::{self, Start};
 use crate::doctor::input::{self, Format};
 
 mod progress;
-mod show;
+pub(super) mod show;
 
 use progress::Progress;
 

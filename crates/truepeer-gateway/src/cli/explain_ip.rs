@@ -67,7 +67,8 @@ pub(super) fn explain(
 /// The very question that a connection asks, put to the header that would come.
 fn as_named(own: &NetworkSet, listener: &Listener, addr: IpAddr) -> (IpAddr, Option<IdentifyError>) {
     let elsewhere = PeerAddress::tcp(SocketAddr::from(([192, 0, 2, 1], 1)));
-    let reader = HeaderReader::new(HeaderRules::new().unsafe_accept_implausible_clients(), elsewhere, Instant::now());
+    let reader =
+        HeaderReader::new(HeaderRules::new().unsafe_accept_implausible_clients(), elsewhere, Instant::now());
     let line = match addr {
         IpAddr::V4(addr) => format!("PROXY TCP4 {addr} 192.0.2.2 4711 25\r\n"),
         IpAddr::V6(addr) => format!("PROXY TCP6 {addr} 2001:db8::2 4711 25\r\n"),

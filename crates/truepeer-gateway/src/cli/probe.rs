@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use truepeer_doctor::Product;
 
 use super::reach::{Failure, answer, complain};
 use super::send::protocol;
+use super::watch::findings;
 use super::{FAILED, INCONCLUSIVE, NOT_REACHED};
 use crate::doctor::dial::{self, Target, Unreached};
-use crate::doctor::finding::Finding;
 use crate::doctor::probe::verdict::{Expects, Forgeable, Verdict, first_line};
 use crate::doctor::probe::{self, Asked, Inquiry, Outcome, Question, Tls};
 use crate::facts::protocol::Protocol;
@@ -282,10 +283,10 @@ fn concluded(verdict: &Verdict) -> Value {
         "waits_ms": waits,
         "largest_served": verdict.largest.0,
         "smallest_refused": verdict.largest.1,
-        "product": verdict.product,
+        "product": verdict.product.map(Product::name),
         "sentences": verdict.sentences,
         "inconclusive": verdict.inconclusive,
-        "findings": verdict.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
+        "findings": findings(&verdict.findings),
     })
 }
 

@@ -10,12 +10,15 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::{Value, json};
 use truepeer::{PeerAddress, TrustDecision};
+use truepeer_doctor::header::Explained;
+use truepeer_doctor::{Finding, Product};
 
+use super::explain::show;
 use super::reach::{Failure, answer, complain};
 use super::send::protocol;
 use super::{FAILED, INCONCLUSIVE, NOT_STARTED};
 use crate::config::{self, Colour, Config};
-use crate::doctor::watch::report::{Began, Report, Trusted};
+use crate::doctor::watch::report::{Report, Trusted};
 use crate::doctor::watch::{self, Arrival, ArrivalEnd, Limits, Reply, Talk};
 use crate::facts::protocol::Protocol;
 use crate::rooms::own::{Answer, Asker, BackendState, Then};
@@ -183,20 +186,16 @@ fn show(
 ) -> std::io::Result<()> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
     writeln!(out, "#{number} {now} {} -> {}: {}", arrival.peer, arrival.local, began(report))?;
-    if let Began::Header(fields) = &report.header {
-        if let Some((client, destination)) = &fields.ends {
-            writeln!(out, "  client {client}, destination {destination}")?;
-        }
-        for (name, value) in &fields.tlvs {
-            writeln!(out, "  {name}: {value}")?;
-        }
+    if let Some(Explained::Header(note)) = &report.header {
+        show::tlvs(&note.tlvs, "  ", out)?;
     }
     if let Some(then) = &report.then {
-        writeln!(out, "  {}{then}", if matches!(report.header, Began::None) { "" } else { "then " })?;
+        let behind = report.header.as_ref().is_some_and(Explained::is_header);
+        writeln!(out, "  {}{then}", if behind { "then " } else { "" })?;
     }
     writeln!(out, "  {}", arrived(arrival))?;
     if let Some(product) = report.product {
-        writeln!(out, "  looks like {product}")?;
+        writeln!(out, "  looks like {}", product.title())?;
     }
     for Trusted { listener, expected, line } in trusted {
         let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
@@ -214,12 +213,11 @@ fn show(
 
 fn began(report: &Report) -> String {
     match &report.header {
-        Began::Header(fields) => {
-            format!("a header of {} bytes, version {}, {}", fields.len, fields.version, fields.command)
+        Some(Explained::Header(note)) => show::headline(note),
+        Some(Explained::Broken(broken)) if broken.is_header() => {
+            format!("{}: {}", broken.verdict, broken.message)
         }
-        Began::Piece(len) => format!("the first {len} bytes of a header"),
-        Began::Broken(why, at) => format!("a broken header, wrong at byte {at}: {why}"),
-        Began::None => "no header".to_owned(),
+        Some(Explained::Broken(_)) | None => "no header".to_owned(),
     }
 }
 
@@ -256,24 +254,6 @@ fn end(end: &ArrivalEnd) -> String {
 }
 
 fn to_json(arrival: &Arrival, report: &Report, trusted: &[Trusted]) -> Value {
-    let header = match &report.header {
-        Began::Header(fields) => {
-            let tlvs: Vec<_> =
-                fields.tlvs.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-            json!({
-                "version": fields.version,
-                "command": fields.command,
-                "source": fields.ends.as_ref().map(|(source, _)| source),
-                "destination": fields.ends.as_ref().map(|(_, destination)| destination),
-                "tlvs": tlvs,
-                "bytes": fields.len,
-                "pieces": report.pieces,
-            })
-        }
-        Began::Broken(why, at) => json!({ "error": why, "offset": at }),
-        Began::Piece(len) => json!({ "error": "not finished", "offset": len }),
-        Began::None => Value::Null,
-    };
     let pieces: Vec<_> = arrival
         .pieces
         .iter()
@@ -287,13 +267,20 @@ fn to_json(arrival: &Arrival, report: &Report, trusted: &[Trusted]) -> Value {
     json!({
         "peer": arrival.peer.to_string(),
         "local": arrival.local.to_string(),
-        "header": header,
+        "header": report.header,
+        "header_pieces": report.pieces,
         "then": report.then,
         "pieces": pieces,
         "end": end(&arrival.end),
-        "product": report.product,
+        "product": report.product.map(Product::name),
         "trusted": trusted,
         "notes": report.notes,
-        "findings": report.findings.iter().map(crate::doctor::finding::Finding::to_json).collect::<Vec<_>>(),
+        "findings": findings(&report.findings),
     })
+}
+
+/// Findings as they are everywhere.
+pub(super) fn findings(found: &[Finding]) -> Vec<Value> {
+    // A finding has nothing that JSON cannot say.
+    found.iter().map(|found| serde_json::to_value(found).unwrap_or_default()).collect()
 }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use truepeer::proto::Version;
 use truepeer::{
-    ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, OwnConnection, PeerAddress, Role,
-    Seen,
+    ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, OwnConnection, PeerAddress,
+    Role, Seen,
 };
 use truepeer_doctor::{change, unidentified};
 

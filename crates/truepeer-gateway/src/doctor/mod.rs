@@ -6,7 +6,6 @@
 
 pub mod capture;
 pub mod dial;
-pub mod finding;
 pub mod header;
 pub mod hear;
 pub mod import;

@@ -3,7 +3,6 @@
 //! This file listens and keeps; [`report`] says what it means. Nothing that arrives goes anywhere else. Bounds:
 //! [`MAX_OPEN`] connections at once, [`MAX_KEPT`] bytes of each, three silences for the whole of it.
 
-mod fields;
 mod hello;
 pub mod report;
 

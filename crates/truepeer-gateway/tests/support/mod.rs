@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod fake;
+pub mod shapes;
 pub mod space;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

@@ -39,7 +39,8 @@ fn header(note: &HeaderNote, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn headline(note: &HeaderNote) -> String {
+/// A header in a line.
+pub(in crate::cli) fn headline(note: &HeaderNote) -> String {
     let who = match (&note.source, &note.destination, note.own) {
         (Some(source), Some(destination), None) => {
             format!("the client is {source}, it connected to {destination}")
@@ -77,7 +78,8 @@ fn fields(fields: &[Field], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn tlvs(tlvs: &[TlvNote], indent: &str, out: &mut dyn Write) -> io::Result<()> {
+/// TLVs, a line each.
+pub(in crate::cli) fn tlvs(tlvs: &[TlvNote], indent: &str, out: &mut dyn Write) -> io::Result<()> {
     for tlv in tlvs {
         let TlvNote { offset, kind, name, clause, .. } = tlv;
         match &tlv.value {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use truepeer_doctor::{Class, Confidence, Finding, Product, Side};
+
 use super::{Abilities, Asked, Inquiry, Outcome, Question, Tls};
-use crate::doctor::finding::{Class, Confidence, Finding, Side};
 use crate::doctor::shown::shown;
 use crate::facts::protocol::Protocol;
 
@@ -21,7 +22,7 @@ pub struct Verdict {
     /// The longest header that was served, and the shortest that was not.
     pub largest: (Option<usize>, Option<usize>),
     /// Who the server says that it is.
-    pub product: Option<&'static str>,
+    pub product: Option<Product>,
     /// All of it in sentences.
     pub sentences: Vec<String>,
     /// What the server did not show.
@@ -80,19 +81,19 @@ impl Forgeable {
 }
 
 /// Words by which servers show who they are.
-const PRODUCTS: &[(&[u8], &str)] = &[
-    (b"Stalwart", "Stalwart"),
-    (b"Dovecot", "Dovecot"),
-    (b"Pigeonhole", "Dovecot"),
-    (b"Postfix", "Postfix"),
-    (b"OpenSMTPD", "OpenSMTPD"),
-    (b"Exim", "Exim"),
-    (b"HAProxy", "HAProxy"),
-    (b"nginx", "nginx"),
-    (b"Caddy", "Caddy"),
-    (b"envoy", "Envoy"),
-    (b"varnish", "Varnish"),
-    (b"Apache", "Apache httpd"),
+const PRODUCTS: &[(&[u8], Product)] = &[
+    (b"Stalwart", Product::Stalwart),
+    (b"Dovecot", Product::Dovecot),
+    (b"Pigeonhole", Product::Dovecot),
+    (b"Postfix", Product::Postfix),
+    (b"OpenSMTPD", Product::Opensmtpd),
+    (b"Exim", Product::Exim),
+    (b"HAProxy", Product::Haproxy),
+    (b"nginx", Product::Nginx),
+    (b"Caddy", Product::Caddy),
+    (b"envoy", Product::Envoy),
+    (b"varnish", Product::Varnish),
+    (b"Apache", Product::Apache),
 ];
 
 /// No server waits for so short a time.
@@ -336,7 +337,7 @@ fn seconds(time: Duration) -> String {
 }
 
 /// Who it says that it is, in any answer.
-fn product(asked: &[Asked]) -> Option<&'static str> {
+fn product(asked: &[Asked]) -> Option<Product> {
     const MAX_LOOK: usize = 2048;
     let says = |word: &[u8]| {
         asked.iter().any(|asked| {
@@ -344,7 +345,7 @@ fn product(asked: &[Asked]) -> Option<&'static str> {
             said.windows(word.len()).any(|window| window == word)
         })
     };
-    PRODUCTS.iter().find(|(word, _)| says(word)).map(|(_, name)| *name)
+    PRODUCTS.iter().find(|(word, _)| says(word)).map(|(_, product)| *product)
 }
 
 /// The first line of what was said, fit to be shown.

@@ -1,45 +1,33 @@
 //! What an arrival means: the header, what it was instead, who it looks like, and what to change. Pure.
+//!
+//! What a header says, and what it means that something else came, is the doctor's; here it meets the connection.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use truepeer::proto::{Addresses, Decode, DecodeErrorKind, Decoder, Header, Ssl, TlvType};
-use truepeer::{Likely, Seen};
+use truepeer::Seen;
+use truepeer::proto::{Addresses, Decode, Decoder, Header, Ssl, TlvType};
+use truepeer_doctor::header::{self, BrokenHeader, Explained};
+use truepeer_doctor::{Class, Confidence, Finding, Opening, Product, Side, change, excerpt, sort};
 
 use super::hello::{self, Hello};
 use super::{Arrival, ArrivalEnd};
-use crate::doctor::finding::{Class, Confidence, Finding, Side};
-use crate::doctor::shown::shown;
-
-pub use super::fields::Fields;
 
 /// What one connection was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What it began with.
-    pub header: Began,
+    /// What it began with; `None` if not a byte came.
+    pub header: Option<Explained>,
     /// In how many pieces the header, or what came instead, arrived.
     pub pieces: usize,
     /// What the client's own bytes are, in words; `None` if none came.
     pub then: Option<String>,
     /// The product it looks like.
-    pub product: Option<&'static str>,
+    pub product: Option<Product>,
     /// What is to be known, and no fault.
     pub notes: Vec<String>,
     /// What is wrong, best first.
     pub findings: Vec<Finding>,
-}
-
-/// What a connection began with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Began {
-    /// A whole header.
-    Header(Fields),
-    /// The beginning of one.
-    Piece(usize),
-    /// One that goes wrong: why, and at which byte.
-    Broken(String, usize),
-    /// No header.
-    None,
 }
 
 /// What a configuration would make of the peer, at one listener.
@@ -53,202 +41,129 @@ pub struct Trusted {
     pub line: Option<usize>,
 }
 
-/// What is said of the product.
-const CADDY: &str = "Caddy";
-const HAPROXY: &str = "HAProxy";
-const NGINX: &str = "nginx";
-
-/// How to make a proxy send a header.
-const SEND: &str = "make the proxy send a header to this port: HAProxy `send-proxy-v2` on the server line; nginx stream \
-    `proxy_protocol on;`; Traefik `proxyProtocol` in the serversTransport; Caddy `proxy_protocol v2`; a cloud balancer \
-    its own option";
-const WHOLE: &str = "let the sender write the header in one call, before any data; truepeer in between takes any pieces \
-    and sends one";
-
 impl Report {
     /// What `arrival` was, and what `trusted` says of its peer.
     #[must_use]
     pub fn of(arrival: &Arrival, trusted: &[Trusted]) -> Self {
         let mut report = Self {
-            header: Began::None,
+            header: (!arrival.bytes.is_empty()).then(|| header::explain(&arrival.bytes)),
             pieces: arrival.pieces.len(),
             then: None,
             product: None,
             notes: Vec::new(),
             findings: Vec::new(),
         };
-        match Decoder::new().decode(&arrival.bytes) {
-            Ok(Decode::Complete { header, len }) => report.whole(arrival, &header, len, trusted),
-            Ok(Decode::Incomplete { .. }) if !arrival.bytes.is_empty() => report.piece(arrival),
-            Ok(_) => report.nothing(arrival),
-            Err(error) if error.kind() == DecodeErrorKind::BadSignature => report.instead(arrival),
-            Err(error) => {
-                report.header = Began::Broken(error.to_string(), error.at());
-                report.broken(arrival, &error.to_string());
+        match report.header.clone() {
+            None => report.nothing(arrival),
+            Some(Explained::Broken(broken)) => report.instead(arrival, &broken),
+            Some(Explained::Header(note)) => {
+                report.notes.extend(note.notes);
+                if let Ok(Decode::Complete { header, len }) = Decoder::new().decode(&arrival.bytes) {
+                    report.whole(arrival, &header, len, trusted);
+                }
             }
         }
-        if !matches!(report.header, Began::Header(_)) {
+        if !report.header.as_ref().is_some_and(Explained::is_header) {
             report.missing_where_expected(trusted);
         }
-        report.findings.sort_by_key(|finding| finding.confidence);
+        sort(&mut report.findings);
         report
     }
 
     fn find(
         &mut self,
-        class: Class,
-        side: Side,
-        confidence: Confidence,
+        (class, side, confidence): (Class, Side, Confidence),
         seen: String,
-        cause: impl Into<std::borrow::Cow<'static, str>>,
-        change: impl Into<std::borrow::Cow<'static, str>>,
+        cause: impl Into<Cow<'static, str>>,
+        change: impl Into<Cow<'static, str>>,
     ) {
-        let product = self.product;
-        self.findings.push(Finding {
-            class,
-            side,
-            product,
-            seen,
-            cause: cause.into(),
-            change: change.into(),
-            confidence,
-        });
+        let (product, cause, change) = (self.product, cause.into(), change.into());
+        self.findings.push(Finding { class, side, product, seen, cause, change, confidence });
     }
 
     fn whole(&mut self, arrival: &Arrival, header: &Header<'_>, len: usize, trusted: &[Trusted]) {
-        let fields = Fields::of(header, len);
         self.product = product(header);
         self.pieces = pieces(arrival, len);
         let rest = arrival.bytes.get(len..).unwrap_or_default();
-        self.own(arrival, header, rest);
         self.then = (!rest.is_empty()).then(|| what(rest));
+        self.client(arrival, header);
         if self.pieces > 1 {
             let seen = format!("a header of {len} bytes in {} pieces", self.pieces);
             let cause = "most receivers look at the first piece only: Postfix, Dovecot, nginx and HAProxy refuse the rest";
-            self.find(Class::Unex, Side::Front, Confidence::Likely, seen, cause, WHOLE);
+            self.find((Class::Unex, Side::Front, Confidence::Likely), seen, cause, change::WHOLE);
         }
-        for (longest, who) in
-            [(232, "Exim"), (404, "Varnish"), (536, "Postfix"), (1024, "nginx and Envoy"), (1500, "Dovecot")]
-        {
-            if len > longest {
-                self.notes.push(format!(
-                    "{len} bytes are more than {who} take{} ({longest})",
-                    if who.contains(" and ") { "" } else { "s" }
-                ));
-            }
-        }
-        if let Ok(Decode::Complete { .. }) = Decoder::new().decode(rest) {
+        if Opening::of(rest) == Opening::Header {
             let cause = "a second header follows the first: two proxies add one each, or the proxy passes on what its client sent";
-            let change = "let every proxy but the first read the header before it (HAProxy: `accept-proxy`; nginx: `listen ... proxy_protocol`), or let only the last one send one";
-            self.find(Class::Forge, Side::Front, Confidence::Certain, shown(rest, Seen::MAX), cause, change);
+            let seen = beginning(rest);
+            self.find((Class::Forge, Side::Front, Confidence::Certain), seen, cause, change::CHAIN);
         }
+        let peer = arrival.peer.ip().to_canonical();
         for Trusted { listener, .. } in trusted.iter().filter(|trusted| !trusted.expected) {
-            let seen = format!("a header from {}", arrival.peer.ip().to_canonical());
             let cause = format!(
-                "listener `{listener}` of the configuration reads no header from this address, for it is in none of its trusted networks"
+                "listener `{listener}` of the configuration reads no header from this address, for it is in none of its \
+                 trusted networks"
             );
             let change = format!(
-                "if this is your proxy: `proxy.trusted-networks = [\"{}\"]` at `[server.listener.{listener}]`",
-                arrival.peer.ip().to_canonical()
+                "if this is your proxy: `proxy.trusted-networks = [\"{peer}\"]` at `[server.listener.{listener}]`"
             );
-            self.find(Class::Hop, Side::Back, Confidence::Certain, seen, cause, change);
+            let seen = format!("a header from {peer}");
+            self.find((Class::Hop, Side::Back, Confidence::Certain), seen, cause, change);
         }
-        self.header = Began::Header(fields);
     }
 
-    /// Who the header is about, and who not.
-    fn own(&mut self, arrival: &Arrival, header: &Header<'_>, rest: &[u8]) {
-        let Some((client, destination)) = ends(header) else {
-            let more = if rest.is_empty() { "" } else { ", and then spoke" };
-            self.notes.push(format!(
-                "it names no client: the proxy's own connection, such as a health check{more}"
-            ));
-            return;
-        };
-        if client == SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()) {
-            self.notes.push("it names the connection that it came over: a version 1 health check, or a proxy that hides nobody".to_owned());
+    /// Whom the header is about, beside whoever sent it.
+    fn client(&mut self, arrival: &Arrival, header: &Header<'_>) {
+        let Some((client, _)) = ends(header) else { return };
+        let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
+        if client == peer {
+            let note = "it names the connection that it came over: a version 1 health check, or a proxy that hides nobody";
+            self.notes.push(note.to_owned());
         }
-        if let Addresses::Inet6 { source, destination } = header.addresses()
-            && (source.ip().to_ipv4_mapped().is_some() || destination.ip().to_ipv4_mapped().is_some())
-        {
-            self.notes.push("an IPv4 address is written as IPv6, as proxies do behind a listener of both families; truepeer folds it, Apache and older libraries refuse it".to_owned());
-        }
-        if destination.ip().is_unspecified() || destination.port() == 0 {
-            self.notes.push("the destination is not told; Dovecot and Exim refuse a port 0".to_owned());
-        }
-        if let IpAddr::V4(addr) = client.ip().to_canonical()
+        if let IpAddr::V4(addr) = client.ip()
             && addr.is_private()
             && addr.octets().last() == Some(&1)
-            && addr != arrival.peer.ip().to_canonical()
+            && client.ip() != peer.ip()
         {
             let cause = "the client looks like the gateway of a container network: something before the proxy hides who connects";
             let change = "let the proxy see its clients: publish its port with the host's network or without a userland proxy (Kubernetes: `externalTrafficPolicy: Local`)";
-            self.find(Class::Hop, Side::Front, Confidence::Possible, client.to_string(), cause, change);
+            self.find((Class::Hop, Side::Front, Confidence::Possible), client.to_string(), cause, change);
         }
     }
 
-    fn piece(&mut self, arrival: &Arrival) {
-        let len = arrival.bytes.len();
-        self.header = Began::Piece(len);
-        let cause = match arrival.end {
-            ArrivalEnd::Closed | ArrivalEnd::Broken(_) => "the connection ended in the middle of a header",
-            _ => "a header began and was not finished in time",
-        };
-        let seen = shown(&arrival.bytes, 2 * Seen::MAX);
-        self.find(Class::Unex, Side::Front, Confidence::Likely, seen, cause, WHOLE);
+    /// Something else than a whole header.
+    fn instead(&mut self, arrival: &Arrival, broken: &BrokenHeader) {
+        if !broken.is_header() {
+            self.then = Some(what(&arrival.bytes));
+        }
+        if broken.verdict == "incomplete" {
+            let cause = match arrival.end {
+                ArrivalEnd::Closed | ArrivalEnd::Broken(_) => {
+                    "the connection ended in the middle of a header"
+                }
+                _ => "a header began and was not finished in time",
+            };
+            let seen = beginning(&arrival.bytes);
+            self.find((Class::Unex, Side::Front, Confidence::Likely), seen, cause, change::WHOLE);
+        } else {
+            self.product = by_words(&arrival.bytes);
+            let found = broken.finding.clone();
+            self.findings
+                .extend(found.map(|found| Finding { product: found.product.or(self.product), ..found }));
+        }
     }
 
     fn nothing(&mut self, arrival: &Arrival) {
         match arrival.end {
             ArrivalEnd::Closed | ArrivalEnd::Broken(_) => {
-                self.notes.push("it connected and closed without a byte: a check that only connects, or somebody who looks for open ports".to_owned());
+                let note = "it connected and closed without a byte: a check that only connects, or somebody who looks for open ports";
+                self.notes.push(note.to_owned());
             }
             _ => {
                 let cause = "a proxy that sends a header sends it at once, so none is sent: either no header is switched on, or this is a client that waits for a greeting, or the proxy itself waits for its client (nginx `ssl_preread`, a Traefik entry point with TLS routers)";
-                self.find(
-                    Class::Miss,
-                    Side::Front,
-                    Confidence::Likely,
-                    "not one byte".to_owned(),
-                    cause,
-                    SEND,
-                );
+                let seen = "not one byte".to_owned();
+                self.find((Class::Miss, Side::Front, Confidence::Likely), seen, cause, change::SEND);
             }
         }
-    }
-
-    fn instead(&mut self, arrival: &Arrival) {
-        self.then = Some(what(&arrival.bytes));
-        self.product = self.product.or_else(|| by_words(&arrival.bytes));
-        let likely = Seen::new(&arrival.bytes).likely();
-        let (class, confidence, cause) = match likely {
-            Likely::BrokenHeader => (
-                Class::Syn,
-                Confidence::Certain,
-                "it begins like a header and is none: PROXY is written in capitals, with single spaces"
-                    .to_owned(),
-            ),
-            Likely::Unknown => (Class::Miss, Confidence::Likely, "these bytes are no header".to_owned()),
-            likely => (Class::Miss, Confidence::Certain, format!("{likely} came without a header before it")),
-        };
-        self.find(class, Side::Front, confidence, shown(&arrival.bytes, 2 * Seen::MAX), cause, SEND);
-    }
-
-    fn broken(&mut self, arrival: &Arrival, error: &str) {
-        let line = arrival.bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let v6 = |word: &[u8]| word.contains(&b':');
-        let seen = shown(&arrival.bytes, 2 * Seen::MAX);
-        if let [b"PROXY", _, source, destination, ..] = words.as_slice()
-            && v6(source) != v6(destination)
-        {
-            self.product = Some(NGINX);
-            let cause = "the line has one IPv4 and one IPv6 address, which no family holds; nginx stream writes that after `set_real_ip_from`";
-            let change = "give the proxy a listener of each family: `listen 25;` and `listen [::]:25 ipv6only=on;`; truepeer takes it with `proxy.mixed-families = \"accept\"`";
-            return self.find(Class::Fam, Side::Front, Confidence::Certain, seen, cause, change);
-        }
-        let change = "update the sender, or let it send the other version";
-        self.find(Class::Syn, Side::Front, Confidence::Certain, seen, error.to_owned(), change);
     }
 
     fn missing_where_expected(&mut self, trusted: &[Trusted]) {
@@ -283,61 +198,60 @@ fn pieces(arrival: &Arrival, len: usize) -> usize {
     before.count()
 }
 
+/// As much as is shown of what came.
+fn beginning(bytes: &[u8]) -> String {
+    excerpt(bytes.get(..2 * Seen::MAX).unwrap_or(bytes))
+}
+
 /// What a client's own bytes are, in words.
 fn what(bytes: &[u8]) -> String {
-    let likely = Seen::new(bytes).likely();
-    if let Some(Hello { server_name, alpn }) = hello::read(bytes) {
-        let mut text = "a TLS ClientHello".to_owned();
-        if let Some(name) = server_name {
-            text.push_str(&format!(" for \"{}\"", shown(&name, 100)));
-        } else {
-            text.push_str(" without a name");
-        }
-        if !alpn.is_empty() {
-            let names: Vec<_> = alpn.iter().take(8).map(|name| shown(name, 30)).collect();
-            text.push_str(&format!(", offering {}", names.join(", ")));
-        }
-        return text;
+    let Some(Hello { server_name, alpn }) = hello::read(bytes) else {
+        return match Opening::of(bytes) {
+            Opening::Unknown => format!("\"{}\"", beginning(bytes)),
+            opening => format!("{opening}: \"{}\"", beginning(bytes)),
+        };
+    };
+    let mut text = match server_name {
+        Some(name) => format!("a TLS ClientHello for \"{}\"", excerpt(&name)),
+        None => "a TLS ClientHello without a name".to_owned(),
+    };
+    if !alpn.is_empty() {
+        let names: Vec<_> = alpn.iter().take(8).map(|name| excerpt(name)).collect();
+        text.push_str(&format!(", offering {}", names.join(", ")));
     }
-    let shown = shown(bytes, 2 * Seen::MAX);
-    match likely {
-        Likely::Unknown => format!("\"{shown}\""),
-        likely => format!("{likely}: \"{shown}\""),
-    }
+    text
 }
 
 /// Whose header this looks like; rules from headers that were captured.
-fn product(header: &Header<'_>) -> Option<&'static str> {
+fn product(header: &Header<'_>) -> Option<Product> {
     let has = |kind| header.tlvs().find(kind).is_some();
     if has(TlvType::AWS) {
-        return Some("AWS Network Load Balancer");
+        return Some(Product::AwsNlb);
     }
     if has(TlvType::AZURE) {
-        return Some("Azure Private Link");
-    }
-    if has(TlvType::ALIBABA) {
-        return Some("Alibaba Cloud load balancer");
+        return Some(Product::AzureBalancer);
     }
     if let Some((client, destination)) = ends(header)
         && destination.ip().is_unspecified()
         && client.port() == 0
     {
-        return Some(CADDY);
+        return Some(Product::Caddy);
     }
-    header.tlvs().find(TlvType::SSL).and_then(Ssl::new).map(|ssl| match (ssl.has_certificate(), ssl.verify) {
-        // Without a certificate Hitch says that none was verified, HAProxy that nothing was wrong.
-        (false, 1) => "Hitch",
-        _ => HAPROXY,
+    let ssl = header.tlvs().find(TlvType::SSL).and_then(Ssl::new)?;
+    // Without a certificate Hitch says that none was verified, HAProxy that nothing was wrong.
+    Some(match (ssl.has_certificate(), ssl.verify) {
+        (false, 1) => Product::Hitch,
+        _ => Product::Haproxy,
     })
 }
 
 /// Whose words these are.
-fn by_words(bytes: &[u8]) -> Option<&'static str> {
+fn by_words(bytes: &[u8]) -> Option<Product> {
     let head = bytes.get(..512).unwrap_or(bytes);
     [
-        (&b"ELB-HealthChecker"[..], "AWS load balancer"),
-        (b"kube-probe", "Kubernetes"),
-        (b"GoogleHC", "Google Cloud load balancer"),
+        (&b"ELB-HealthChecker"[..], Product::AwsNlb),
+        (b"kube-probe", Product::Kubernetes),
+        (b"GoogleHC", Product::GcpBalancer),
     ]
     .into_iter()
     .find(|(word, _)| head.windows(word.len()).any(|window| window == *word))
