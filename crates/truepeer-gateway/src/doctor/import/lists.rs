@@ -104,8 +104,9 @@ pub(super) fn made_of(text: &str) -> Made {
         return Made::Network(addr.to_canonical().into(), Vec::new());
     }
     let Ok(network) = text.parse::<IpNet>() else {
+        let name = if is_name(text) { "; here `proxy.trusted-names` looks names up" } else { "" };
         return Made::Nothing(format!(
-            "no address and no network: Stalwart says `Invalid IP address \"{}\"`, drops it and runs on",
+            "no address and no network: Stalwart says `Invalid IP address \"{}\"`, drops it and runs on{name}",
             text.escape_debug()
         ));
     };
@@ -142,6 +143,12 @@ pub(super) fn made_of(text: &str) -> Made {
         IpNet::V4(_) => network,
     };
     Made::Network(folded, told)
+}
+
+/// A name of a proxy, as containers have them.
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 const MAPPED_BITS: u8 = 96;

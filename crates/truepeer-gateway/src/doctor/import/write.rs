@@ -43,8 +43,7 @@ pub(super) fn write(plan: Plan, name: &str, form: Form) -> Imported {
     }
     for Listener { id, backend, .. } in &plan.listeners {
         out.line(&format!("[backend.{}]", key(&backend_id(id))));
-        out.line("kind = \"other\"");
-        out.line("handoff = \"proxy-v2\"");
+        out.line("kind = \"stalwart\"");
         out.line(&format!("address = \"{backend}\""));
         out.blank();
     }
