@@ -63,7 +63,7 @@ pub fn v2_tcp6() -> Vec<u8> {
 pub fn v2_full() -> Vec<u8> {
     let (source, destination) = pair4();
     let subs = SSL.map(|(kind, value)| Tlv { kind: TlvType(kind), value: value.as_bytes() });
-    let ssl = SslFacts { client: ClientFlags(SSL_CLIENT), verify: SSL_VERIFY, subs: &subs };
+    let ssl = SslFacts::new(ClientFlags(SSL_CLIENT), SSL_VERIFY, &subs);
     let tlvs = [
         Tlv { kind: TlvType::ALPN, value: ALPN },
         Tlv { kind: TlvType::AUTHORITY, value: AUTHORITY.as_bytes() },

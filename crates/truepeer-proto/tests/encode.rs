@@ -157,7 +157,7 @@ fn what_receivers_would_refuse_is_not_written() {
         tlv(TlvType::CRC32C, &[0; 4]),
     );
     let noop = tlv(TlvType::NOOP, b"");
-    let facts = SslFacts { client: ClientFlags::SSL, verify: 0, subs: &[] };
+    let facts = SslFacts::new(ClientFlags::SSL, 0, &[]);
     let zero = [0; 108];
     let unix = Addresses::Unix { source: UnixAddress::new(&zero), destination: UnixAddress::new(&zero) };
     for (header, error) in [
@@ -183,22 +183,22 @@ fn what_receivers_would_refuse_is_not_written() {
 fn an_ssl_tlv_is_made_from_facts() {
     let subs =
         [Tlv { kind: TlvType::SSL_VERSION, value: b"TLSv1.3" }, Tlv { kind: TlvType::SSL_CN, value: b"" }];
-    let facts = SslFacts { client: ClientFlags(1), verify: 0x0102_0304, subs: &subs };
+    let facts = SslFacts::new(ClientFlags(1), 0x0102_0304, &subs);
     let tlvs = [Tlv { kind: TlvType::ALPN, value: b"h2" }];
     let bytes = encoded(Encoder::v2(inet()).tlvs(&tlvs).ssl(facts).with_checksum());
     let ssl = b"\x20\x00\x12\x01\x01\x02\x03\x04\x21\x00\x07TLSv1.3\x22\x00\x00";
     let expected = [&b"\x01\x00\x02h2"[..], ssl, b"\x03\x00\x04"].concat();
     assert_eq!(bytes[28..bytes.len() - 4], expected);
     assert!(decode(&bytes).is_ok());
-    let bare = SslFacts { client: ClientFlags(0), verify: 0, subs: &[] };
+    let bare = SslFacts::new(ClientFlags(0), 0, &[]);
     assert_eq!(encoded(Encoder::v2(inet()).ssl(bare))[28..], *b"\x20\x00\x05\x00\x00\x00\x00\x00");
     let value = vec![0; 65_535 - 12 - 3 - 5 - 3];
     let fits = [Tlv { kind: TlvType::SSL_CLIENT_CERT, value: &value }];
-    let header = Encoder::v2(inet()).ssl(SslFacts { subs: &fits, ..bare });
+    let header = Encoder::v2(inet()).ssl(SslFacts::new(bare.client, bare.verify, &fits));
     assert_eq!(header.encoded_len(), Ok(truepeer_proto::V2_MAX_LEN));
     assert_eq!(header.with_checksum().encoded_len(), Err(EncodeError::TooLong));
     let long = vec![0; 65_536];
     let too_long = [Tlv { kind: TlvType::SSL_CLIENT_CERT, value: &long }];
-    let header = Encoder::v2(inet()).ssl(SslFacts { subs: &too_long, ..bare });
+    let header = Encoder::v2(inet()).ssl(SslFacts::new(bare.client, bare.verify, &too_long));
     assert_eq!(header.encoded_len(), Err(EncodeError::ValueTooLong));
 }

@@ -81,7 +81,7 @@ fn every_sub_tlv_of_ssl_has_its_reader() {
     ]
     .map(|(kind, value)| Tlv { kind, value })
     .to_vec();
-    let facts = SslFacts { client: ClientFlags(0x07), verify: 0, subs: &subs };
+    let facts = SslFacts::new(ClientFlags(0x07), 0, &subs);
     let addresses = Addresses::Inet {
         source: "192.0.2.1:1".parse().unwrap(),
         destination: "192.0.2.2:2".parse().unwrap(),

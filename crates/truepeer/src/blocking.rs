@@ -144,6 +144,15 @@ impl fmt::Display for ReadHeaderError {
 
 impl core::error::Error for ReadHeaderError {}
 
+impl From<ReadHeaderError> for io::Error {
+    fn from(error: ReadHeaderError) -> Self {
+        match error {
+            ReadHeaderError::Identify(error) => error.into(),
+            ReadHeaderError::Io(error) => error,
+        }
+    }
+}
+
 impl From<IdentifyError> for ReadHeaderError {
     fn from(error: IdentifyError) -> Self {
         Self::Identify(error)

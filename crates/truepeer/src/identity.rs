@@ -106,6 +106,7 @@ impl OwnConnection {
 
 /// How we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum IdentitySource {
     /// The peer's own address.
     Direct,
@@ -389,7 +390,7 @@ impl ClientIdentity {
             return Ok(());
         };
         let ip = client.ip;
-        let local_peer = self.peer.ip().is_none_or(|peer| peer.is_loopback());
+        let local_peer = self.peer.is_local();
         let because = if ip.is_unspecified() {
             "is the unspecified address"
         } else if ip.is_multicast() {
@@ -435,6 +436,12 @@ impl fmt::Display for Implausible {
 }
 
 impl core::error::Error for Implausible {}
+
+impl From<Implausible> for std::io::Error {
+    fn from(error: Implausible) -> Self {
+        Self::new(std::io::ErrorKind::InvalidData, error)
+    }
+}
 
 /// Whether a header names our socket's other end itself, address and port.
 fn is_peer(client: SocketAddr, peer: PeerAddress) -> bool {

@@ -91,6 +91,12 @@ impl fmt::Display for Nat64PrefixError {
 
 impl core::error::Error for Nat64PrefixError {}
 
+impl From<Nat64PrefixError> for std::io::Error {
+    fn from(error: Nat64PrefixError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

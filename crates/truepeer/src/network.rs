@@ -5,6 +5,7 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
+use std::io;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
@@ -242,6 +243,12 @@ impl fmt::Display for NetworkError {
 }
 
 impl core::error::Error for NetworkError {}
+
+impl From<NetworkError> for io::Error {
+    fn from(error: NetworkError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
 
 fn parse(entry: &str) -> Result<IpNet, NetworkError> {
     let text = entry.trim();

@@ -4,6 +4,7 @@
 //! header; what follows belongs to the client and is never touched.
 
 use core::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -231,6 +232,7 @@ impl IdentifyReason {
 
 /// Who has to change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fault {
     /// The other end of our socket, or its configuration.
     Peer,
@@ -322,6 +324,18 @@ impl fmt::Display for IdentifyError {
 }
 
 impl core::error::Error for IdentifyError {}
+
+/// The kind that a socket would give: the end of it, the time, or data that is no good. The cause is the error itself.
+impl From<IdentifyError> for io::Error {
+    fn from(error: IdentifyError) -> Self {
+        let kind = match error.reason {
+            IdentifyReason::Empty | IdentifyReason::Truncated => io::ErrorKind::UnexpectedEof,
+            IdentifyReason::Timeout => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::TrustedNetworks;
 
 /// The other end of our socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PeerAddress {
     /// A TCP peer; a v4-mapped IPv6 address is folded by [`PeerAddress::tcp`].
     Tcp(SocketAddr),
@@ -16,6 +17,13 @@ pub enum PeerAddress {
     Unix {
         /// The user that connected, where the kernel tells.
         uid: Option<u32>,
+    },
+    /// A peer over VM sockets, such as the host of an enclave: it has a context id, and no address.
+    Vsock {
+        /// The context id: 2 is the host, 1 this machine itself.
+        cid: u32,
+        /// The port that it connected from.
+        port: u32,
     },
 }
 
@@ -35,7 +43,17 @@ impl PeerAddress {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(addr) => Some(addr.ip().to_canonical()),
-            Self::Unix { .. } => None,
+            Self::Unix { .. } | Self::Vsock { .. } => None,
+        }
+    }
+
+    /// Whether it is on this machine, so that it may speak for clients here.
+    pub(crate) fn is_local(&self) -> bool {
+        const VMADDR_CID_LOCAL: u32 = 1;
+        match self {
+            Self::Tcp(addr) => addr.ip().to_canonical().is_loopback(),
+            Self::Unix { .. } => true,
+            Self::Vsock { cid, .. } => *cid == VMADDR_CID_LOCAL,
         }
     }
 }
@@ -46,6 +64,7 @@ impl fmt::Display for PeerAddress {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix { uid: Some(uid) } => write!(f, "unix uid={uid}"),
             Self::Unix { uid: None } => f.write_str("unix"),
+            Self::Vsock { cid, port } => write!(f, "vsock {cid}:{port}"),
         }
     }
 }
@@ -89,6 +108,15 @@ pub enum UnixPeers {
 }
 
 /// What to do with a peer.
+///
+/// There is no "read a header if there is one", and there will not be. On a port that takes both, whoever can connect
+/// writes a header and is whoever they like; and where the server speaks first, it can never know how long to wait for
+/// one. To serve proxies and others on one port, list the proxies: [`Unlisted::Direct`] takes all others as themselves.
+/// Where proxies cannot be told by their address, give them a port of their own, or decide by whatever tells them
+/// (`ListenerOptions::decide_with`).
+#[doc(alias = "optional")]
+#[doc(alias = "auto-detect")]
+#[doc(alias = "mixed")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustDecision {
     /// A proxy: it must send a header.
@@ -105,13 +133,22 @@ pub struct TrustPolicy {
     trusted: TrustedNetworks,
     unix: UnixPeers,
     unlisted: Unlisted,
+    vsock: Box<[u32]>,
 }
 
 impl TrustPolicy {
     /// Peers in `trusted` must send a header; all others are treated as `unlisted` says.
     #[must_use]
     pub fn new(trusted: TrustedNetworks, unix: UnixPeers, unlisted: Unlisted) -> Self {
-        Self { trusted, unix, unlisted }
+        Self { trusted, unix, unlisted, vsock: Box::default() }
+    }
+
+    /// Peers over VM sockets with these context ids must send a header; all others are refused, since they have no
+    /// address that could be the client's. By default there are none.
+    #[must_use]
+    pub fn with_vsock(mut self, cids: impl IntoIterator<Item = u32>) -> Self {
+        self.vsock = cids.into_iter().collect();
+        self
     }
 
     /// Nobody speaks for others: no header is read, every TCP peer is the client.
@@ -133,6 +170,8 @@ impl TrustPolicy {
                 UnixPeers::Trusted => TrustDecision::ExpectHeader,
                 UnixPeers::Refuse => TrustDecision::Refuse,
             },
+            PeerAddress::Vsock { cid, .. } if self.vsock.contains(&cid) => TrustDecision::ExpectHeader,
+            PeerAddress::Vsock { .. } => TrustDecision::Refuse,
         }
     }
 
@@ -217,6 +256,23 @@ mod tests {
         let check = b"PROXY TCP6 fe80::1 fe80::2 1000 25\r\n";
         let Ok(Progress::Done { identity, .. }) = reader.advance(check) else { panic!("whole") };
         assert_eq!(identity.role(), Role::ProxyOwn(OwnConnection::OwnAddress));
+    }
+
+    #[test]
+    fn vsock_peers_are_proxies_by_their_context_id_or_nobody() {
+        let vsock = |cid| PeerAddress::Vsock { cid, port: 1024 };
+        let policy = TrustPolicy::off().with_vsock([2, 3]);
+        assert_eq!(policy.decide(vsock(3)), TrustDecision::ExpectHeader);
+        assert_eq!(policy.decide(vsock(16)), TrustDecision::Refuse);
+        assert_eq!(TrustPolicy::off().decide(vsock(2)), TrustDecision::Refuse);
+        assert_eq!((vsock(3).to_string(), vsock(3).ip()), ("vsock 3:1024".to_owned(), None));
+        assert!(ClientIdentity::direct(vsock(3), None).is_none());
+        // The host is another machine than its guest.
+        let loopback = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
+        for (cid, refused) in [(2, true), (1, false)] {
+            let reader = HeaderReader::new(HeaderRules::new(), vsock(cid), std::time::Instant::now());
+            assert_eq!(reader.advance(loopback).is_err(), refused, "{cid}");
+        }
     }
 
     #[test]

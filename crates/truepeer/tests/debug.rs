@@ -58,7 +58,7 @@ fn header() -> Vec<u8> {
     let tlvs = [TlvType::ALPN, TlvType::AUTHORITY, TlvType::UNIQUE_ID, TlvType::NETNS, TlvType(0xF0)]
         .map(|kind| Tlv { kind, value: ITEM });
     let tlvs = [&tlvs[..], &[Tlv { kind: TlvType::AWS, value: &vendor }]].concat();
-    let facts = SslFacts { client: ClientFlags(7), verify: 0, subs: &subs };
+    let facts = SslFacts::new(ClientFlags(7), 0, &subs);
     let encoder = Encoder::v2(addresses()).tlvs(&tlvs).ssl(facts);
     OutgoingHeader::encode(&encoder).unwrap().into_bytes()
 }
@@ -301,7 +301,7 @@ fn of_the_codec(shown: &mut Shown) {
     shown.add("Ssl", &ssl);
     shown.add("ClientFlags", &ssl.client);
     let subs: Vec<_> = ssl.sub_tlvs().collect();
-    let facts = SslFacts { client: ssl.client, verify: ssl.verify, subs: &subs };
+    let facts = SslFacts::new(ssl.client, ssl.verify, &subs);
     shown.add("SslFacts", &facts);
     let tlvs: Vec<_> = Tlvs::new(header.tlv_bytes()).collect();
     shown.add("Encoder", &Encoder::v2(addresses()).tlvs(&tlvs).ssl(facts));

@@ -185,7 +185,7 @@ async fn an_identity_may_be_turned_away() {
         source: "203.0.113.5:40000".parse().unwrap(),
         destination: "198.51.100.2:25".parse().unwrap(),
     };
-    let facts = SslFacts { client: ClientFlags::SSL, verify: 0, subs: &[] };
+    let facts = SslFacts::new(ClientFlags::SSL, 0, &[]);
     let secure = OutgoingHeader::encode(&Encoder::v2(addresses).ssl(facts)).unwrap();
     let turned_away = [
         door.connect(PROXY, [bytes(&[V1])]),

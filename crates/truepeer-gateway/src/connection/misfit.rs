@@ -32,7 +32,7 @@ pub(super) fn unlisted(record: &mut Record) -> Outcome {
     let listener = record.entry.listener.clone();
     record.cause = Some(match record.entry.peer {
         PeerAddress::Tcp(_) => "this listener takes connections from its trusted networks only".to_owned(),
-        PeerAddress::Unix { .. } => "a UNIX peer has no address that could be the client's".to_owned(),
+        _ => "a UNIX peer has no address that could be the client's".to_owned(),
     });
     record.remedy = Some(match record.entry.peer {
         PeerAddress::Tcp(peer) if is_near(peer.ip()) => format!(
@@ -41,7 +41,7 @@ pub(super) fn unlisted(record: &mut Record) -> Outcome {
             peer.ip()
         ),
         PeerAddress::Tcp(_) => STRANGER.to_owned(),
-        PeerAddress::Unix { .. } => format!(
+        _ => format!(
             "if a proxy connects here: server.listener.{listener}.proxy.trusted-networks = [\"unix\"]"
         ),
     });
@@ -255,7 +255,7 @@ pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
         IdentitySource::Header(Version::V1) => {
             ("a version 1 header says nothing of TLS", Some(change::TELL_TLS_V2))
         }
-        IdentitySource::Header(Version::V2) => {
+        _ => {
             ("the header does not say that the client used TLS", Some(change::TELL_TLS))
         }
     };

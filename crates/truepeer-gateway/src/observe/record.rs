@@ -177,6 +177,7 @@ fn add_parties(record: &Record, line: &mut Line) {
             line.text("peer", "unix");
             line.maybe_number("peer_uid", uid.map(u64::from));
         }
+        other => line.text("peer", &other.to_string()),
     }
     let hops: Vec<_> = record.hops.iter().map(ToString::to_string).collect();
     line.maybe("hops", (!hops.is_empty()).then(|| hops.join(",")).as_deref());

@@ -163,7 +163,7 @@ fn client(identity: &ClientIdentity) -> Result<Endpoint, Untellable> {
     match (identity.role(), identity.peer()) {
         (Role::Client(client), _) => Ok(client),
         (Role::ProxyOwn(_), PeerAddress::Tcp(proxy)) => Ok(proxy.into()),
-        (Role::ProxyOwn(_), PeerAddress::Unix { .. }) => Err(Untellable::NoAddress),
+        (Role::ProxyOwn(_), _) => Err(Untellable::NoAddress),
     }
 }
 

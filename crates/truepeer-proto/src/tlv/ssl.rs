@@ -125,6 +125,7 @@ impl fmt::Debug for Ssl<'_> {
 
 /// What to say in an SSL TLV: [`Encoder::ssl`](crate::Encoder::ssl) writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SslFacts<'a> {
     /// Which facts hold.
     pub client: ClientFlags,
@@ -132,4 +133,11 @@ pub struct SslFacts<'a> {
     pub verify: u32,
     /// Sub-TLVs in this order.
     pub subs: &'a [Tlv<'a>],
+}
+
+impl<'a> SslFacts<'a> {
+    /// `verify`: see the field; `subs`: sub-TLVs in the order in which they go.
+    pub const fn new(client: ClientFlags, verify: u32, subs: &'a [Tlv<'a>]) -> Self {
+        Self { client, verify, subs }
+    }
 }

@@ -20,7 +20,9 @@ const LONGEST_QUEUE: usize = 4096;
 
 /// A source of raw connections.
 ///
-/// Implemented for tokio's listeners. TLS streams are no such source on purpose: the header comes before TLS, and a
+/// Implemented for tokio's listeners. Any other is one newtype away: for VM sockets, `poll_accept` gives each peer as a
+/// [`PeerAddress::Vsock`](crate::PeerAddress::Vsock), which [`TrustPolicy::with_vsock`](crate::TrustPolicy::with_vsock)
+/// trusts. TLS streams are no such source on purpose: the header comes before TLS, and a
 /// header read inside TLS would be the client's own words.
 pub trait Accept: Send + 'static {
     /// A raw connection.

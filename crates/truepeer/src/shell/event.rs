@@ -113,6 +113,21 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+/// As for an [`IdentifyError`]; a connection that broke has the kind that the system gave, and whoever is not let in is
+/// [`io::ErrorKind::PermissionDenied`].
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal {
+            Refusal::Header(error) => return error.into(),
+            Refusal::Broken { kind, .. } => kind,
+            Refusal::Undecided(_) => io::ErrorKind::TimedOut,
+            Refusal::Evicted(_) => io::ErrorKind::ConnectionAborted,
+            Refusal::Unlisted(_) | Refusal::Rejected { .. } => io::ErrorKind::PermissionDenied,
+        };
+        Self::new(kind, refusal)
+    }
+}
+
 /// What happened at the door besides a connection that was handed out.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -174,7 +174,7 @@ fn peer(peer: &PeerAddress) -> String {
     match peer {
         PeerAddress::Tcp(addr) => addr.to_string(),
         PeerAddress::Unix { uid: Some(uid) } => format!("unix:uid={uid}"),
-        PeerAddress::Unix { uid: None } => "unix".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn sentence(identity: &ClientIdentity) -> String {
             let version = identity.source().code();
             format!("the peer is in the trusted networks and sent a {version} header")
         }
-        IdentitySource::Direct => "it is the address of the connection itself".to_owned(),
+        _ => "it is the address of the connection itself".to_owned(),
     };
     format!("{who} (I believe it because {because})")
 }

@@ -39,7 +39,8 @@ impl From<IdentitySource> for Source {
         match source {
             IdentitySource::Direct => Self::Direct,
             IdentitySource::Header(Version::V1) => Self::V1,
-            IdentitySource::Header(Version::V2) => Self::V2,
+            // A way that the library learns later needs a word here first.
+            _ => Self::V2,
         }
     }
 }

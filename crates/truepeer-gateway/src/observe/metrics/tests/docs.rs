@@ -125,6 +125,7 @@ fn outcomes() -> String {
             Fault::Operator => "operator",
             Fault::Us => "truepeer",
             Fault::Nobody => "nobody",
+            other => panic!("{other:?} has no word"),
         };
         let _ = writeln!(
             table,
