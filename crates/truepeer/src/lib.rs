@@ -155,7 +155,7 @@ pub use truepeer_proto as proto;
 
 /// The guide's code compiles.
 #[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../../../docs/library.md")]
+#[doc = include_str!("../docs/library.md")]
 mod guide {}
 
 /// What the crate page says that the types prevent does not compile; what stands beside it does.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 #[test]
 fn every_crate_that_a_sections_code_uses_was_added_by_its_commands() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/library.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/library.md");
     let guide = std::fs::read_to_string(path).unwrap();
     let mut programs = 0;
     for section in guide.split("\n## ").filter(|section| section.contains("fn main()")) {
@@ -28,4 +28,51 @@ fn every_crate_that_a_sections_code_uses_was_added_by_its_commands() {
         }
     }
     assert_eq!(programs, 2, "axum, and a line-based server");
+}
+
+/// What its reader types is there: programs of the name `nc` do not agree on their options.
+#[test]
+fn commands_are_of_programs_that_agree_with_themselves() {
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/library.md")).unwrap();
+    let blocks = guide.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines: Vec<&str> = blocks.flat_map(str::lines).collect();
+    assert!(lines.iter().any(|line| line.starts_with("curl --haproxy-protocol")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("| nc ")), "{lines:?}");
+}
+
+/// Every example has its line in the table of what to add, and its features are those that the manifest asks for.
+#[test]
+fn every_example_says_what_to_add() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = std::fs::read_to_string(root.join("docs/library.md")).unwrap();
+    let examples = [
+        ("axum", "axum"),
+        ("backend", ""),
+        ("hyper", ""),
+        ("line", ""),
+        ("smtp", ""),
+        ("tls", "tokio-rustls"),
+        ("tonic", "tonic"),
+        ("tower", "axum,tower"),
+    ];
+    let mut names: Vec<String> = std::fs::read_dir(root.join("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, examples.map(|(name, _)| name.to_owned()));
+    for (name, features) in examples {
+        let row = guide.lines().find(|line| {
+            line.starts_with("| `")
+                && line.contains("`; `") | line.contains("the same")
+                && line.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{name}`")))
+        });
+        let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+        let wanted = match features {
+            "" => "`truepeer`".to_owned(),
+            features => format!("`truepeer --features {features}`"),
+        };
+        assert!(row.contains(&wanted) || row.contains("the same"), "{name}: {row}");
+    }
 }
