@@ -18,6 +18,7 @@ mod readme;
 mod relay;
 mod secure;
 mod tools;
+mod trust;
 mod without;
 mod words;
 
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(without::cases());
     cases.extend(words::cases());
     cases.extend(secure::cases());
+    cases.extend(trust::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
     cases.extend(metrics::cases());

@@ -8,6 +8,7 @@ pub(crate) mod envoy;
 pub(crate) mod example;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
+pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
