@@ -10,6 +10,7 @@ mod direct;
 mod examples;
 mod fail2ban;
 mod health;
+mod kinds;
 mod library;
 mod logs;
 mod metrics;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(words::cases());
     cases.extend(secure::cases());
     cases.extend(trust::cases());
+    cases.extend(kinds::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
     cases.extend(metrics::cases());

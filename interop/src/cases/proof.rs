@@ -66,7 +66,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn waits(lab: &Lab, (): &()) -> Result {
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
     let backend =
-        Backend { id: "server", kind: "postfix", handoff: None, addr: lab.postfix()?.screen_port() };
+        Backend { id: "server", kind: "postscreen", handoff: None, addr: lab.postfix()?.screen_port() };
     let truepeer = lab.start_truepeer("truepeer-screened", &[listener], &[backend])?;
     let log = truepeer.log();
     log.wait_line(Mark::default(), "truepeer calls postscreen slow", |line| line.contains("backend_slow"))?;

@@ -34,14 +34,15 @@ pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, kind: Kind, handof
 
 /// Whether `kind` can read what `handoff` writes; a pair that cannot work is a problem at the place that says it.
 pub(super) fn check_pair(reader: &mut Reader<'_>, owner: Owner<'_>, kind: Kind, handoff: Handoff) {
-    let Some((_, why)) = kind.facts().unreadable.filter(|(unreadable, _)| *unreadable == handoff) else {
+    let unreadable = kind.facts().unreadable;
+    let Some((_, why)) = unreadable.iter().find(|(unreadable, _)| *unreadable == handoff) else {
         return;
     };
     let Some(found) = reader.get(&HANDOFF_KIND, owner) else { return };
     let title = kind.facts().title;
     let mut problem =
         Problem::new(format!("{title} cannot read what `{} = \"{}\"` writes", found.key, handoff.name()))
-            .at(found.value.span(), why);
+            .at(found.value.span(), *why);
     if let Some(default) = kind.facts().handoff {
         problem = problem
             .help(format!("leave `handoff` out: for `kind = \"{kind}\"` it is `\"{}\"`", default.name()));

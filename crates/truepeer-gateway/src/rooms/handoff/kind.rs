@@ -69,8 +69,8 @@ pub struct KindFacts {
     pub title: &'static str,
     /// What it reads by default; `None`: must be said.
     pub handoff: Option<Handoff>,
-    /// A handoff that it cannot read, and what it does instead, as the rest of a sentence.
-    pub unreadable: Option<(Handoff, &'static str)>,
+    /// Handoffs that it cannot read, each with why, as the rest of a sentence.
+    pub unreadable: &'static [(Handoff, &'static str)],
     /// The longest header that it takes, in bytes.
     pub header_budget: usize,
     /// What it reads besides addresses.

@@ -11,7 +11,7 @@ const USUAL: KindFacts = KindFacts {
     name: "",
     title: "",
     handoff: Some(Handoff::ProxyV2),
-    unreadable: None,
+    unreadable: &[],
     header_budget: 536,
     tlvs: Facts::NONE,
     breaks: None,
@@ -20,6 +20,9 @@ const USUAL: KindFacts = KindFacts {
     remedy: "",
     seen: "",
 };
+
+/// XCLIENT is a command of mail servers.
+const NO_MAIL: &[(Handoff, &str)] = &[(Handoff::Xclient, "it is no mail server, and knows no such command")];
 
 /// It reads no item, and one fixed buffer holds the header.
 pub(super) static POSTFIX: KindFacts = KindFacts {
@@ -34,6 +37,7 @@ pub(super) static POSTFIX: KindFacts = KindFacts {
 pub(super) static POSTSCREEN: KindFacts = KindFacts {
     name: "postscreen",
     title: "Postfix postscreen",
+    unreadable: &[(Handoff::Xclient, "postscreen never offers XCLIENT")],
     remedy: "add `-o postscreen_upstream_proxy_protocol=haproxy` below this port's postscreen line in master.cf (the smtpd behind it needs nothing), then `postfix reload`",
     seen: "3.7, 3.10",
     ..USUAL
@@ -69,10 +73,10 @@ pub(super) static EXIM: KindFacts = KindFacts {
 pub(super) static OPENSMTPD: KindFacts = KindFacts {
     name: "opensmtpd",
     title: "OpenSMTPD",
-    unreadable: Some((
+    unreadable: &[(
         Handoff::ProxyV1,
         "it reads version 2 only: a version 1 line is a protocol error to it, or waited behind for ever",
-    )),
+    )],
     header_budget: 65_535,
     remedy: "add `proxy-v2` to this port's `listen on` line in smtpd.conf, then restart smtpd",
     seen: "6.8, 7.6",
@@ -104,6 +108,7 @@ pub(super) static NGINX: KindFacts = KindFacts {
 pub(super) static HAPROXY: KindFacts = KindFacts {
     name: "haproxy",
     title: "HAProxy",
+    unreadable: NO_MAIL,
     header_budget: 16_384,
     tlvs: Facts::REGISTERED,
     remedy: "add `accept-proxy` to this port's `bind` line, then reload HAProxy",
@@ -115,6 +120,7 @@ pub(super) static HAPROXY: KindFacts = KindFacts {
 pub(super) static VARNISH: KindFacts = KindFacts {
     name: "varnish",
     title: "Varnish",
+    unreadable: NO_MAIL,
     header_budget: 404,
     tlvs: Facts::of(&[Fact::Ssl, Fact::Authority, Fact::Alpn, Fact::Crc32c]),
     remedy: "start varnishd with `,PROXY` behind this address (`-a 127.0.0.1:8080,PROXY`)",
@@ -125,6 +131,7 @@ pub(super) static VARNISH: KindFacts = KindFacts {
 pub(super) static MARIADB: KindFacts = KindFacts {
     name: "mariadb",
     title: "MariaDB",
+    unreadable: NO_MAIL,
     header_budget: 612,
     silence: Silence::Broken,
     remedy: "set `proxy-protocol-networks` to truepeer's address in its [mysqld] section, then restart it",
@@ -135,6 +142,7 @@ pub(super) static MARIADB: KindFacts = KindFacts {
 pub(super) static WHOAMI: KindFacts = KindFacts {
     name: "whoami",
     title: "the built-in answering machine",
+    unreadable: &[(Handoff::Xclient, "it reads headers only")],
     header_budget: 4112,
     tlvs: Facts::REGISTERED,
     seen: "this version",
