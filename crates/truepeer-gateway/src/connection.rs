@@ -81,7 +81,8 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let connected = connect::to_backend(pool, &introduction, bytes).await;
     record.times.handoff = Some(engine::now().saturating_duration_since(entered));
     let (backend, said) = match connected {
-        Ok(Connected { socket, target, said }) => {
+        Ok(Connected { socket, target, said, substituted }) => {
+            record.handed(&pool.backend, substituted);
             record.reached(&pool.backend.id, target.address.to_string());
             record.entry.traffic.rode(rode);
             if listener.lines == ConnectionLines::Both {

@@ -219,9 +219,9 @@ fn a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_el
         target.set_readiness(Readiness::Unproven);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let header = Header { bytes: vec![b'x'; 64 * 1024 * 1024], ..Header::default() };
-    let introduction = Introduction::written(header);
-    let failure = runtime.block_on(connect::to_backend(&pool, &introduction, introduction.header.bytes.clone())).unwrap_err();
+    let introduction = Introduction::written(Header::default());
+    let opening = vec![b'x'; 64 * 1024 * 1024];
+    let failure = runtime.block_on(connect::to_backend(&pool, &introduction, opening)).unwrap_err();
     assert_eq!(failure.outcome, Outcome::HandoffFailed);
     assert!(failure.because.contains(&stuck_at.to_string()), "{}", failure.because);
     assert_eq!(spare.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

@@ -1,8 +1,9 @@
-//! Servers that are told in words: they log and decide by the client, and no client is ever taken for truepeer.
+//! Servers that read no header: they log and decide by the client, and no client is ever taken for truepeer.
 //!
 //! Called by `cases`. Postfix's `mynetworks` holds truepeer's address: whoever is taken for it may send mail anywhere.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Command;
 
 use super::{Case, PROXY, case, told_client, told_destination};
 use crate::client::{Client, Place};
@@ -12,7 +13,8 @@ use crate::lab::Lab;
 use crate::servers::dovecot::{Dovecot, PASSWORD, words};
 use crate::servers::postfix::Postfix;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
-use crate::verdict::{Result, ensure};
+use crate::servers::{ask, find};
+use crate::verdict::{During, Result, ensure};
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
@@ -23,6 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("xclient_postfix_lets_no_client_say_who_it_is", xclient_of_a_client),
         case("xclient_postfix_turns_a_client_away_in_its_own_words", xclient_turned_away),
         case("xclient_postfix_without_smtpd_authorized_xclient_hosts_is_found_out_at_start", xclient_refused),
+        case("transparent_postfix_logs_and_decides_by_the_client", transparent),
         case("imap_id_dovecot_logs_and_decides_by_the_client", id_v4),
         case("imap_id_dovecot_logs_and_decides_by_an_ipv6_client", id_v6),
         case("imap_id_dovecot_lets_no_client_say_who_it_is", id_of_a_client),
@@ -164,6 +167,41 @@ fn xclient_refused(lab: &Lab) -> Result {
     let mails = postfix.log().lines(mark);
     let mail = mails.into_iter().find(|line| line.contains("plain/smtpd") && line.contains("from=<"));
     ensure(mail.is_none(), || format!("a client reached it: {mail:?}"))
+}
+
+/// A Postfix without any setting, and the host as `truepeer snippet transparent` makes it.
+fn transparent(lab: &Lab) -> Result {
+    // What is changed is a namespace of the harness.
+    lab.outside()?;
+    let postfix = lab.postfix()?;
+    let snippet = Command::new(lab.program()?).args(["snippet", "transparent"]).output();
+    let snippet = String::from_utf8_lossy(&snippet.during("ask for the snippet")?.stdout).into_owned();
+    let commands = snippet.lines().skip(1).take_while(|line| !line.is_empty());
+    for command in commands.filter(|line| !line.starts_with("setcap")) {
+        let program = if command.starts_with("ip ") { "ip" } else { "sysctl" };
+        let words: Vec<_> = command.split(' ').skip(1).collect();
+        ask(&find(program)?, &words)?;
+    }
+    let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
+    let addr = postfix.plain_port();
+    let backend = Backend { id: "server", kind: "postfix", handoff: Some("transparent"), addr };
+    let truepeer = lab.start_truepeer("truepeer-transparent", &[listener], &[backend])?;
+    lab.wait_until_served(truepeer.port("door")?)?;
+    let (mark, before, told) = (postfix.log().mark(), truepeer.log().mark(), told_client(4760));
+    let mut client = client(&truepeer, told, told_destination())?;
+    client.expect_reply("220")?;
+    client.smtp("EHLO client.interop.test", "250")?;
+    let connected = format!("connect from unknown[{}]:{}", told.ip(), told.port());
+    postfix.log().wait_line(mark, "Postfix logs the client", |line| {
+        line.contains("plain/smtpd[") && line.ends_with(&connected)
+    })?;
+    may_not_relay(&mut client, postfix, mark, told)?;
+    client.smtp("QUIT", "221")?;
+    drop(client);
+    let record = truepeer.record_of(before, told)?;
+    ensure(record.text("handoff") == "transparent" && record.text("substituted").is_empty(), || {
+        format!("{record:?}")
+    })
 }
 
 fn id_logs_and_decides(lab: &Lab, told: SocketAddr, to: SocketAddr) -> Result {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use crate::cli::{FAILED, explain_ip};
 use crate::config::{self, Colour, Config, Loaded, Origin};
+use crate::engine::transparent::lacking as lacking_for;
+use crate::rooms::backend::BackendAddress;
+use crate::rooms::handoff::Proof;
 use crate::rooms::trust::Named;
 use crate::server::names;
 
@@ -26,6 +29,9 @@ pub(super) fn check(path: Option<&Path>) -> ExitCode {
             for named in &names {
                 println!("{}", means(named));
             }
+            for line in lacking(&config) {
+                println!("advice: {line}");
+            }
             for advice in &config.advice {
                 println!("advice: {}: {}", advice.key, advice.text);
             }
@@ -41,6 +47,26 @@ pub(super) fn check(path: Option<&Path>) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// What this host lacks for the handoffs that the configuration chooses.
+fn lacking(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for backend in config.backends.iter().filter(|b| b.handoff.facts().proof == Proof::ReachedAsClient) {
+        let addresses = backend.addresses.iter().filter_map(|address| match address {
+            BackendAddress::Socket(addr) => Some(addr.ip()),
+            // What a name stands for is not known here.
+            BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
+        });
+        let commands = addresses.flat_map(|ip| lacking_for(ip).into_iter().map(move |need| need.command(ip)));
+        for command in commands {
+            let line = format!("backend.{}.handoff: this host lacks `{command}`", backend.id);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines
 }
 
 /// Prints what would happen to `addr`, at one listener or at each.

@@ -17,6 +17,7 @@ mod reach;
 mod reload;
 mod run;
 mod send;
+mod snippet;
 mod status;
 mod watch;
 
@@ -127,6 +128,11 @@ enum Command {
     /// and what the server did not show. Never logs in.
     #[command(after_help = probe::EXAMPLES)]
     Probe(probe::Arguments),
+    /// Print what others have to be told, to copy.
+    Snippet {
+        #[command(subcommand)]
+        which: snippet::Snippet,
+    },
     /// List the connections that are open in a running front door.
     ///
     /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
@@ -203,6 +209,7 @@ pub fn main() -> ExitCode {
         Command::Send(order) => send::send(&order),
         Command::Watch(order) => watch::watch(&order),
         Command::Probe(order) => probe::probe(&order),
+        Command::Snippet { which } => snippet::snippet(&which),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
         Command::Deny { reach, order } => deny::deny(&reach, order),

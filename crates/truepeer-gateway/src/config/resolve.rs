@@ -28,6 +28,8 @@ use super::{Config, Listener, Server, Status, admin, backends};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
 use crate::facts::protocol::ClientTls;
+use crate::rooms::backend::BackendAddress;
+use crate::rooms::handoff::Proof;
 
 /// Resolves `text`; `file_name` is for messages only.
 ///
@@ -235,6 +237,7 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
             check_language(reader, draft, from, backend);
         }
         for (address, at) in &backend.addresses {
+            check_way(reader, backend, address, at);
             let own = drafts.iter().flat_map(|draft| draft.all_places().map(move |place| (draft, place)));
             let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));
             if let Some((draft, (_, bind))) = own {
@@ -279,6 +282,23 @@ fn check_language(
             .also(resolved.section.at.clone(), "the backend")
             .help("let the backend read headers here: `handoff = \"proxy-v2\"`"),
     );
+}
+
+/// A client's address reaches nobody over a UNIX socket.
+fn check_way(
+    reader: &mut Reader<'_>,
+    resolved: &backends::Resolved<'_>,
+    address: &BackendAddress,
+    at: &Range<usize>,
+) {
+    let Some(handoff) = resolved.backend.as_ref().map(|backend| backend.handoff.facts()) else { return };
+    if handoff.proof == Proof::ReachedAsClient && matches!(address, BackendAddress::Unix(_)) {
+        reader.problem(
+            Problem::new(format!("`handoff = \"{}\"` needs a backend with an IP address", handoff.name))
+                .at(at.clone(), "a UNIX socket shows no client's address")
+                .help("let the backend listen on a TCP port as well, or read headers"),
+        );
+    }
 }
 
 fn build(

@@ -38,12 +38,13 @@ pub(super) const PROOF_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 pub(super) const STDERR: &str = "stderr";
 pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
 
-pub(super) static HANDOFF: [(&str, Handoff); 6] = [
+pub(super) static HANDOFF: [(&str, Handoff); 7] = [
     (Handoff::ProxyV2.name(), Handoff::ProxyV2),
     (Handoff::ProxyV1.name(), Handoff::ProxyV1),
     (Handoff::Xclient.name(), Handoff::Xclient),
     (Handoff::ImapId.name(), Handoff::ImapId),
     (Handoff::ImapIdUnconfirmed.name(), Handoff::ImapIdUnconfirmed),
+    (Handoff::Transparent.name(), Handoff::Transparent),
     (Handoff::None.name(), Handoff::None),
 ];
 /// What `tlvs` may be as one word.
@@ -113,7 +114,7 @@ pub(super) static ALL: &[&Setting] = &[
 ];
 
 /// Handoffs that are still to come.
-pub(super) static PLANNED_HANDOFFS: &[&str] = &["label", "transparent", "exec"];
+pub(super) static PLANNED_HANDOFFS: &[&str] = &["label", "exec"];
 
 /// Keys of Stalwart's files that people bring along, and what to do with each.
 pub(super) static FOREIGN: &[(&[&str], &str)] = &[
@@ -320,6 +321,7 @@ pub(super) static HANDOFF_KIND: Setting = Setting {
            `\"proxy-v2\"`, `\"proxy-v1\"`: by a header.\n\
            `\"xclient\"`: in SMTP, by the command of that name; for a Postfix or Haraka that reads no header.\n\
            `\"imap-id\"`: in IMAP, by the command ID; for a Dovecot of 2.4 or later. `\"imap-id-unconfirmed\"` is for earlier ones, which do not say whether they believe it.\n\
+           `\"transparent\"`: it is connected to from the client's own address; for any server on this host.\n\
            `\"none\"`: not at all, it takes truepeer for the client.\n\
            `docs/handoff.md` says which one is for whom, and what each needs.",
     sample: Sample::Comment("\"proxy-v2\""),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub enum DialError {
     PortsExhausted(io::Error),
     /// This host has no descriptor or no memory left for one more socket, whatever the address.
     NoSocket(io::Error),
+    /// This process may not connect as a client.
+    NotPermitted(io::Error),
+    /// This client cannot reach an address of the other family as itself.
+    MixedFamilies(IpAddr),
     /// It was reached, and broke while our header was being written. Nothing may be tried again.
     Send(io::Error),
 }
@@ -38,6 +42,16 @@ impl fmt::Display for DialError {
             Self::Timeout(limit) => write!(f, "no answer within {} s", limit.as_secs_f32()),
             Self::PortsExhausted(error) => write!(f, "no source port is left towards this address: {error}"),
             Self::NoSocket(error) => write!(f, "this host has no socket left: {error}"),
+            Self::NotPermitted(error) => {
+                write!(f, "this process may not use the client's address (CAP_NET_ADMIN is needed): {error}")
+            }
+            Self::MixedFamilies(client) => {
+                let family = if client.is_ipv4() { "IPv4" } else { "IPv6" };
+                write!(
+                    f,
+                    "a client of {family} reaches only {family} as itself: give the backend an address of that family, too"
+                )
+            }
             Self::Send(error) => write!(f, "the connection broke while the header was written: {error}"),
         }
     }
@@ -47,7 +61,10 @@ impl DialError {
     /// Whether it is this host that lacks something: nothing is known of the address then.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::PortsExhausted(_) | Self::NoSocket(_))
+        matches!(
+            self,
+            Self::PortsExhausted(_) | Self::NoSocket(_) | Self::NotPermitted(_) | Self::MixedFamilies(_)
+        )
     }
 }
 
@@ -60,7 +77,8 @@ impl DialError {
 /// Dropping the future closes the connection.
 pub async fn dial(address: &Address, opening: &[u8], timeout: Duration) -> Result<Socket, DialError> {
     let deadline = later(now(), timeout);
-    let (socket, sent) = match in_time(deadline, connect(address, opening)).await {
+    let connect = async { stand(begin(address).await.map_err(Failed::Connect)?, opening).await };
+    let (socket, sent) = match in_time(deadline, connect).await {
         Some(connected) => connected.map_err(|failed| match failed {
             Failed::Connect(error) => not_connected(address, error),
             Failed::Send(error) => DialError::Send(error),
@@ -74,16 +92,16 @@ pub async fn dial(address: &Address, opening: &[u8], timeout: Duration) -> Resul
     Ok(socket)
 }
 
-enum Failed {
+pub(super) enum Failed {
     Connect(io::Error),
     Send(io::Error),
 }
 
-/// Connects, and writes what it can of `opening`; returns how much that was.
+/// Waits until the connection stands, and writes what it can of `opening`; returns how much that was.
 ///
 /// The write is how it is found out that the connection stands: on the same host it does when `connect` returns.
-async fn connect(address: &Address, opening: &[u8]) -> Result<(Socket, usize), Failed> {
-    let (fd, family, state) = begin(address).await.map_err(Failed::Connect)?;
+pub(super) async fn stand(begun: Begun, opening: &[u8]) -> Result<(Socket, usize), Failed> {
+    let Begun { fd, family, state } = begun;
     let ready = match (state, opening) {
         // Readiness says when it stands.
         (State::Connecting, []) => Ready::NOTHING,
@@ -117,14 +135,20 @@ async fn connect(address: &Address, opening: &[u8]) -> Result<(Socket, usize), F
     .map(|sent| (socket, sent))
 }
 
+/// A socket that connects, or has.
+pub(super) struct Begun {
+    pub(super) fd: OwnedFd,
+    pub(super) family: Family,
+    pub(super) state: State,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Connected,
     Connecting,
 }
 
-/// A socket that connects, or has.
-async fn begin(address: &Address) -> io::Result<(OwnedFd, Family, State)> {
+async fn begin(address: &Address) -> io::Result<Begun> {
     /// A UNIX socket whose queue is full says so at once instead of letting us wait, so that the waiting is ours.
     const PAUSE: Duration = Duration::from_millis(5);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -136,25 +160,30 @@ async fn begin(address: &Address) -> io::Result<(OwnedFd, Family, State)> {
                 flags,
                 None,
             )?;
-            let state = match net::connect(&fd, addr) {
-                Ok(()) => State::Connected,
-                Err(Errno::INPROGRESS) => State::Connecting,
-                Err(error) => return Err(error.into()),
-            };
-            Ok((fd, Family::Tcp, state))
+            begin_tcp(fd, addr)
         }
         Address::Unix(path) => {
             let name = SocketAddrUnix::new(path)?;
             loop {
                 let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
                 match net::connect(&fd, &name) {
-                    Ok(()) => return Ok((fd, Family::Unix, State::Connected)),
+                    Ok(()) => return Ok(Begun { fd, family: Family::Unix, state: State::Connected }),
                     Err(Errno::AGAIN) => until(later(now(), PAUSE)).await,
                     Err(error) => return Err(error.into()),
                 }
             }
         }
     }
+}
+
+/// Has `fd` connect to `addr`.
+pub(super) fn begin_tcp(fd: OwnedFd, addr: &SocketAddr) -> io::Result<Begun> {
+    let state = match net::connect(&fd, addr) {
+        Ok(()) => State::Connected,
+        Err(Errno::INPROGRESS) => State::Connecting,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Begun { fd, family: Family::Tcp, state })
 }
 
 /// What a failed connect means.

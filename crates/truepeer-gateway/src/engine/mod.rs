@@ -19,6 +19,7 @@ mod run;
 mod say;
 mod socket;
 mod timers;
+pub mod transparent;
 mod wake;
 mod watched;
 

@@ -107,6 +107,10 @@ pub fn introduce(
         Handoff::ProxyV2 | Handoff::ProxyV1 | Handoff::None => {
             header(telling, identity, reached, id).map(Introduction::written)
         }
+        Handoff::Transparent => {
+            let client = client(identity)?;
+            Ok(Introduction::from_address(client.to_socket_addr(client.port.map_or(0, Into::into))))
+        }
         Handoff::Xclient => spoken(|about| Words::Xclient(Xclient::new(about))),
         Handoff::ImapId => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Said))),
         Handoff::ImapIdUnconfirmed => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Unsaid))),

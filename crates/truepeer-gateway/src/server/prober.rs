@@ -7,6 +7,7 @@
 //! A backend that is told in words says itself whether it takes them, about a client that nobody is.
 
 mod http;
+mod way;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -36,6 +37,9 @@ pub type Asked<T> = (T, Option<Leave>);
 
 /// Asks `address`.
 pub async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
+    if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
+        return way::ask(pool, address).await;
+    }
     if pool.is_provable() {
         return (prove(pool, address).await, None);
     }
@@ -53,7 +57,7 @@ async fn prove(pool: &Pool, address: &Address) -> Readiness {
     let accepted = match pool.backend.handoff.facts().proof {
         Proof::Accepts => Some(Readiness::Proved),
         Proof::AcceptsUnsaid => Some(Readiness::Unproven),
-        Proof::GreetsOnlyWith | Proof::Nothing => None,
+        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::Nothing => None,
     };
     if let Some(accepted) = accepted {
         return match dial(address, &[], timeout).await {
@@ -125,6 +129,9 @@ pub enum Still {
 ///
 /// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
 pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
+    if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
+        return way::still_serves(pool, address).await;
+    }
     if pool.is_provable() && pool.protocol == Protocol::Http {
         return (http::still_serves(pool, address).await, None);
     }
@@ -218,7 +225,9 @@ fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Intro
     };
     let subject = match pool.backend.handoff.facts().proof {
         Proof::Accepts | Proof::AcceptsUnsaid => SocketAddr::new(NOBODY, 0),
-        Proof::GreetsOnlyWith | Proof::Nothing => socket.local_addr().unwrap_or(nowhere),
+        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::Nothing => {
+            socket.local_addr().unwrap_or(nowhere)
+        }
     };
     let identity = ClientIdentity::direct(PeerAddress::tcp(subject), Some(reached))?;
     pool.introduce(&identity, Some(reached), "").ok()

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::engine::{DialError, Socket, dial};
+use crate::engine::{DialError, Socket};
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::{Pool, Target};
-use crate::rooms::handoff::{Introduction, Purpose, Untold, drive};
+use crate::rooms::handoff::{Introduction, Purpose, Substituted, Untold, drive};
 
 /// A backend that knows the client.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Connected {
     pub target: Arc<Target>,
     /// What it has said to the client already.
     pub said: Vec<u8>,
+    /// What of the client was replaced.
+    pub substituted: Substituted,
 }
 
 /// Why a client could not be connected.
@@ -49,12 +51,15 @@ pub async fn to_backend(
 ) -> Result<Connected, NotConnected> {
     let mut last = NotConnected::new(Outcome::BackendUnready, why_unready(pool));
     for target in pool.next() {
-        match dial(&target.address, &opening, pool.backend.connect_timeout).await {
+        match introduction.dial(&target.address, &opening, pool.backend.connect_timeout).await {
             Ok(socket) => {
                 target.note_reached();
                 let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
                 return match drive(&socket, &mut conversation).await {
-                    Ok(said) => Ok(Connected { socket, target, said }),
+                    Ok(said) => {
+                        let substituted = introduction.substituted(&socket);
+                        Ok(Connected { socket, target, said, substituted })
+                    }
                     Err(why) => Err(untold(pool, &target, why)),
                 };
             }
@@ -71,9 +76,13 @@ pub async fn to_backend(
                     DialError::PortsExhausted(_) => Outcome::BackendPortsExhausted,
                     DialError::Connect(_) => Outcome::BackendRefused,
                     DialError::Timeout(_) => Outcome::BackendTimeout,
+                    DialError::NotPermitted(_) | DialError::MixedFamilies(_) => Outcome::HandoffRefused,
                 };
-                if !error.is_ours() {
-                    pool.mark_unreachable(&target, error.to_string());
+                match (introduction.source, &error) {
+                    _ if error.is_ours() => {}
+                    // One client's address may be at fault for silence: then the others are not kept out for it.
+                    (Some(_), DialError::Timeout(_)) => pool.ask_again(),
+                    _ => pool.mark_unreachable(&target, error.to_string()),
                 }
                 last = NotConnected::new(outcome, because);
             }

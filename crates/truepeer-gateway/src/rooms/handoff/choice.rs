@@ -19,6 +19,8 @@ pub enum Handoff {
     ImapId,
     /// ID, in IMAP, to one that does not say it.
     ImapIdUnconfirmed,
+    /// Nothing is said: the connection comes from the client's own address.
+    Transparent,
     /// Nothing: the backend sees us as the client.
     None,
 }
@@ -34,6 +36,8 @@ pub enum Proof {
     Accepts,
     /// It takes the words, and does not say whether it believes them: that is in its log.
     AcceptsUnsaid,
+    /// A connection from an address that is not ours reaches it, and its answers come back.
+    ReachedAsClient,
 }
 
 /// What is known of a way.
@@ -59,8 +63,15 @@ pub struct HandoffFacts {
 
 impl Handoff {
     /// Every way, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::ProxyV2, Self::ProxyV1, Self::Xclient, Self::ImapId, Self::ImapIdUnconfirmed, Self::None];
+    pub const ALL: [Self; 7] = [
+        Self::ProxyV2,
+        Self::ProxyV1,
+        Self::Xclient,
+        Self::ImapId,
+        Self::ImapIdUnconfirmed,
+        Self::Transparent,
+        Self::None,
+    ];
 
     /// The word in the configuration and in logs.
     #[must_use]
@@ -127,6 +138,16 @@ impl Handoff {
                 needs: "Dovecot 2.3 with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
                 limits: "if `login_trusted_networks` lacks truepeer's address, Dovecot takes truepeer for every client and does not say so: look into its log; passwords and the client's ID as with `imap-id`",
                 remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`",
+            },
+            Self::Transparent => HandoffFacts {
+                name: "transparent",
+                own_header: OwnHeader::Absent,
+                proof: Proof::ReachedAsClient,
+                question: "whether it is reached from a client's address",
+                protocols: &[],
+                needs: "CAP_NET_ADMIN, a rule, a route and two sysctls on this host; the backend on this host, or behind it",
+                limits: "a client of IPv6 needs an address of the backend of IPv6, one of IPv4 one of IPv4; docker-proxy in between takes the client's place: name the container's own address",
+                remedy: "`truepeer snippet transparent` prints every command that this host needs; a backend elsewhere must send its answers through this host",
             },
             Self::None => HandoffFacts {
                 name: "none",

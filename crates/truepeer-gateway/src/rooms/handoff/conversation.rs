@@ -4,6 +4,7 @@
 //! and proving a backend drive it alike ([`drive`]). A PROXY header is the shortest one: one write, and no answer.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use truepeer::Seen;
@@ -12,13 +13,16 @@ use super::imap_id::ImapId;
 use super::turn::{Purpose, Turn, Untold};
 use super::xclient::Xclient;
 use super::{Header, Substituted};
-use crate::engine::{Received, Socket, later, receive, say};
+use crate::engine::transparent::dial_as;
+use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
 
 /// What a backend is to be told about one client, whichever of its addresses is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
     /// What goes first, in one write with connecting. Empty where the backend speaks first, or is told nothing.
     pub header: Header,
+    /// Whose address the connection comes from, if not ours.
+    pub source: Option<SocketAddr>,
     words: Words,
 }
 
@@ -50,12 +54,47 @@ impl Introduction {
     /// Told by `header` alone.
     #[must_use]
     pub fn written(header: Header) -> Self {
-        Self { header, words: Words::None }
+        Self { header, source: None, words: Words::None }
     }
 
     /// Told in words alone, with these facts substituted.
     pub(super) fn spoken(words: Words, substituted: Substituted) -> Self {
-        Self { header: Header { substituted, ..Header::default() }, words }
+        Self { header: Header { substituted, ..Header::default() }, source: None, words }
+    }
+
+    /// Told by the address that the connection comes from, and by nothing else.
+    pub(super) fn from_address(client: SocketAddr) -> Self {
+        Self { source: Some(client), ..Self::written(Header::default()) }
+    }
+
+    /// Connects to `address` within `timeout` as whom it says, and writes `opening` first.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn dial(
+        &self,
+        address: &Address,
+        opening: &[u8],
+        timeout: Duration,
+    ) -> Result<Socket, DialError> {
+        match (self.source, address) {
+            (None, _) => dial(address, opening, timeout).await,
+            (Some(client), Address::Tcp(backend)) => dial_as(client, *backend, opening, timeout).await,
+            (Some(_), Address::Unix(_)) => Err(DialError::Connect(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    /// What was replaced on the way that `socket` came.
+    #[must_use]
+    pub fn substituted(&self, socket: &Socket) -> Substituted {
+        let client_port = match (self.source, socket.local_addr()) {
+            (Some(client), Some(ours)) => client.port() != ours.port(),
+            _ => self.header.substituted.client_port,
+        };
+        Substituted { client_port, ..self.header.substituted }
     }
 
     /// Begins to tell it, once the header is written. `patience`: how long each answer may take.

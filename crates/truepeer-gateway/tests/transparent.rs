@@ -1,0 +1,379 @@
+//! Backends that are connected to from the client's own address, each in a network namespace of the test's own.
+//!
+//! As root only; otherwise, or where namespaces are not allowed, the cases are skipped aloud, and with
+//! `TRUEPEER_REQUIRE=transparent` they fail. The last assertion of each: no client appears as us.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::thread::{
+    CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+};
+use support::fake::Fake;
+use support::{House, Plan, expect, read_to_end};
+use truepeer_gateway::config;
+use truepeer_gateway::engine::transparent::Need;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready};
+use truepeer_gateway::rooms::handoff::Handoff;
+
+const V4: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
+const V6: &[u8] = b"PROXY TCP6 2001:db8::7 2001:db8::25 4711 25\r\n";
+
+/// Does `work` in a namespace of its own, whose loopback is up, once `commands` have run there.
+fn alone(commands: &[&str], work: impl FnOnce() + Send + 'static) {
+    let commands: Vec<_> = commands.iter().map(|command| (*command).to_owned()).collect();
+    let done = std::thread::spawn(move || {
+        let Some(_keeper) = enter() else {
+            let why = "not root, or no `unshare`, or no namespaces";
+            let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("transparent"));
+            assert!(!required, "{why}");
+            eprintln!("SKIPPED (LOUD): transparent: {why}");
+            return;
+        };
+        run("ip link set lo up");
+        commands.iter().for_each(|command| run(command));
+        work();
+    });
+    if let Err(panic) = done.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Keeps a namespace as long as it lives.
+struct Keeper(Child);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Moves this thread, and those that it will start, into a fresh namespace.
+fn enter() -> Option<Keeper> {
+    let mut child = Command::new("unshare")
+        .args(["--net", "sh", "-c", "echo there; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut there = [0; 6];
+    let said = child.stdout.as_mut()?.read_exact(&mut there);
+    let keeper = Keeper(child);
+    said.ok()?;
+    let namespace = File::open(format!("/proc/{}/ns/net", keeper.0.id())).unwrap();
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
+    Some(keeper)
+}
+
+fn run(command: &str) {
+    let command = command.split('#').next().unwrap().trim();
+    let mut words = command.split(' ');
+    let status = Command::new(words.next().unwrap()).args(words).stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// What the product says that a host needs, but for `without` and the right, which root has.
+fn commands(backend: &str, without: &[Need]) -> Vec<&'static str> {
+    let backend: IpAddr = backend.parse().unwrap();
+    let needed = Need::ALL.into_iter().filter(|need| *need != Need::Right && !without.contains(need));
+    needed.map(|need| need.command(backend)).collect()
+}
+
+/// Says to each connection from where it came, and tells it at the end with all that it heard.
+fn mirror(ip: &str) -> Fake {
+    let listener = TcpListener::bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+    Fake::on(listener, |mut stream: TcpStream| {
+        let from = stream.peer_addr().unwrap();
+        let _ = stream.write_all(format!("you are {from}\n").as_bytes());
+        let mut heard = format!("{} ", from.ip()).into_bytes();
+        let _ = stream.read_to_end(&mut heard);
+        heard
+    })
+}
+
+fn plan(backend: SocketAddr) -> Plan {
+    let mut plan = Plan::new(Protocol::Tcp, Handoff::Transparent, backend);
+    plan.connect_timeout = Duration::from_secs(1);
+    plan
+}
+
+/// A client of the proxy, which has said this header.
+fn client(house: &House, header: &[u8]) -> TcpStream {
+    let mut client = house.connect();
+    client.write_all(header).unwrap();
+    client
+}
+
+/// Whatever a client said came from its own address.
+#[track_caller]
+fn assert_nobody_is_us(backend: Fake) {
+    for heard in backend.finish() {
+        let heard = String::from_utf8(heard).unwrap();
+        let (from, said) = heard.split_once(' ').unwrap();
+        let is_us = from.parse::<IpAddr>().unwrap().is_loopback();
+        assert!(!is_us || said.is_empty(), "a client appears as us: {heard}");
+    }
+}
+
+#[track_caller]
+fn assert_refused(house: &House, commands: &[&str]) {
+    let found = house.readiness();
+    let Readiness::Unready(Unready::RefusesHandoff { saw }) = &*found else { panic!("{found:?}") };
+    let lacking = commands.iter().map(|command| format!("`{command}`")).collect::<Vec<_>>().join(", ");
+    assert!(saw.ends_with(&format!("this host lacks {lacking}")), "{saw}");
+    let mut client = client(house, V4);
+    let _ = client.write_all(b"secret");
+    assert_eq!(read_to_end(&client), b"");
+    house.record().assert_outcome(Outcome::BackendUnready);
+}
+
+#[test]
+fn a_backend_sees_the_clients_address_and_port_in_both_families() {
+    for (ip, header, words) in
+        [("127.0.0.1", V4, "you are 203.0.113.7:4711\n"), ("::1", V6, "you are [2001:db8::7]:4711\n")]
+    {
+        alone(&commands(ip, &[]), move || {
+            let backend = mirror(ip);
+            let house = plan(backend.address).start();
+            assert_eq!(*house.readiness(), Readiness::Proved);
+            let mut client = client(&house, header);
+            expect(&client, words.as_bytes());
+            client.write_all(b"secret").unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(&client), b"");
+            let record = house.record();
+            record.assert_outcome(Outcome::Done);
+            record.assert(&[("handoff", "transparent")]);
+            assert_eq!(record.get("substituted"), None);
+            house.finish();
+            assert_nobody_is_us(backend);
+        });
+    }
+}
+
+#[test]
+fn a_rule_by_source_does_as_well_for_a_backend_on_loopback() {
+    let rule = "ip rule add from 127.0.0.0/8 iif lo lookup 100";
+    let others = [Need::Accept, Need::Reflect, Need::Rule];
+    let mut needed = commands("127.0.0.1", &others);
+    needed.push(rule);
+    alone(&needed, || {
+        let backend = mirror("127.0.0.1");
+        let house = plan(backend.address).start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+#[test]
+fn what_is_missing_is_named_as_its_command_and_no_client_gets_through() {
+    // From outside the kernel a missing rule and a missing route look alike.
+    let way = ["ip rule add fwmark 0x7e0 lookup 100", "ip route replace local 0.0.0.0/0 dev lo table 100"];
+    let accept = "sysctl -w net.ipv4.tcp_fwmark_accept=1";
+    for (without, named) in [
+        (vec![Need::Rule], way.to_vec()),
+        (vec![Need::Route], way.to_vec()),
+        (vec![Need::Accept], vec![accept]),
+        (
+            vec![Need::Accept, Need::Reflect, Need::Rule, Need::Route],
+            vec![accept, "sysctl -w net.ipv4.fwmark_reflect=1", way[0], way[1]],
+        ),
+    ] {
+        alone(&commands("127.0.0.1", &without), move || {
+            let backend = mirror("127.0.0.1");
+            let house = plan(backend.address).start();
+            assert_refused(&house, &named);
+            house.finish();
+            assert_nobody_is_us(backend);
+        });
+    }
+}
+
+#[test]
+fn what_is_missing_for_ipv6_is_told_from_a_way_that_leads_elsewhere() {
+    let elsewhere = [
+        "ip link add v0 type veth peer name v1",
+        "ip link set v0 up",
+        "ip -6 addr add 2001:db8:5::1/64 dev v0 nodad",
+        "ip -6 route add default via 2001:db8:5::9 dev v0",
+    ];
+    let way = ["ip -6 rule add fwmark 0x7e0 lookup 100", "ip -6 route replace local ::/0 dev lo table 100"];
+    for without in [vec![], vec![Need::Rule]] {
+        let setup: Vec<_> = elsewhere.into_iter().chain(commands("::1", &without)).collect();
+        alone(&setup, move || {
+            let backend = mirror("::1");
+            let house = plan(backend.address).start();
+            if without.is_empty() {
+                assert_eq!(*house.readiness(), Readiness::Proved);
+                expect(&client(&house, V6), b"you are [2001:db8::7]:4711\n");
+            } else {
+                assert_refused(&house, &way);
+            }
+            house.finish();
+            assert_nobody_is_us(backend);
+        });
+    }
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_told_from_a_missing_way_back() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let nobody = support::fake::Nobody::new();
+        let house = plan(nobody.address()).start();
+        let found = house.readiness();
+        assert!(matches!(&*found, Readiness::Unready(Unready::Unreachable { .. })), "{found:?}");
+    });
+    alone(&commands("127.0.0.1", &[Need::Reflect]), || {
+        let nobody = support::fake::Nobody::new();
+        let house = plan(nobody.address()).start();
+        assert_refused(&house, &["sysctl -w net.ipv4.fwmark_reflect=1"]);
+    });
+}
+
+#[test]
+fn without_the_right_nobody_is_handed_over() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let mut sets = capabilities(None).unwrap();
+        for set in [&mut sets.effective, &mut sets.permitted] {
+            set.remove(CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW);
+        }
+        // This thread's, and those of the workers that it starts.
+        set_capabilities(None, sets).unwrap();
+        let house = plan(backend.address).start();
+        let right: IpAddr = [127, 0, 0, 1].into();
+        assert_refused(&house, &[Need::Right.command(right)]);
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+#[test]
+fn a_port_that_the_client_has_in_use_is_replaced_and_said() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let house = plan(backend.address).start();
+        let first = client(&house, V4);
+        expect(&first, b"you are 203.0.113.7:4711\n");
+        let second = client(&house, V4);
+        expect(&second, b"you are 203.0.113.7:");
+        drop(second);
+        house.record().assert(&[("client", "203.0.113.7:4711"), ("substituted", "client_port")]);
+        drop(first);
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+#[test]
+fn families_are_not_mixed_and_an_address_of_the_other_one_is_tried() {
+    let both: Vec<_> = commands("127.0.0.1", &[]).into_iter().chain(commands("::1", &[])).collect();
+    alone(&both, || {
+        let (v4, v6) = (mirror("127.0.0.1"), mirror("::1"));
+        let house = plan(v4.address).start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        let mut lost = client(&house, V6);
+        let _ = lost.write_all(b"secret");
+        assert_eq!(read_to_end(&lost), b"");
+        let record = house.record();
+        record.assert_outcome(Outcome::HandoffRefused);
+        let cause = record.get("cause").unwrap();
+        assert!(cause.contains("give the backend an address of that family, too"), "{cause}");
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        house.finish();
+        // With an address of each family, each client reaches its own.
+        let mut plan = plan(v4.address);
+        plan.addresses.push(BackendAddress::Socket(v6.address));
+        let house = plan.start();
+        for _ in 0..2 {
+            expect(&client(&house, V4), b"you are 203.0.113.7:");
+            expect(&client(&house, V6), b"you are [2001:db8::7]:");
+        }
+        house.finish();
+        assert_nobody_is_us(v4);
+        assert_nobody_is_us(v6);
+    });
+}
+
+#[test]
+fn who_comes_to_the_same_backend_directly_is_not_disturbed() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let house = plan(backend.address).start();
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        expect(&TcpStream::connect(backend.address).unwrap(), b"you are 127.0.0.1:");
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+#[test]
+fn a_client_on_this_very_host_is_itself_with_another_port() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let house = plan(backend.address).start();
+        let direct = house.connect_from([127, 0, 0, 9].into());
+        expect(&direct, b"you are 127.0.0.9:");
+        drop(direct);
+        // Its own socket has the port.
+        house.record().assert(&[("substituted", "client_port"), ("source", "direct")]);
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+/// What the program prints in this thread's namespace.
+fn printed(words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_truepeer")).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn check_says_what_is_missing_and_nothing_more_once_the_snippet_has_run() {
+    let config = std::env::temp_dir().join(format!("truepeer-transparent-{}.toml", std::process::id()));
+    let text = "[server]\nhostname = \"mx.example\"\n\
+                [backend.b]\nhandoff = \"transparent\"\naddress = [\"127.0.0.1:25\", \"[::1]:25\"]\n\
+                [server.listener.door]\nbind = \"127.0.0.1:2525\"\nprotocol = \"smtp\"\nbackend = \"b\"\n";
+    std::fs::write(&config, text).unwrap();
+    let path = config.clone();
+    alone(&[], move || {
+        let path = path.to_str().unwrap();
+        let lacks = |said: &str| said.lines().filter(|line| line.contains("this host lacks `")).count();
+        let before = printed(&["check", "--config", path]);
+        // Both families: two rules, two routes, two of one sysctl and one of the other.
+        assert_eq!(lacks(&before), 7, "{before}");
+        let snippet = printed(&["snippet", "transparent"]);
+        let commands = snippet.lines().skip(1).take_while(|line| !line.is_empty());
+        commands.filter(|line| !line.starts_with("setcap")).for_each(run);
+        let after = printed(&["check", "--config", path]);
+        assert_eq!(lacks(&after), 0, "{after}");
+    });
+    std::fs::remove_file(config).unwrap();
+}
+
+#[test]
+fn a_unix_socket_cannot_show_an_address() {
+    let text = "[server]\nhostname = \"mx.example\"\n\
+                [backend.b]\nhandoff = \"transparent\"\naddress = \"unix:/run/b\"\n\
+                [server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"smtp\"\nbackend = \"b\"\n";
+    let errors = config::resolve(text, "t.toml", &config::Surroundings::default()).unwrap_err();
+    let titles: Vec<_> = errors.problems().map(|(_, problem)| problem.title().to_owned()).collect();
+    assert_eq!(titles, ["`handoff = \"transparent\"` needs a backend with an IP address"]);
+}
