@@ -91,7 +91,7 @@ impl Extras {
             .collect();
         let mut encoder = encoder.tlvs(&plain);
         if let Some(facts) = facts {
-            encoder = encoder.ssl(SslFacts { client: facts.client, verify: facts.verify, subs: &subs });
+            encoder = encoder.ssl(SslFacts::new(facts.client, facts.verify, &subs));
         }
         if self.checksum == Checksum::Right {
             encoder = encoder.with_checksum();
