@@ -18,6 +18,10 @@ pub const TWO_PORTS: &str = "give direct clients a port of their own without the
 pub const NEVER_BAN: &str = "let the server see the client, not the proxy: send the PROXY protocol and let the server read it; until then take the proxy's address out of bans, limits and relay rights";
 /// Two proxies in a row, or a forgery.
 pub const CHAIN: &str = "if two proxies in a row add a header, let the second one read the first; otherwise a client tried to forge its address";
+/// A server ends every connection without a byte.
+pub const MUTE: &str = "look into its log: it may not read the header, or keep this host out (MariaDB and MySQL: `Host ... is blocked`, ended by `FLUSH HOSTS`)";
+/// A server takes clients of one address family only.
+pub const BOTH_FAMILIES: &str = "let the server take clients of both families (Postfix: `inet_protocols = all` in main.cf, then `postfix stop` and `postfix start`)";
 /// A balancer keeps client addresses and also sends a header.
 pub const ONE_OF_TWO: &str = "switch one of the two off at the balancer";
 /// A version 1 header came, and TLS is asked for.

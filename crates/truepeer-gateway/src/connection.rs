@@ -80,7 +80,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let Opening { bytes, rode, left, guard } = Opening::new(header, early, guard, company, entered);
     let connected = connect::to_backend(pool, &introduction, bytes).await;
     record.times.handoff = Some(engine::now().saturating_duration_since(entered));
-    let (backend, said) = match connected {
+    let (backend, target, said) = match connected {
         Ok(Connected { socket, target, said, substituted }) => {
             record.handed(&pool.backend, substituted);
             record.reached(&pool.backend.id, target.address.to_string());
@@ -88,7 +88,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             if listener.lines == ConnectionLines::Both {
                 desk.log.line(|format| lines::start_line(record, format, engine::wall()));
             }
-            (socket, said)
+            (socket, target, said)
         }
         Err(failure) => {
             misfit::not_connected(record, pool, &failure);
@@ -103,6 +103,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     let entered = engine::now();
     let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(engine::now().saturating_duration_since(entered));
+    misfit::relayed(record, pool, &target, introduction.header.family, &end);
     Ok(match end {
         RelayEnd::Done => Outcome::Done,
         RelayEnd::Idle => Outcome::IdleTimeout,

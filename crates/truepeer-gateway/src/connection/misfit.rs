@@ -4,6 +4,7 @@
 //! decides who may enter. What concerns neighbours is said in the words of the doctor's crate.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use truepeer::proto::Version;
 use truepeer::{
@@ -13,16 +14,23 @@ use truepeer::{
 use truepeer_doctor::{change, unidentified};
 
 use crate::door::Door;
-use crate::facts::address::is_near;
+use crate::engine::RelayEnd;
+use crate::facts::address::{Family, is_near};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::FirstSpeaker;
 use crate::rooms::access::Why;
-use crate::rooms::backend::Pool;
 use crate::rooms::backend::connect::NotConnected;
+use crate::rooms::backend::{MUTE, Pool, Readiness, Target};
 use crate::rooms::bans::Ban;
+use crate::rooms::handoff::Handoff;
 use crate::rooms::identify::{MAX_HOPS, Unidentified};
 use crate::rooms::limits::Which;
 use crate::rooms::record::{Record, Refusal};
+
+/// Who is gone so soon was ended behind the header, or left by itself.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// A greeting or a refusal has at most so many bytes.
+const A_REFUSAL: u64 = 512;
 
 /// What to do about a public peer. No line to paste: whoever is on the internet chooses its address.
 const STRANGER: &str = "if this is your proxy, with a new address: put it into `proxy.trusted-networks` in place of the old one; otherwise nothing: anyone on the internet can cause this line";
@@ -255,9 +263,7 @@ pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
         IdentitySource::Header(Version::V1) => {
             ("a version 1 header says nothing of TLS", Some(change::TELL_TLS_V2))
         }
-        _ => {
-            ("the header does not say that the client used TLS", Some(change::TELL_TLS))
-        }
+        _ => ("the header does not say that the client used TLS", Some(change::TELL_TLS)),
     };
     record.cause = Some(cause.to_owned());
     record.remedy = remedy.map(str::to_owned);
@@ -298,6 +304,37 @@ pub(super) fn over_budget(pool: &Pool, dropped: usize) {
     tracing::info!(event = "tlvs_dropped", backend, cause, remedy);
 }
 
+/// A relay has ended: what an end right behind our header says of the backend.
+pub(super) fn relayed(
+    record: &mut Record,
+    pool: &Pool,
+    target: &Target,
+    family: Option<Family>,
+    end: &RelayEnd,
+) {
+    let traffic = &record.entry.traffic;
+    let said = traffic.bytes_out();
+    let at_once = record.times.relay.is_some_and(|relay| relay < AT_ONCE);
+    if !at_once || !matches!(end, RelayEnd::Done | RelayEnd::BackendFailed(_)) {
+        return;
+    }
+    if traffic.bytes_in() == 0 && said <= A_REFUSAL {
+        pool.suspect(target, family);
+    }
+    if target.note_said(said) {
+        let (backend, address) = (&*pool.backend.id, target.address.to_string());
+        let cause = format!("it had no byte for the last {MUTE} clients, who were gone within a second");
+        let remedy = change::MUTE;
+        tracing::info!(event = "backend_mute", backend, address, cause, remedy);
+    }
+    if said == 0 && *target.readiness() == Readiness::Unproven && pool.backend.handoff != Handoff::None {
+        record.cause = Some(
+            "the backend said nothing before the end; whether it reads our header is not proved".to_owned(),
+        );
+        record.remedy = Some(format!("if its log says so, too: {}", pool.backend.telling().remedy()));
+    }
+}
+
 /// No address of the backend could take the client.
 pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());
@@ -308,6 +345,7 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
         Outcome::DescriptorsExhausted => Some(
             "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
         ),
+        Outcome::BackendUnready if failure.refused.is_some() => Some(change::BOTH_FAMILIES),
         Outcome::HandoffRefused => Some(pool.backend.telling().remedy()),
         _ => None,
     };

@@ -26,6 +26,11 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("worker_recovered", "it answers again"),
     ("worker_failed", "the system takes readiness from a worker, which ends; restart truepeer"),
     ("backend_proved", "this address reads our header and is handed clients"),
+    (
+        "backend_proved_in_part",
+        "this address takes clients of one address family only; those of the other hear a temporary refusal",
+    ),
+    ("backend_mute", "a backend ended the last 10 clients without a byte; said once until it says something"),
     ("backend_unproven", "this address is handed clients, but cannot be asked whether it reads our header"),
     (
         "backend_ignores_header",

@@ -8,12 +8,13 @@ mod settings;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use truepeer::ClientIdentity;
 
 use crate::engine::{Address, Bell, Wake};
+use crate::facts::address::Family;
 use crate::facts::protocol::Protocol;
 use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
 
@@ -26,6 +27,13 @@ pub enum Readiness {
     Unasked,
     /// It greeted with our header, and did not without.
     Proved,
+    /// As proved, but it turns away whoever our header names with an address of this family.
+    InPart {
+        /// The family.
+        refuses: Family,
+        /// What it said, escaped and cut.
+        saw: String,
+    },
     /// It accepts connections; whether it reads our header cannot be asked in its protocol.
     Unproven,
     /// It must not be handed clients.
@@ -36,7 +44,16 @@ impl Readiness {
     /// Whether clients may be handed to it.
     #[must_use]
     pub fn may_serve(&self) -> bool {
-        matches!(self, Self::Proved | Self::Unproven)
+        matches!(self, Self::Proved | Self::InPart { .. } | Self::Unproven)
+    }
+
+    /// Whether a client of this family may be handed to it; `None` is one that it is not told of.
+    #[must_use]
+    pub fn may_serve_family(&self, family: Option<Family>) -> bool {
+        match self {
+            Self::InPart { refuses, .. } => family != Some(*refuses),
+            other => other.may_serve(),
+        }
     }
 }
 
@@ -122,6 +139,10 @@ pub struct Target {
     said: ArcSwap<Readiness>,
     /// Whether a client was connected since this was last asked.
     reached: AtomicBool,
+    /// Whether a client of the family that was not asked about found the end right behind our header.
+    suspected: AtomicBool,
+    /// Clients in a row for whom it had no byte.
+    mute: AtomicU32,
 }
 
 impl Target {
@@ -129,7 +150,14 @@ impl Target {
     #[must_use]
     pub fn new(address: Address) -> Self {
         let unasked = || ArcSwap::from_pointee(Readiness::Unasked);
-        Self { address, readiness: unasked(), said: unasked(), reached: AtomicBool::new(false) }
+        Self {
+            address,
+            readiness: unasked(),
+            said: unasked(),
+            reached: AtomicBool::new(false),
+            suspected: AtomicBool::new(false),
+            mute: AtomicU32::new(0),
+        }
     }
 
     /// Whether it may be handed clients.
@@ -155,6 +183,34 @@ impl Target {
     #[must_use]
     pub fn take_reached(&self) -> bool {
         self.reached.swap(false, Ordering::Relaxed)
+    }
+
+    /// The family in which it was asked whether it reads our header: that of our own connection.
+    #[must_use]
+    pub fn asked_family(&self) -> Family {
+        match &self.address {
+            Address::Tcp(addr) => Family::of(addr.ip().to_canonical()),
+            Address::Unix(_) => Family::Ipv4,
+        }
+    }
+
+    /// Whether a client of the other family found the end right behind our header since the last call.
+    #[must_use]
+    pub fn take_suspicion(&self) -> bool {
+        self.suspected.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes how much it had for a client; true when it had nothing for [`MUTE`] in a row.
+    #[must_use]
+    pub fn note_said(&self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return self.mute.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MUTE;
+        }
+        // Mostly it is zero already, and what all workers write is slow to write.
+        if self.mute.load(Ordering::Relaxed) != 0 {
+            self.mute.store(0, Ordering::Relaxed);
+        }
+        false
     }
 
     /// What is to be said now, if it was not said yet.
@@ -287,12 +343,27 @@ impl Pool {
         self.changed.ring();
     }
 
-    /// The addresses to try for the next client, in order: those that may serve, each client starting one further.
+    /// A client of `family` found the end right behind our header at `target`: it is asked about that form, if it was
+    /// asked about the other one only.
+    pub fn suspect(&self, target: &Target, family: Option<Family>) {
+        if self.is_provable()
+            && family == Some(target.asked_family().other())
+            && !target.suspected.swap(true, Ordering::Relaxed)
+        {
+            self.wake.wake();
+        }
+    }
+
+    /// The addresses to try for the next client of `family`, in order: those that may serve it, each client starting one
+    /// further. `None` is a client that no header tells of.
     #[must_use]
-    pub fn next(&self) -> Vec<Arc<Target>> {
+    pub fn next(&self, family: Option<Family>) -> Vec<Arc<Target>> {
         let targets = self.targets();
-        let serving: Vec<_> =
-            targets.iter().filter(|target| target.readiness().may_serve()).map(Arc::clone).collect();
+        let serving: Vec<_> = targets
+            .iter()
+            .filter(|target| target.readiness().may_serve_family(family))
+            .map(Arc::clone)
+            .collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let start = turn.checked_rem(serving.len()).unwrap_or(0);
         serving.iter().cycle().skip(start).take(serving.len().min(MAX_TRIES)).map(Arc::clone).collect()
@@ -356,6 +427,8 @@ impl Pool {
     }
 }
 
+/// So many clients in a row for whom a backend had no byte are worth a line.
+pub const MUTE: u32 = 10;
 /// Addresses tried for one client.
 const MAX_TRIES: usize = 4;
 
@@ -391,7 +464,7 @@ mod tests {
             Address::Tcp(addr) => addr.port(),
             Address::Unix(_) => 0,
         };
-        pool.next().iter().map(port).collect()
+        pool.next(None).iter().map(port).collect()
     }
 
     #[test]
@@ -414,6 +487,27 @@ mod tests {
     fn tries_are_bounded() {
         let pool = pool(&vec![Readiness::Proved; 20]);
         assert_eq!(ports(&pool).len(), MAX_TRIES);
+    }
+
+    #[test]
+    fn a_family_that_is_turned_away_goes_elsewhere_and_ten_mute_ends_in_a_row_are_noted_once() {
+        let in_part = Readiness::InPart { refuses: Family::Ipv6, saw: String::new() };
+        let pool = pool(&[in_part, Readiness::Proved]);
+        let next = |family| pool.next(family).len();
+        assert_eq!((next(Some(Family::Ipv6)), next(Some(Family::Ipv4)), next(None)), (1, 2, 2));
+        let target = &pool.targets()[1];
+        for round in 0..2 {
+            let noted: Vec<_> = (0..20).map(|_| target.note_said(0)).collect();
+            assert_eq!(noted.iter().position(|noted| *noted), Some(9), "{round}");
+            assert_eq!(noted.iter().filter(|noted| **noted).count(), 1);
+            assert!(!target.note_said(7), "something was said");
+        }
+        // Only what was not asked about is suspected.
+        pool.suspect(target, Some(Family::Ipv4));
+        pool.suspect(target, None);
+        assert!(!target.take_suspicion());
+        pool.suspect(target, Some(Family::Ipv6));
+        assert!(target.take_suspicion() && !target.take_suspicion());
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use truepeer::proto::{Addresses, EncodeError, Encoder};
 use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
+use crate::facts::address::Family;
+
 use about::About;
 pub use about::Counter;
 pub use choice::{Handoff, HandoffFacts, Proof};
@@ -61,6 +63,8 @@ pub struct Header {
     pub substituted: Substituted,
     /// TLVs that did not fit into the backend's budget.
     pub dropped_tlvs: usize,
+    /// The family of the client that it names; `None` if it names none.
+    pub family: Option<Family>,
 }
 
 /// What a header says that the client's proxy did not.
@@ -139,10 +143,11 @@ fn header(
         (port, ..) => port.map_or(0, Into::into),
     };
     let client = SocketAddr::new(source.ip, source_port);
+    let family = Some(Family::of(source.ip));
     let addresses: Addresses<'_> = ClientPair { client, destination }.addresses();
     if telling.handoff == Handoff::ProxyV1 {
         let bytes = encode(&Encoder::v1(addresses))?;
-        return Ok(Header { bytes, substituted, dropped_tlvs: 0 });
+        return Ok(Header { bytes, substituted, dropped_tlvs: 0, family });
     }
     let breaks = facts.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
     let collected = Collected::new(telling.tlvs, facts.tlvs, breaks, identity, id);
@@ -155,7 +160,7 @@ fn header(
         }
         let len = encoder.encoded_len().map_err(Untellable::Encode)?;
         if len <= facts.header_budget || tlvs.is_empty() {
-            return Ok(Header { bytes: encode(&encoder)?, substituted, dropped_tlvs });
+            return Ok(Header { bytes: encode(&encoder)?, substituted, dropped_tlvs, family });
         }
         tlvs.pop();
         dropped_tlvs = dropped_tlvs.saturating_add(1);

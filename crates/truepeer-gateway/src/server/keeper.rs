@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use truepeer_doctor::change;
 
 use crate::engine::{Bell, later};
 use crate::rooms::backend::{Check, Pool, Readiness, Target, Unready};
@@ -44,12 +45,22 @@ struct Kept {
     /// When it is asked, while it does not serve.
     next: Instant,
     pause: Duration,
+    /// When it may be asked about clients of the other family again.
+    next_family: Instant,
 }
 
 impl Kept {
     fn new(target: &Arc<Target>, now: Instant) -> Self {
         let target = Arc::clone(target);
-        Self { target, asking: None, answered: false, anew: false, next: now, pause: FIRST_PAUSE }
+        Self {
+            target,
+            asking: None,
+            answered: false,
+            anew: false,
+            next: now,
+            pause: FIRST_PAUSE,
+            next_family: now,
+        }
     }
 
     /// Takes note of a question that has been answered.
@@ -118,12 +129,25 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
         }
         for kept in kept.iter_mut().filter(|kept| kept.asking.is_none()) {
             let serves = kept.target.readiness().may_serve();
+            if kept.target.take_suspicion()
+                && *kept.target.readiness() == Readiness::Proved
+                && now >= kept.next_family
+            {
+                kept.next_family = later(now, RECHECK);
+                let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
+                kept.asking = Some(asking.spawn_local(async move {
+                    ask_about_family(&pool, &target).await;
+                    None
+                }));
+                continue;
+            }
             if serves && pool.check() == Check::None {
                 // Its clients show whether it works.
                 kept.anew = false;
                 continue;
             }
-            let anew = kept.anew || !serves;
+            let in_part = matches!(*kept.target.readiness(), Readiness::InPart { .. });
+            let anew = kept.anew || !serves || (in_part && recheck);
             // A client that was just connected shows more than a question.
             let watch = watch && !kept.target.take_reached();
             let is_due = if serves { kept.anew || watch || recheck } else { now >= kept.next };
@@ -216,6 +240,16 @@ async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
     leave
 }
 
+/// A client of the other family found the end right behind our header: the backend may take none of them.
+async fn ask_about_family(pool: &Pool, target: &Target) {
+    let refuses = target.asked_family().other();
+    let saw = prober::refuses_family(pool, &target.address, refuses).await;
+    if let (Some(saw), true) = (saw, *target.readiness() == Readiness::Proved) {
+        pool.note(target, Readiness::InPart { refuses, saw });
+        say(pool, target);
+    }
+}
+
 /// Says what is new about an address.
 fn say(pool: &Pool, target: &Target) {
     let Some(news) = target.news() else { return };
@@ -224,6 +258,12 @@ fn say(pool: &Pool, target: &Target) {
     match &*news {
         Readiness::Proved => {
             tracing::info!(event = "backend_proved", backend, address, "the backend takes our handoff");
+        }
+        Readiness::InPart { refuses, saw } => {
+            let cause =
+                format!("it turns {refuses} clients away ({saw}); here they hear a temporary refusal");
+            let remedy = change::BOTH_FAMILIES;
+            tracing::warn!(event = "backend_proved_in_part", backend, address, cause, remedy);
         }
         Readiness::Unproven => {
             let question = pool.backend.handoff.facts().question;

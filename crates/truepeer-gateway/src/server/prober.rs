@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::facts::address::Family;
 use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
@@ -171,11 +172,32 @@ impl Leave {
     }
 }
 
+/// What it does with a header that names a client of the family in which it was not asked; `None` if that shows nothing
+/// against it.
+pub async fn refuses_family(pool: &Pool, address: &Address, family: Family) -> Option<String> {
+    let socket = dial(address, &[], pool.backend.connect_timeout).await.ok()?;
+    let ours = socket.local_addr().map_or(0, |ours| ours.port());
+    match ask_about(pool, address, &socket, Some(SocketAddr::new(family.loopback(), ours))).await {
+        Err(Unready::RefusesHeader { saw } | Unready::IgnoresHeader { saw }) => Some(saw),
+        Ok(()) | Err(_) => None,
+    }
+}
+
 async fn ask_with_handoff(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
+    ask_about(pool, address, socket, None).await
+}
+
+/// As [`ask_with_handoff`], about `client` instead of our own connection.
+async fn ask_about(
+    pool: &Pool,
+    address: &Address,
+    socket: &Socket,
+    client: Option<SocketAddr>,
+) -> Result<(), Unready> {
     let until = || later(Instant::now(), pool.backend.proof_timeout);
     let refuses = |saw: String| Unready::RefusesHeader { saw };
-    let introduction =
-        introduction(pool, address, socket).ok_or_else(|| refuses("no header can be made".to_owned()))?;
+    let introduction = introduction(pool, address, socket, client)
+        .ok_or_else(|| refuses("no header can be made".to_owned()))?;
     say(socket, &introduction.header.bytes, until()).await.map_err(|error| refuses(error.to_string()))?;
     let mut conversation = introduction.begin(Purpose::Proof, pool.backend.proof_timeout);
     let said = match drive(socket, &mut conversation).await {
@@ -217,7 +239,12 @@ async fn heard_without_header(socket: &Socket, protocol: Protocol, patience: Dur
 
 /// What the backend is told about: our own connection, in the form that clients will have; where it believes words,
 /// a client that nobody is (192.0.2.0/24 is reserved for documentation), so that it shows what that one may do there.
-fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Introduction> {
+fn introduction(
+    pool: &Pool,
+    address: &Address,
+    socket: &Socket,
+    client: Option<SocketAddr>,
+) -> Option<Introduction> {
     let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let reached = match address {
         Address::Tcp(addr) => *addr,
@@ -226,7 +253,7 @@ fn introduction(pool: &Pool, address: &Address, socket: &Socket) -> Option<Intro
     let subject = match pool.backend.handoff.facts().proof {
         Proof::Accepts | Proof::AcceptsUnsaid => SocketAddr::new(NOBODY, 0),
         Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::Nothing => {
-            socket.local_addr().unwrap_or(nowhere)
+            client.or_else(|| socket.local_addr()).unwrap_or(nowhere)
         }
     };
     let identity = ClientIdentity::direct(PeerAddress::tcp(subject), Some(reached))?;

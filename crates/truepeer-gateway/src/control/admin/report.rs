@@ -99,6 +99,9 @@ fn backend(pool: &Arc<Pool>) -> Value {
     let address = |readiness: &Readiness| match readiness {
         Readiness::Unasked => ("unasked", Some("it has not answered yet".to_owned())),
         Readiness::Proved => ("proved", None),
+        Readiness::InPart { refuses, saw } => {
+            ("proved_in_part", Some(format!("it turns {refuses} clients away ({saw})")))
+        }
         Readiness::Unproven => ("unproven", Some(unproven(pool))),
         Readiness::Unready(why) => (why.code(), Some(why.to_string())),
     };

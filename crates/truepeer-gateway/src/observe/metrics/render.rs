@@ -63,7 +63,7 @@ impl BackendGauge {
         for target in pool.targets().iter() {
             let count = match *target.readiness() {
                 Readiness::Unasked => &mut gauge.unasked,
-                Readiness::Proved => &mut gauge.proved,
+                Readiness::Proved | Readiness::InPart { .. } => &mut gauge.proved,
                 Readiness::Unproven => &mut gauge.unproven,
                 Readiness::Unready(_) => &mut gauge.unready,
             };

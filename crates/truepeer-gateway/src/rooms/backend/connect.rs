@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crate::engine::{DialError, Socket};
+use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
-use crate::rooms::backend::{Pool, Target};
+use crate::rooms::backend::{Pool, Readiness, Target};
 use crate::rooms::handoff::{Introduction, Purpose, Substituted, Untold, drive};
 
 /// A backend that knows the client.
@@ -32,11 +33,13 @@ pub struct NotConnected {
     pub because: String,
     /// The backend's own words to the client, if it turned it away.
     pub words: Option<Vec<u8>>,
+    /// The client's family, if the backend takes no clients of it.
+    pub refused: Option<Family>,
 }
 
 impl NotConnected {
     fn new(outcome: Outcome, because: String) -> Self {
-        Self { outcome, because, words: None }
+        Self { outcome, because, words: None, refused: None }
     }
 }
 
@@ -49,8 +52,9 @@ pub async fn to_backend(
     introduction: &Introduction,
     opening: Vec<u8>,
 ) -> Result<Connected, NotConnected> {
-    let mut last = NotConnected::new(Outcome::BackendUnready, why_unready(pool));
-    for target in pool.next() {
+    let family = introduction.header.family;
+    let mut last = unready(pool, family);
+    for target in pool.next(family) {
         match introduction.dial(&target.address, &opening, pool.backend.connect_timeout).await {
             Ok(socket) => {
                 target.note_reached();
@@ -104,17 +108,25 @@ fn untold(pool: &Pool, target: &Target, why: Untold) -> NotConnected {
         Untold::TurnedAway(words) => (Outcome::BackendTurnsAway, Some(words)),
         Untold::Late(_) | Untold::Gone(_) | Untold::Broken(_) => (Outcome::HandoffFailed, None),
     };
-    NotConnected { outcome, because, words }
+    NotConnected { words, ..NotConnected::new(outcome, because) }
 }
 
-fn why_unready(pool: &Pool) -> String {
+/// Why no address may be handed a client of `family`.
+fn unready(pool: &Pool, family: Option<Family>) -> NotConnected {
     let targets = pool.targets();
-    let words: Vec<_> = targets
-        .iter()
-        .map(|target| match &*target.readiness() {
-            crate::rooms::backend::Readiness::Unready(why) => format!("{}: {why}", target.address),
-            _ => format!("{}: not asked yet whether it reads our header", target.address),
-        })
-        .collect();
-    if words.is_empty() { "no address is known yet".to_owned() } else { words.join("; ") }
+    let mut refused = None;
+    let mut words = Vec::new();
+    for target in targets.iter() {
+        let why = match &*target.readiness() {
+            Readiness::Unready(why) => why.to_string(),
+            Readiness::InPart { refuses, saw } if family == Some(*refuses) => {
+                refused = family;
+                format!("it turns {refuses} clients away ({saw})")
+            }
+            _ => "not asked yet whether it reads our header".to_owned(),
+        };
+        words.push(format!("{}: {why}", target.address));
+    }
+    let because = if words.is_empty() { "no address is known yet".to_owned() } else { words.join("; ") };
+    NotConnected { refused, ..NotConnected::new(Outcome::BackendUnready, because) }
 }

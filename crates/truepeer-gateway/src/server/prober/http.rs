@@ -65,7 +65,7 @@ async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Answe
     let deadline = later(Instant::now(), pool.backend.proof_timeout.min(PATIENCE));
     let mut bytes = match header {
         Header::Sent => {
-            introduction(pool, address, &socket).map(|told| told.header.bytes).unwrap_or_default()
+            introduction(pool, address, &socket, None).map(|told| told.header.bytes).unwrap_or_default()
         }
         Header::LeftOut => Vec::new(),
     };
