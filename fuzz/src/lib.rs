@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken promise must panic")]
 
 pub mod codec;
+pub mod doctor;
 
 /// A property: its name, and the function that holds it against some bytes.
 pub type Property = (&'static str, fn(&[u8]));
@@ -28,4 +29,7 @@ pub const PROPERTIES: &[Property] = &[
     ("codec_datagram_agrees_with_stream", codec::datagram_agrees_with_stream),
     ("codec_tlvs_account_for_every_byte", codec::tlvs_account_for_every_byte),
     ("codec_errors_point_into_the_input", codec::errors_point_into_the_input),
+    ("doctor_account_agrees_with_decode", doctor::account_agrees_with_decode),
+    ("doctor_openings_are_fit_for_a_terminal", doctor::openings_are_fit_for_a_terminal),
+    ("doctor_logs_split_is_whole", doctor::logs_split_is_whole),
 ];

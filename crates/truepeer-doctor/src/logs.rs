@@ -24,6 +24,8 @@ use knowledge::Knowledge;
 pub struct LogReader {
     lines: Lines,
     report: LogReport,
+    /// The whole text, as long as it is short enough to be one that was wrapped.
+    short: Option<Vec<u8>>,
 }
 
 impl LogReader {
@@ -33,13 +35,18 @@ impl LogReader {
     /// A reader at the beginning of a log.
     #[must_use]
     pub fn new() -> Self {
-        Self { lines: Lines::new(), report: LogReport::default() }
+        Self { lines: Lines::new(), report: LogReport::default(), short: Some(Vec::new()) }
     }
 
     /// Reads the next piece, cut anywhere.
     pub fn feed(&mut self, piece: &[u8]) {
         let (knowledge, report) = (Knowledge::get(), &mut self.report);
         self.lines.feed(piece, &mut |text| knowledge.read(text, report));
+        let fits = |short: &Vec<u8>| short.len().saturating_add(piece.len()) <= SHORT_MAX;
+        self.short = self.short.take().filter(fits).map(|mut short| {
+            short.extend_from_slice(piece);
+            short
+        });
     }
 
     /// Ends the log: what was found.
@@ -47,12 +54,18 @@ impl LogReader {
     pub fn finish(mut self) -> LogReport {
         let (knowledge, report) = (Knowledge::get(), &mut self.report);
         self.lines.finish(&mut |text| knowledge.read(text, report));
+        if let Some(short) = self.short.filter(|_| report.findings.is_empty()) {
+            knowledge.read_wrapped(&short, report);
+        }
         report.lines = self.lines.count();
         report.cut_lines = self.lines.cut();
         self.report.settle();
         self.report
     }
 }
+
+/// The longest text that may be one line, wrapped at any character.
+const SHORT_MAX: usize = 4096;
 
 impl Default for LogReader {
     fn default() -> Self {

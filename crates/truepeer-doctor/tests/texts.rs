@@ -155,6 +155,25 @@ fn an_address_is_put_into_the_line_to_change() {
 }
 
 #[test]
+fn a_text_that_was_cut_at_any_character_is_still_known() {
+    let mut wrong = Vec::new();
+    for Case { id, kind, text } in cases() {
+        if kind != "real" || text.contains('\n') || text.len() > 300 {
+            continue;
+        }
+        let characters: Vec<char> = text.chars().collect();
+        let cut: Vec<String> = characters.chunks(37).map(|piece| piece.iter().collect()).collect();
+        let found: Vec<_> =
+            explain(cut.join("\n").as_bytes()).findings.iter().map(|noted| noted.id.to_owned()).collect();
+        if found.is_empty() {
+            wrong.push(id);
+        }
+    }
+    // Where a piece begins as a line of a log does, or an address is cut, nothing is better than a guess.
+    assert!(wrong.len() <= 12, "{wrong:?}");
+}
+
+#[test]
 fn findings_are_folded_and_long_lines_are_cut_and_counted() {
     let mut reader = LogReader::new();
     reader.feed(&vec![b'x'; 3 * LogReader::LINE_MAX]);

@@ -113,6 +113,27 @@ impl Knowledge {
         }
     }
 
+    /// Reads a short text that means nothing line by line as one line, wrapped between words or in the middle of one.
+    pub(super) fn read_wrapped(&self, text: &[u8], report: &mut LogReport) {
+        const LINES_MAX: usize = 12;
+        let lines: Vec<_> = text.trim_ascii().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+        let (first, behind) = lines.split_first().unwrap_or((&text, &[]));
+        if first.is_empty()
+            || behind.is_empty()
+            || behind.len() >= LINES_MAX
+            || behind.iter().any(|line| is_fresh(line))
+        {
+            return;
+        }
+        for between in [&b" "[..], b""] {
+            let whole = lines.join(between);
+            if let Some(meaning) = self.judge(&whole) {
+                report.note(meaning, &whole, 1);
+                return;
+            }
+        }
+    }
+
     /// Judges the line at `index` alone, and with those that it may have been wrapped over.
     ///
     /// `over`: how many lines behind it the word reaches into that was found. `done`: where the last text that means

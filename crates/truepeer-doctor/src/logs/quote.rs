@@ -18,6 +18,11 @@ pub(super) fn behind(line: &[u8], introduction: &str) -> Option<Vec<u8>> {
         rest = more;
     }
     let rest = rest.strip_prefix(b"&quot;").unwrap_or(rest);
+    // Marks as word processors and chats make them.
+    if let Some(inner) = rest.strip_prefix("\u{201c}".as_bytes()) {
+        let end = memchr::memmem::find(inner, "\u{201d}".as_bytes()).unwrap_or(inner.len());
+        return Some(unescape(inner.get(..end.min(MOST))?));
+    }
     let quoted = match rest {
         [mark @ (b'"' | b'\'' | b'`'), inner @ ..] => {
             let end = inner.windows(2).position(|pair| ends(pair, *mark));
@@ -101,6 +106,7 @@ mod tests {
             (br"broken header: \026\003\001", b"\x16\x03\x01"),
             (br"broken header: \r\n\r\n\000\r\nQUIT\n!", b"\r\n\r\n\0\r\nQUIT\n!"),
             (br"broken header: '\x0d\x0a'", b"\r\n"),
+            ("broken header: \u{201c}GET / HTTP/1.1\u{201d} while".as_bytes(), b"GET / HTTP/1.1"),
         ] {
             assert_eq!(behind(line, "broken header:").as_deref(), Some(expected), "{}", line.escape_ascii());
         }

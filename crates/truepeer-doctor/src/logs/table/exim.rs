@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Miss,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["required proxy negotiation failed"]],
+        needs: &[&["proxy negotiation failed"]],
         only: Only::Any,
         quote: &[],
         cause: "the peer is in `hosts_proxy`, so Exim expects a header of at most 232 bytes, in one piece, within 3 s; none came",

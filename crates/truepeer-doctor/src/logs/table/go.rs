@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Miss,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["proxyproto"], &["signature not present"]],
+        needs: &[&["signature not present"], &["proxyproto", "proxy protocol", "proxyprotocol"]],
         only: Only::Any,
         quote: &[],
         cause: "the program requires a header (Traefik, Caddy and others read it with this library), and none came",

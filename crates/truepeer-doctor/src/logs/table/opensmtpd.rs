@@ -11,7 +11,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Miss,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["protocol error (invalid signature)"]],
+        needs: &[&["invalid signature"], &["protocol error"]],
         only: Only::Any,
         quote: &[],
         cause: "this port has `proxy-v2` and reads version 2 only: version 1, or no header, came",

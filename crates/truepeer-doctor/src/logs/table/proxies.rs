@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Miss,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["failed to read proxy protocol"]],
+        needs: &[&["failed to read proxy protocol", "max v1 header len"]],
         only: Only::Any,
         quote: &[],
         cause: "Envoy's proxy_protocol listener filter expects a header, and what came is none; the words about its length mean just that",
