@@ -7,8 +7,15 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{Case, case, row};
+use super::{Case, PROXY, case, hello, row};
+use crate::client::{Client, Place};
+use crate::feed::Mark;
 use crate::lab::Lab;
+use crate::port::Port;
+use crate::program::Program;
+use crate::servers::Front;
+use crate::servers::haproxy::{Frontend, Haproxy};
+use crate::servers::nginx::{Chained, Nginx, StreamServer};
 use crate::verdict::{During, Result, ensure};
 
 /// What a probe of a server's port is to find.
@@ -24,6 +31,25 @@ struct Probed {
     /// Sentences, in part.
     says: &'static [&'static str],
     code: i32,
+}
+
+/// A proxy that runs.
+struct Proxy {
+    /// Where it listens.
+    door: Port,
+    /// Ends it when it is dropped.
+    _program: Box<dyn core::any::Any>,
+}
+
+/// What is to be seen of a proxy.
+struct Watched {
+    /// Starts it in front of that address.
+    start: fn(&Lab, SocketAddr) -> Result<Proxy>,
+    /// The header's version, if one comes.
+    version: Option<u64>,
+    product: Option<&'static str>,
+    /// Classes of what is found.
+    findings: &'static [&'static str],
 }
 
 /// All of them.
@@ -82,6 +108,31 @@ pub(super) fn cases() -> Vec<Case> {
             probe,
         ),
         case("probe_that_expects_a_closed_postfix_finds_it_open", open),
+        row(
+            "watch_behind_haproxy_with_send_proxy_v2_ssl".to_owned(),
+            Watched {
+                start: |lab, to| haproxy(lab, to, "send-proxy-v2-ssl"),
+                version: Some(2),
+                product: Some("haproxy"),
+                findings: &[],
+            },
+            watch,
+        ),
+        row(
+            "watch_behind_nginx_with_proxy_protocol".to_owned(),
+            Watched { start: nginx, version: Some(1), product: None, findings: &[] },
+            watch,
+        ),
+        row(
+            "watch_behind_haproxy_without_send_proxy".to_owned(),
+            Watched {
+                start: |lab, to| haproxy(lab, to, ""),
+                version: None,
+                product: None,
+                findings: &["MISS"],
+            },
+            watch,
+        ),
         case("send_is_served_where_headers_are_read_and_only_there", send),
     ]
 }
@@ -149,4 +200,54 @@ fn send(lab: &Lab) -> Result {
         ensure(output.status.success() == served, || format!("{addr}: {}", said(&output)))?;
     }
     Ok(())
+}
+
+fn haproxy(lab: &Lab, to: SocketAddr, server: &str) -> Result<Proxy> {
+    let listen = Port::free(PROXY.ip())?;
+    let frontend = Frontend {
+        name: "watched".to_owned(),
+        front: Front { listen: listen.addr(), to },
+        bind: String::new(),
+        server: server.to_owned(),
+        lines: String::new(),
+    };
+    let haproxy = Haproxy::start(&lab.fresh_dir("haproxy-watched")?, &[frontend])?;
+    lab.watch("haproxy-watched", haproxy.log());
+    Ok(Proxy { door: listen, _program: Box::new(haproxy) })
+}
+
+fn nginx(lab: &Lab, to: SocketAddr) -> Result<Proxy> {
+    let listen = Port::free(PROXY.ip())?;
+    let server = StreamServer { front: Front { listen: listen.addr(), to }, chained: Chained::First };
+    let nginx = Nginx::start(&lab.fresh_dir("nginx-watched")?, &[server])?;
+    lab.watch("nginx-watched", nginx.log());
+    Ok(Proxy { door: listen, _program: Box::new(nginx) })
+}
+
+/// A client comes through the proxy, is greeted, and leaves; what the watcher tells of it is compared.
+fn watch(lab: &Lab, watched: &Watched) -> Result {
+    let port = Port::free(PROXY.ip())?;
+    let mut command = Command::new(lab.program()?);
+    command.args(["watch", "--json", "--as", "smtp", "--count", "1", "--wait", "1s", "--listen"]);
+    let watcher = Program::start("truepeer watch", command.arg(port.addr().to_string()))?;
+    lab.watch("watcher", watcher.log());
+    watcher.wait_started(|line| line.starts_with("watching "))?;
+    let proxy = (watched.start)(lab, port.addr())?;
+    let mut client = Client::dial(Place::Here(lab.fresh_source()), proxy.door.addr())?;
+    hello(&mut client)?;
+    let line = watcher.log().wait_line(Mark::default(), "the watcher tells", |line| line.starts_with('{'))?;
+    let told: Value = serde_json::from_str(&line).during("read what was told")?;
+    let header = told.get("header").unwrap_or(&Value::Null);
+    let version = header.get("version").and_then(Value::as_u64);
+    ensure(version == watched.version, || format!("version {version:?}: {line}"))?;
+    if version.is_some() {
+        let source = header.get("source").and_then(Value::as_str).unwrap_or_default();
+        ensure(source == client.addr().to_string(), || format!("not {}: {line}", client.addr()))?;
+    }
+    let product = told.get("product").and_then(Value::as_str);
+    ensure(product == watched.product, || format!("product {product:?}: {line}"))?;
+    let findings = told.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
+    let classes: Vec<_> =
+        findings.iter().filter_map(|found| found.get("class").and_then(Value::as_str)).collect();
+    ensure(classes == watched.findings, || format!("found {classes:?}: {line}"))
 }
