@@ -10,15 +10,18 @@
 mod support;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::thread::{
     CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
 };
+use socket2::{Domain, Socket, Type};
 use support::fake::Fake;
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::config;
@@ -36,7 +39,7 @@ fn alone(commands: &[&str], work: impl FnOnce() + Send + 'static) {
     let commands: Vec<_> = commands.iter().map(|command| (*command).to_owned()).collect();
     let done = std::thread::spawn(move || {
         let Some(_keeper) = enter() else {
-            let why = "not root, or no `unshare`, or no namespaces";
+            let why = "not root, or no `unshare` or `ip`, or no namespaces";
             let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("transparent"));
             assert!(!required, "{why}");
             eprintln!("SKIPPED (LOUD): transparent: {why}");
@@ -63,6 +66,7 @@ impl Drop for Keeper {
 
 /// Moves this thread, and those that it will start, into a fresh namespace.
 fn enter() -> Option<Keeper> {
+    Command::new("ip").arg("-V").stdout(Stdio::null()).status().ok()?;
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-c", "echo there; exec cat"])
         .stdin(Stdio::piped())
@@ -81,6 +85,10 @@ fn enter() -> Option<Keeper> {
 
 fn run(command: &str) {
     let command = command.split('#').next().unwrap().trim();
+    // Not every system has that program; every one has the file.
+    if let Some((key, value)) = command.strip_prefix("sysctl -w ").and_then(|set| set.split_once('=')) {
+        return std::fs::write(format!("/proc/sys/{}", key.replace('.', "/")), value).unwrap();
+    }
     let mut words = command.split(' ');
     let status = Command::new(words.next().unwrap()).args(words).stdout(Stdio::null()).status().unwrap();
     assert!(status.success(), "{command}");
@@ -293,8 +301,9 @@ fn families_are_not_mixed_and_an_address_of_the_other_one_is_tried() {
         assert_eq!(read_to_end(&lost), b"");
         let record = house.record();
         record.assert_outcome(Outcome::HandoffRefused);
-        let cause = record.get("cause").unwrap();
-        assert!(cause.contains("give the backend an address of that family, too"), "{cause}");
+        let (cause, remedy) = (record.get("cause").unwrap(), record.get("remedy").unwrap());
+        assert!(cause.ends_with("a client of IPv6 reaches only IPv6 as itself"), "{cause}");
+        assert!(remedy.starts_with("give the backend an address of each family"), "{remedy}");
         assert_eq!(*house.readiness(), Readiness::Proved);
         house.finish();
         // With an address of each family, each client reaches its own.
@@ -376,4 +385,62 @@ fn a_unix_socket_cannot_show_an_address() {
     let errors = config::resolve(text, "t.toml", &config::Surroundings::default()).unwrap_err();
     let titles: Vec<_> = errors.problems().map(|(_, problem)| problem.title().to_owned()).collect();
     assert_eq!(titles, ["`handoff = \"transparent\"` needs a backend with an IP address"]);
+}
+
+/// Each client says who it is, and the backend compares that with what its accept said. `TRUEPEER_STRESS` is how many
+/// clients each of four threads plays.
+#[test]
+fn under_load_nobody_is_taken_for_somebody_else() {
+    const THREADS: u8 = 4;
+    let each = std::env::var("TRUEPEER_STRESS").map_or(500, |text| text.parse::<u32>().unwrap());
+    alone(&commands("127.0.0.1", &[]), move || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (wrong, right) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        for _ in 0..THREADS {
+            let (listener, wrong, right) =
+                (listener.try_clone().unwrap(), Arc::clone(&wrong), Arc::clone(&right));
+            std::thread::spawn(move || {
+                while let Ok((stream, peer)) = listener.accept() {
+                    let mut said = String::new();
+                    let _ = BufReader::new(&stream).read_line(&mut said);
+                    // A question of the front door has nothing to say.
+                    let count = match said.trim_end() {
+                        "" => continue,
+                        said if said == peer.to_string() => &right,
+                        _ => &wrong,
+                    };
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let _ = (&stream).write_all(b"heard\n");
+                }
+            });
+        }
+        let mut plan = plan(address);
+        plan.trusted = vec!["127.0.0.0/8"];
+        let house = plan.start();
+        let door = house.address();
+        let clients = (0..THREADS).map(|thread| {
+            std::thread::spawn(move || {
+                for count in 0..each {
+                    let [_, high, middle, low] = count.to_be_bytes();
+                    // Its own address and port, through a proxy of many addresses: ports of this host are few.
+                    let client = format!("100.{}.{middle}.{low}", 64 + thread);
+                    let port = 1024 + u32::from(high);
+                    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                    let proxy = SocketAddr::from(([127, 1, thread, low.max(1)], 0));
+                    socket.bind(&proxy.into()).unwrap();
+                    socket.connect(&door.into()).unwrap();
+                    let mut stream = TcpStream::from(socket);
+                    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+                    let header = format!("PROXY TCP4 {client} 198.51.100.25 {port} 25\r\n{client}:{port}\n");
+                    stream.write_all(header.as_bytes()).unwrap();
+                    expect(&stream, b"heard\n");
+                }
+            })
+        });
+        clients.collect::<Vec<_>>().into_iter().for_each(|client| client.join().unwrap());
+        assert_eq!(wrong.load(Ordering::SeqCst), 0);
+        assert_eq!(right.load(Ordering::SeqCst), u32::from(THREADS) * each);
+        house.finish();
+    });
 }

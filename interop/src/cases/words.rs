@@ -2,7 +2,7 @@
 //!
 //! Called by `cases`. Postfix's `mynetworks` holds truepeer's address: whoever is taken for it may send mail anywhere.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 
 use super::{Case, PROXY, case, told_client, told_destination};
@@ -10,10 +10,14 @@ use crate::client::{Client, Place};
 use crate::feed::Mark;
 use crate::header;
 use crate::lab::Lab;
+use crate::port::Port;
 use crate::servers::dovecot::{Dovecot, PASSWORD, words};
+use crate::servers::haproxy::{Frontend, Haproxy};
 use crate::servers::postfix::Postfix;
+use crate::servers::sshd::Sshd;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
-use crate::servers::{ask, find};
+use crate::servers::{Front, ask, find};
+use crate::space::{GATE_V4, GATE_V6, OUTSIDE_V4, OUTSIDE_V6};
 use crate::verdict::{During, Result, ensure};
 
 /// All of them.
@@ -26,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("xclient_postfix_turns_a_client_away_in_its_own_words", xclient_turned_away),
         case("xclient_postfix_without_smtpd_authorized_xclient_hosts_is_found_out_at_start", xclient_refused),
         case("transparent_postfix_logs_and_decides_by_the_client", transparent),
+        case("transparent_sshd_behind_haproxy_logs_the_clients_from_outside", transparent_sshd),
         case("imap_id_dovecot_logs_and_decides_by_the_client", id_v4),
         case("imap_id_dovecot_logs_and_decides_by_an_ipv6_client", id_v6),
         case("imap_id_dovecot_lets_no_client_say_who_it_is", id_of_a_client),
@@ -169,11 +174,9 @@ fn xclient_refused(lab: &Lab) -> Result {
     ensure(mail.is_none(), || format!("a client reached it: {mail:?}"))
 }
 
-/// A Postfix without any setting, and the host as `truepeer snippet transparent` makes it.
-fn transparent(lab: &Lab) -> Result {
-    // What is changed is a namespace of the harness.
+/// Makes the host as `truepeer snippet transparent` says; what is changed is a namespace of the harness.
+fn follow_the_snippet(lab: &Lab) -> Result {
     lab.outside()?;
-    let postfix = lab.postfix()?;
     let snippet = Command::new(lab.program()?).args(["snippet", "transparent"]).output();
     let snippet = String::from_utf8_lossy(&snippet.during("ask for the snippet")?.stdout).into_owned();
     let commands = snippet.lines().skip(1).take_while(|line| !line.is_empty());
@@ -182,6 +185,13 @@ fn transparent(lab: &Lab) -> Result {
         let words: Vec<_> = command.split(' ').skip(1).collect();
         ask(&find(program)?, &words)?;
     }
+    Ok(())
+}
+
+/// A Postfix without any setting.
+fn transparent(lab: &Lab) -> Result {
+    follow_the_snippet(lab)?;
+    let postfix = lab.postfix()?;
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
     let addr = postfix.plain_port();
     let backend = Backend { id: "server", kind: "postfix", handoff: Some("transparent"), addr };
@@ -202,6 +212,48 @@ fn transparent(lab: &Lab) -> Result {
     ensure(record.text("handoff") == "transparent" && record.text("substituted").is_empty(), || {
         format!("{record:?}")
     })
+}
+
+/// An sshd without any setting, behind a real HAProxy, for a client from outside in each family.
+fn transparent_sshd(lab: &Lab) -> Result {
+    follow_the_snippet(lab)?;
+    let outside = lab.outside()?;
+    let sshd = Sshd::start(&lab.fresh_dir("sshd")?)?;
+    lab.watch("sshd", sshd.log());
+    let listener = |id, backend| Listener { id, ip: PROXY.ip(), protocol: "tcp", backend, lines: "" };
+    let backend = |id, addr| Backend { id, kind: "other", handoff: Some("transparent"), addr };
+    let [v4, v6] = sshd.addrs();
+    let truepeer = lab.start_truepeer(
+        "truepeer-sshd",
+        &[listener("ssh4", "v4"), listener("ssh6", "v6")],
+        &[backend("v4", v4), backend("v6", v6)],
+    )?;
+    let (gate4, gate6) = (Port::free(IpAddr::V4(GATE_V4))?, Port::free(IpAddr::V6(GATE_V6))?);
+    let front = |name: &str, gate: &Port| -> Result<Frontend> {
+        Ok(Frontend {
+            name: name.to_owned(),
+            front: Front { listen: gate.addr(), to: truepeer.port(name)? },
+            bind: String::new(),
+            server: "send-proxy-v2".to_owned(),
+            lines: String::new(),
+        })
+    };
+    let fronts = [front("ssh4", &gate4)?, front("ssh6", &gate6)?];
+    let haproxy = Haproxy::start(&lab.fresh_dir("haproxy-sshd")?, &fronts)?;
+    lab.watch("haproxy-sshd", haproxy.log());
+    for (gate, ip) in [(gate4, IpAddr::V4(OUTSIDE_V4)), (gate6, IpAddr::V6(OUTSIDE_V6))] {
+        let mark = sshd.log().mark();
+        let mut client = Client::dial(Place::Outside(outside, ip), gate.addr())?;
+        client.send(b"SSH-2.0-interop\r\n")?;
+        let greeting = client.line("sshd's greeting")?;
+        ensure(greeting.starts_with("SSH-2.0-OpenSSH"), || greeting)?;
+        let whom = format!("Connection from {} port {} on ", ip, client.addr().port());
+        sshd.log().wait_line(mark, &format!("sshd logs `{whom}`"), |line| line.contains(&whom))?;
+        // The last word: nobody is taken for truepeer, but truepeer's own questions are.
+        let us = sshd.log().lines(mark).into_iter().find(|line| line.contains("Connection from 127.0.0.1"));
+        ensure(us.is_none(), || format!("a client appears as us: {us:?}"))?;
+    }
+    Ok(())
 }
 
 fn id_logs_and_decides(lab: &Lab, told: SocketAddr, to: SocketAddr) -> Result {

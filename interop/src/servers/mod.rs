@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
+pub(crate) mod sshd;
 pub(crate) mod traefik;
 pub(crate) mod truepeer;
 

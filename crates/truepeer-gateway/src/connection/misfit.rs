@@ -345,8 +345,8 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
         Outcome::DescriptorsExhausted => Some(
             "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
         ),
-        Outcome::BackendUnready if failure.refused.is_some() => Some(change::BOTH_FAMILIES),
-        Outcome::HandoffRefused => Some(pool.backend.telling().remedy()),
+        Outcome::BackendUnready => failure.remedy,
+        Outcome::HandoffRefused => Some(failure.remedy.unwrap_or(pool.backend.telling().remedy())),
         _ => None,
     };
     record.remedy = remedy.map(str::to_owned);

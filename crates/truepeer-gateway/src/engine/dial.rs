@@ -47,10 +47,7 @@ impl fmt::Display for DialError {
             }
             Self::MixedFamilies(client) => {
                 let family = if client.is_ipv4() { "IPv4" } else { "IPv6" };
-                write!(
-                    f,
-                    "a client of {family} reaches only {family} as itself: give the backend an address of that family, too"
-                )
+                write!(f, "a client of {family} reaches only {family} as itself")
             }
             Self::Send(error) => write!(f, "the connection broke while the header was written: {error}"),
         }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use truepeer_doctor::change;
+
 use crate::engine::{DialError, Socket};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
@@ -33,13 +35,13 @@ pub struct NotConnected {
     pub because: String,
     /// The backend's own words to the client, if it turned it away.
     pub words: Option<Vec<u8>>,
-    /// The client's family, if the backend takes no clients of it.
-    pub refused: Option<Family>,
+    /// What to change, if it is not what the handoff needs.
+    pub remedy: Option<&'static str>,
 }
 
 impl NotConnected {
     fn new(outcome: Outcome, because: String) -> Self {
-        Self { outcome, because, words: None, refused: None }
+        Self { outcome, because, words: None, remedy: None }
     }
 }
 
@@ -88,12 +90,20 @@ pub async fn to_backend(
                     (Some(_), DialError::Timeout(_)) => pool.ask_again(),
                     _ => pool.mark_unreachable(&target, error.to_string()),
                 }
-                last = NotConnected::new(outcome, because);
+                let remedy = match error {
+                    DialError::MixedFamilies(_) => Some(BOTH_FAMILIES),
+                    _ => None,
+                };
+                last = NotConnected { remedy, ..NotConnected::new(outcome, because) };
             }
         }
     }
     Err(last)
 }
+
+/// For clients of a family that the backend has no address of.
+const BOTH_FAMILIES: &str =
+    "give the backend an address of each family, such as [\"127.0.0.1:25\", \"[::1]:25\"]";
 
 /// It was reached, and does not know the client.
 fn untold(pool: &Pool, target: &Target, why: Untold) -> NotConnected {
@@ -114,13 +124,13 @@ fn untold(pool: &Pool, target: &Target, why: Untold) -> NotConnected {
 /// Why no address may be handed a client of `family`.
 fn unready(pool: &Pool, family: Option<Family>) -> NotConnected {
     let targets = pool.targets();
-    let mut refused = None;
+    let mut remedy = None;
     let mut words = Vec::new();
     for target in targets.iter() {
         let why = match &*target.readiness() {
             Readiness::Unready(why) => why.to_string(),
             Readiness::InPart { refuses, saw } if family == Some(*refuses) => {
-                refused = family;
+                remedy = Some(change::BOTH_FAMILIES);
                 format!("it turns {refuses} clients away ({saw})")
             }
             _ => "not asked yet whether it reads our header".to_owned(),
@@ -128,5 +138,5 @@ fn unready(pool: &Pool, family: Option<Family>) -> NotConnected {
         words.push(format!("{}: {why}", target.address));
     }
     let because = if words.is_empty() { "no address is known yet".to_owned() } else { words.join("; ") };
-    NotConnected { refused, ..NotConnected::new(Outcome::BackendUnready, because) }
+    NotConnected { remedy, ..NotConnected::new(Outcome::BackendUnready, because) }
 }
