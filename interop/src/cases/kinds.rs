@@ -11,10 +11,11 @@ use crate::header;
 use crate::lab::Lab;
 use crate::port::Port;
 use crate::servers::Front;
+use crate::servers::exim::Exim;
 use crate::servers::haproxy::{HEAD, Haproxy};
 use crate::servers::nginx::{Chained, Nginx, StreamServer};
 use crate::servers::truepeer::Truepeer;
-use crate::verdict::Result;
+use crate::verdict::{Result, ensure};
 
 const AUTHORITY: u8 = 0x02;
 const UNIQUE_ID: u8 = 0x05;
@@ -23,6 +24,8 @@ const UNIQUE_ID: u8 = 0x05;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("haproxy_behind_truepeer_reads_client_host_name_and_id", haproxy),
+        case("exim_behind_truepeer_is_proved_and_told_the_client", exim),
+        case("an_exim_that_greets_late_is_not_taken_for_one_that_ignores_the_header", late_exim),
         case("nginx_behind_truepeer_is_never_told_more_than_it_reads", nginx),
     ]
 }
@@ -44,6 +47,7 @@ backend postfix
     let haproxy = Haproxy::start_as_written(&lab.fresh_dir("haproxy")?, &text)?;
     lab.watch("haproxy", haproxy.log());
     let truepeer = start(lab, "haproxy", "kind = \"haproxy\"\n", port.addr())?;
+    lab.wait_until_served(truepeer.port("door")?)?;
     let mark = haproxy.log().mark();
     served(lab, &truepeer, 4718, &[(AUTHORITY, b"mail.interop.test"), (UNIQUE_ID, b"proxy-id")])?;
     let (client, at) = (told_client(4718), told_destination());
@@ -60,10 +64,52 @@ fn nginx(lab: &Lab) -> Result {
     let nginx = Nginx::start(&lab.fresh_dir("nginx")?, &[server])?;
     lab.watch("nginx", nginx.log());
     let truepeer = start(lab, "nginx", "kind = \"nginx\"\ntlvs = \"all\"\n", port.addr())?;
+    lab.wait_until_served(truepeer.port("door")?)?;
     served(lab, &truepeer, 4719, &[(AUTHORITY, &[b'n'; 200])])?;
     truepeer.wait_event(Mark::default(), "tlvs_dropped", "107 bytes")?;
     drop(nginx);
     Ok(())
+}
+
+/// Exim says in its answer to EHLO whom it takes for the client.
+fn exim(lab: &Lab) -> Result {
+    for handoff in ["", "handoff = \"proxy-v1\"\n"] {
+        let (exim, truepeer) = behind_exim(lab, "0s", handoff)?;
+        says_hello(&truepeer, "TCP4 203.0.113.9 198.51.100.25 4720 25", "[203.0.113.9]")?;
+        says_hello(&truepeer, "TCP6 2001:db8::7 2001:db8::25 4720 25", "[2001:db8::7]")?;
+        // A port that was not told, which Exim refuses as 0 in a version 1 line.
+        says_hello(&truepeer, "TCP4 203.0.113.10 198.51.100.25 0 25", "[203.0.113.10]")?;
+        drop((truepeer, exim));
+    }
+    Ok(())
+}
+
+/// With a header it greets after four seconds, and without one after three more, to refuse all that follows.
+fn late_exim(lab: &Lab) -> Result {
+    let (exim, truepeer) = behind_exim(lab, "4s", "")?;
+    let blamed = |line: &String| line.contains("_ignores_header") || line.contains("_refuses_header");
+    let wrong: Vec<_> = truepeer.log().lines(Mark::default()).into_iter().filter(blamed).collect();
+    drop(exim);
+    ensure(wrong.is_empty(), || format!("a port that reads headers was blamed: {wrong:#?}"))
+}
+
+fn behind_exim(lab: &Lab, pause: &str, handoff: &str) -> Result<(Exim, Truepeer)> {
+    let port = Port::free(PROXY.ip())?.addr();
+    let exim = Exim::start(&lab.fresh_dir("exim")?, port, pause)?;
+    lab.watch("exim", exim.log());
+    let truepeer = start(lab, "exim", &format!("kind = \"exim\"\n{handoff}"), port)?;
+    truepeer.wait_event(Mark::default(), "backend_proved", "behind")?;
+    Ok((exim, truepeer))
+}
+
+/// A client with this header line is one that Exim calls `words`.
+fn says_hello(truepeer: &Truepeer, line: &str, words: &str) -> Result {
+    let mut client = Client::dial(PROXY, truepeer.port("door")?)?;
+    client.send(format!("PROXY {line}\r\n").as_bytes())?;
+    client.expect_reply("220")?;
+    let hello = client.smtp("EHLO client.interop.test", "250")?;
+    client.smtp("QUIT", "221")?;
+    ensure(hello.contains(words), || format!("Exim must say {words}: {hello}"))
 }
 
 /// A client with these TLVs is served, and Postfix logs it.
@@ -96,6 +142,5 @@ backend = \"behind\"
     let dir = lab.fresh_dir(name)?;
     let truepeer = Truepeer::start_as_written(lab.program()?, &dir, &text, ("door", door))?;
     lab.watch("truepeer", truepeer.log());
-    lab.wait_until_served(door)?;
     Ok(truepeer)
 }

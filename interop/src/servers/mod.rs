@@ -6,6 +6,7 @@ pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
 pub(crate) mod envoy;
 pub(crate) mod example;
+pub(crate) mod exim;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod names;
@@ -42,13 +43,13 @@ pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
         .ok_or_else(|| Verdict::Skipped(format!("{name} is not installed")))
 }
 
-/// Finds a program that `interop/install-wheels` fetches, by its path there.
+/// Finds a program that `interop/install-wheels` or `interop/install-unpacked` fetches, by its path there.
 fn find_fetched(name: &str) -> Result<PathBuf> {
     let file = Path::new("/usr/local/lib/truepeer-interop").join(name);
     if file.is_file() {
         return Ok(file);
     }
-    Err(Verdict::Skipped(format!("{} is not there, interop/install-wheels says why", file.display())))
+    Err(Verdict::Skipped(format!("{} is not there, interop/install says why", file.display())))
 }
 
 /// Skips what only root can start.
