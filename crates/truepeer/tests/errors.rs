@@ -54,6 +54,7 @@ fn refusals_are_io_errors_as_well() {
 
     for (refusal, kind) in [
         (Refusal::Unlisted(peer()), ErrorKind::PermissionDenied),
+        (Refusal::Denied(peer()), ErrorKind::PermissionDenied),
         (Refusal::Evicted(peer()), ErrorKind::ConnectionAborted),
         (Refusal::Undecided(peer()), ErrorKind::TimedOut),
         (Refusal::Broken { peer: peer(), kind: ErrorKind::ConnectionReset }, ErrorKind::ConnectionReset),

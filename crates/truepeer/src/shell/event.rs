@@ -15,6 +15,8 @@ pub enum Refusal {
     /// The peer is in no trusted network, and this listener is for proxies only; or it came over a UNIX socket whose
     /// peers are not trusted.
     Unlisted(PeerAddress),
+    /// The caller's own decision was [`TrustDecision::Refuse`](crate::TrustDecision::Refuse).
+    Denied(PeerAddress),
     /// A trusted peer without a good header.
     Header(IdentifyError),
     /// Too many headers were awaited at once; this one had waited longest of those of whoever had most.
@@ -47,6 +49,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unlisted(_) => "peer_unlisted",
+            Self::Denied(_) => "peer_denied",
             Self::Header(error) => error.reason().code(),
             Self::Evicted(_) => "header_evicted",
             Self::Undecided(_) => "peer_undecided",
@@ -63,7 +66,11 @@ impl Refusal {
             // A UNIX peer cannot be the client: nobody may use this socket until the policy says who.
             Self::Unlisted(PeerAddress::Unix { .. }) | Self::Undecided(_) => Fault::Operator,
             Self::Rejected { client: Some(_), .. } => Fault::Client,
-            Self::Unlisted(_) | Self::Evicted(_) | Self::Broken { .. } | Self::Rejected { .. } => Fault::Peer,
+            Self::Unlisted(_)
+            | Self::Denied(_)
+            | Self::Evicted(_)
+            | Self::Broken { .. }
+            | Self::Rejected { .. } => Fault::Peer,
         }
     }
 
@@ -72,6 +79,7 @@ impl Refusal {
     pub fn peer(&self) -> PeerAddress {
         match self {
             Self::Unlisted(peer)
+            | Self::Denied(peer)
             | Self::Evicted(peer)
             | Self::Undecided(peer)
             | Self::Rejected { peer, .. }
@@ -91,6 +99,7 @@ impl fmt::Display for Refusal {
             Self::Unlisted(peer) => {
                 write!(f, "{peer} is in no trusted network, and this listener accepts proxies only")
             }
+            Self::Denied(peer) => write!(f, "{peer} is refused by a decision of this server's own"),
             Self::Header(error) => error.fmt(f),
             Self::Evicted(peer) => {
                 write!(f, "{peer} had not sent its header when newer peers needed the place")
@@ -122,7 +131,9 @@ impl From<Refusal> for io::Error {
             Refusal::Broken { kind, .. } => kind,
             Refusal::Undecided(_) => io::ErrorKind::TimedOut,
             Refusal::Evicted(_) => io::ErrorKind::ConnectionAborted,
-            Refusal::Unlisted(_) | Refusal::Rejected { .. } => io::ErrorKind::PermissionDenied,
+            Refusal::Unlisted(_) | Refusal::Denied(_) | Refusal::Rejected { .. } => {
+                io::ErrorKind::PermissionDenied
+            }
         };
         Self::new(kind, refusal)
     }

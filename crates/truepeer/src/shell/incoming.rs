@@ -51,8 +51,8 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     /// `peer`: the other end of the socket. `reached`: our end, what a direct client connected to.
     ///
     /// # Errors
-    /// [`Refusal::Unlisted`] if `policy` has no place for this peer, [`Refusal::Rejected`] if a check does not let a
-    /// direct client in.
+    /// [`Refusal::Unlisted`] if `policy` has no place for this peer, [`Refusal::Denied`] if `decide_with` refuses it,
+    /// [`Refusal::Rejected`] if a check does not let a direct client in.
     pub fn new(
         io: S,
         peer: PeerAddress,
@@ -62,6 +62,7 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     ) -> Result<Self, Refusal> {
         let (arrival, decision) = (Arrival::new(peer, reached), policy.decide(peer));
         match &options.decider {
+            Decider::Policy if decision == TrustDecision::Refuse => Err(Refusal::Unlisted(peer)),
             Decider::Policy => Self::decided(io, arrival, decision, deadline(options), options),
             Decider::Now(decide) => {
                 Self::decided(io, arrival, decide(&arrival, decision), deadline(options), options)
@@ -82,8 +83,8 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     /// As [`Incoming::new`], by a decision of the caller's own, whatever a policy or `options` would say.
     ///
     /// # Errors
-    /// [`Refusal::Unlisted`] for [`TrustDecision::Refuse`], and for [`TrustDecision::Direct`] of a UNIX peer, which has
-    /// no address that could be the client's; [`Refusal::Rejected`] as with [`Incoming::new`].
+    /// [`Refusal::Denied`] for [`TrustDecision::Refuse`]; [`Refusal::Unlisted`] for [`TrustDecision::Direct`] of a UNIX
+    /// peer, which has no address that could be the client's; [`Refusal::Rejected`] as with [`Incoming::new`].
     pub fn with_decision(
         io: S,
         peer: PeerAddress,
@@ -130,7 +131,7 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
                 check(options.check.as_ref(), &identity)?;
                 Stage::Known(Connection::new(io, identity, Vec::new()))
             }
-            TrustDecision::Refuse => return Err(Refusal::Unlisted(peer)),
+            TrustDecision::Refuse => return Err(Refusal::Denied(peer)),
         };
         Ok(Self { peer, stage })
     }
