@@ -368,6 +368,10 @@ fn check_says_what_is_missing_and_nothing_more_once_the_snippet_has_run() {
         let before = printed(&["check", "--config", path]);
         // Both families: two rules, two routes, two of one sysctl and one of the other.
         assert_eq!(lacks(&before), 7, "{before}");
+        assert!(
+            before.contains("backend.b.handoff: `transparent` needs CAP_NET_ADMIN, a rule, a route"),
+            "{before}"
+        );
         let snippet = printed(&["snippet", "transparent"]);
         let commands = snippet.lines().skip(1).take_while(|line| !line.is_empty());
         commands.filter(|line| !line.starts_with("setcap")).for_each(run);

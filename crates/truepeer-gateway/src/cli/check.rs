@@ -29,7 +29,7 @@ pub(super) fn check(path: Option<&Path>) -> ExitCode {
             for named in &names {
                 println!("{}", means(named));
             }
-            for line in lacking(&config) {
+            for line in needed(&config).into_iter().chain(lacking(&config)) {
                 println!("advice: {line}");
             }
             for advice in &config.advice {
@@ -47,6 +47,21 @@ pub(super) fn check(path: Option<&Path>) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// What the handoffs that are no header need, and what is to be known of them.
+fn needed(config: &Config) -> Vec<String> {
+    let is_header = |proof| matches!(proof, Proof::GreetsOnlyWith | Proof::Nothing);
+    let chosen = config.backends.iter().map(|backend| (&backend.id, backend.handoff.facts()));
+    chosen
+        .filter(|(_, facts)| !is_header(facts.proof))
+        .map(|(id, facts)| {
+            format!(
+                "backend.{id}.handoff: `{}` needs {}; know that {}",
+                facts.name, facts.needs, facts.limits
+            )
+        })
+        .collect()
 }
 
 /// What this host lacks for the handoffs that the configuration chooses.

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Instant;
 
 use truepeer::proto::{Decode, Header as Decoded, Ssl, Tlv, TlvType, decode};
@@ -375,5 +376,25 @@ fn what_goes_first_when_there_is_no_room_is_what_helps_least() {
         let header = told(kind, Handoff::ProxyV2, TlvChoice::All, &received);
         assert_eq!(kinds(&header), expected, "{kind}");
         assert_eq!(header.dropped_tlvs, dropped, "{kind}");
+    }
+}
+
+#[test]
+fn the_documented_table_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/handoff.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- generated: handoffs -->\n", "<!-- end: handoffs -->");
+    let (before, rest) = written.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let mut table = "| `handoff` | for | needs | know that |\n|---|---|---|---|\n".to_owned();
+    for facts in Handoff::ALL.map(Handoff::facts) {
+        let row = [facts.suits, facts.needs, facts.limits].join(" | ");
+        table.push_str(&format!("| `\"{}\"` | {row} |\n", facts.name));
+    }
+    let current = format!("{before}{begin}{table}{end}{after}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    } else {
+        assert!(written == current, "docs/handoff.md is stale: run the tests with UPDATE=1");
     }
 }
