@@ -5,11 +5,15 @@
 
 mod admit;
 mod identity;
+mod met;
 mod misfit;
 pub(crate) mod speak;
 
+use std::mem;
+
 use truepeer::{FirstBytes, HeaderReader, Role};
 
+use crate::connection::met::Met;
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival, Early, Guard, RelayEnd};
 use crate::facts::lines::ConnectionLines;
@@ -20,15 +24,43 @@ use crate::rooms::backend::connect::{self, Connected};
 use crate::rooms::handoff::{Company, Opening, Untellable};
 use crate::rooms::identify;
 
-/// Walks one connection from its arrival to its outcome; `seen` is filled along the way.
-pub async fn walk(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Outcome {
-    match rooms(arrival, door, desk, seen).await {
-        Ok(outcome) | Err(outcome) => outcome,
-    }
+/// Walks one connection from its arrival to its outcome, of which `Err` is an early one; `seen` is filled along the way.
+pub async fn walk(
+    arrival: Box<Arrival>,
+    door: &Door,
+    desk: &Desk,
+    seen: &mut Observer,
+) -> Result<Outcome, Outcome> {
+    // In a box: what it takes to meet a client is large and short, and the relay behind it is small and long.
+    let mut met = Box::pin(meet(*arrival, door, desk, seen)).await?;
+    let (listener, record) = (&*door.listener, &mut seen.record);
+
+    // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
+    let guard = Guard { first_bytes: met.guard.take(), idle: listener.idle_timeout };
+    let early = mem::take(&mut met.early);
+    let entered = engine::now();
+    let end = engine::relay(&met.client, &met.backend, early, guard, &record.entry.traffic).await;
+    record.times.relay = Some(engine::now().saturating_duration_since(entered));
+    misfit::relayed(record, door.pool_for(&met.identity), &met.target, met.family, &end);
+    Ok(match end {
+        RelayEnd::Done => Outcome::Done,
+        RelayEnd::Idle => Outcome::IdleTimeout,
+        RelayEnd::ClientFailed(_) => Outcome::ClientFailed,
+        RelayEnd::BackendFailed(_) => Outcome::BackendFailed,
+        RelayEnd::HeldBack => Outcome::HeaderHeldBack,
+        RelayEnd::Header(_, bytes) => {
+            let Met { client, peer, backend, identity, header_deadline, .. } = *met;
+            drop(backend);
+            // Read on within the header's cap and deadline, only to say what it was.
+            let reader = HeaderReader::new(listener.header.clone(), peer, header_deadline);
+            let found = Box::pin(identify::read_on(&client, &reader, bytes)).await;
+            misfit::second_header(record, &identity, &found)
+        }
+    })
 }
 
-/// The rooms in order; an `Err` is only an earlier end.
-async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Result<Outcome, Outcome> {
+/// The rooms in order, up to the one where bytes flow.
+async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Result<Box<Met>, Outcome> {
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?
     let (identity, early) = identity::find(&arrival, door, desk, &mut seen.record).await?;
@@ -40,14 +72,14 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
 
     // The proxy's own connections are nobody's: kept apart from clients, and from backends that would take the
     // address of whoever connects for the client's.
-    let _own = match (identity.role(), listener.own) {
+    let own = match (identity.role(), listener.own) {
         (Role::Client(_), _) => None,
         (Role::ProxyOwn(why), own) => {
             let permit = door.own_connections.enter(peer).ok_or(Outcome::OwnLimit)?;
             match if peer.ip().is_some() { own } else { own.without_address(listener.protocol) } {
                 OwnConnections::Answer => {
                     let outcome = speak::answer(client, early, door).await;
-                    return Ok(misfit::answered(record, why, outcome));
+                    return Err(misfit::answered(record, why, outcome));
                 }
                 OwnConnections::Refuse => return Err(misfit::not_wanted(record, peer)),
                 OwnConnections::Forward => Some(permit),
@@ -56,7 +88,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     };
 
     // Access and limits: may this client enter, now? Counted until the connection ends.
-    let _permit = match admit::decide(&identity, door, record, engine::now()) {
+    let permit = match admit::decide(&identity, door, record, engine::now()) {
         Ok(permit) => permit,
         Err(refused) => {
             speak::turn_away(client, door, desk, &identity, refused.reason).await;
@@ -76,7 +108,7 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
     misfit::over_budget(pool, introduction.header.dropped_tlvs);
     let guard = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
     let company = Company::of(listener.protocol, listener.tls);
-    let header = std::mem::take(&mut introduction.header.bytes);
+    let header = mem::take(&mut introduction.header.bytes);
     let Opening { bytes, rode, left, guard } = Opening::new(header, early, guard, company, entered);
     let connected = connect::to_backend(pool, &introduction, bytes).await;
     record.times.handoff = Some(engine::now().saturating_duration_since(entered));
@@ -96,26 +128,9 @@ async fn rooms(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) 
             return Err(failure.outcome);
         }
     };
-
-    // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
-    let guard = Guard { first_bytes: guard, idle: listener.idle_timeout };
     let early = Early { of_client: left, of_backend: said };
-    let entered = engine::now();
-    let end = engine::relay(&client, &backend, early, guard, &record.entry.traffic).await;
-    record.times.relay = Some(engine::now().saturating_duration_since(entered));
-    misfit::relayed(record, pool, &target, introduction.header.family, &end);
-    Ok(match end {
-        RelayEnd::Done => Outcome::Done,
-        RelayEnd::Idle => Outcome::IdleTimeout,
-        RelayEnd::ClientFailed(_) => Outcome::ClientFailed,
-        RelayEnd::BackendFailed(_) => Outcome::BackendFailed,
-        RelayEnd::HeldBack => Outcome::HeaderHeldBack,
-        RelayEnd::Header(_, bytes) => {
-            drop(backend);
-            // Read on within the header's cap and deadline, only to say what it was.
-            let reader = HeaderReader::new(listener.header.clone(), peer, header_deadline);
-            let found = identify::read_on(&client, &reader, bytes).await;
-            misfit::second_header(record, &identity, &found)
-        }
-    })
+    let (family, _counted) = (introduction.header.family, (own, permit));
+    let met =
+        Met { client, peer, backend, target, family, identity, early, guard, header_deadline, _counted };
+    Ok(Box::new(met))
 }

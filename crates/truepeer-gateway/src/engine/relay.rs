@@ -7,18 +7,19 @@
 mod flow;
 mod pipe;
 
-use std::future::{Future, poll_fn};
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use truepeer::FirstBytes;
 use truepeer::proto::Version;
+use truepeer::{FirstBytes, Held};
 
 use super::say::discard_briefly;
-use super::{Socket, Traffic, later, now, until};
-use flow::{Ending, Failure, Flow, Sides};
+use super::{Sleep, Socket, Traffic, later, now, until};
+use flow::{Ending, Fault, Flow, Sides};
 
 /// How long silence may last once the backend has ended its stream or either side broke: as long as a kernel waits
 /// for the other end's FIN.
@@ -67,98 +68,189 @@ pub struct Early {
 ///
 /// # Cancel safety
 /// Dropping the future ends the relay; bytes that were read and not yet written are lost with the connection.
-pub async fn relay(
-    client: &Socket,
-    backend: &Socket,
+pub fn relay<'a>(
+    client: &'a Socket,
+    backend: &'a Socket,
     early: Early,
     guard: Guard,
-    traffic: &Traffic,
-) -> RelayEnd {
-    let end = move_bytes(client, backend, early, guard, traffic).await;
-    if matches!(end, RelayEnd::BackendFailed(_)) {
-        // The backend closed while the client was still sending: its last words must not be lost to a reset.
-        discard_briefly(client).await;
+    traffic: &'a Traffic,
+) -> Relay<'a> {
+    let now = now();
+    Relay {
+        client,
+        backend,
+        traffic,
+        to_backend: Flow::beginning_with(early.of_client),
+        to_client: Flow::beginning_with(early.of_backend),
+        guard: guard.first_bytes,
+        idle: guard.idle,
+        broke: None,
+        last_activity: now,
+        lasting_from: Some(later(now, LASTING)),
+        timer: until(later(now, guard.idle.min(LASTING))),
+        discarding: None,
     }
-    end
 }
 
-async fn move_bytes(
-    client: &Socket,
-    backend: &Socket,
-    early: Early,
-    guard: Guard,
-    traffic: &Traffic,
-) -> RelayEnd {
-    let Guard { first_bytes, mut idle } = guard;
-    let mut to_backend = Flow::guarded(early.of_client, first_bytes);
-    let mut to_client = Flow::open(early.of_backend);
-    // What broke first: what breaks later is mostly its consequence.
-    let mut broke = None;
-    let mut last_activity = now();
-    let mut lasting_from = Some(later(last_activity, LASTING));
-    let mut timer = until(later(last_activity, idle.min(LASTING)));
+/// A relay that goes on. A future of its own and not an `async fn`, which would hold its arguments twice: thousands of
+/// these are idle at any time.
+#[must_use]
+pub struct Relay<'a> {
+    client: &'a Socket,
+    backend: &'a Socket,
+    traffic: &'a Traffic,
+    to_backend: Flow,
+    to_client: Flow,
+    /// While this is here, nothing of the client's is written.
+    guard: Option<FirstBytes>,
+    idle: Duration,
+    /// What broke first: what breaks later is mostly its consequence.
+    broke: Option<Failure>,
+    last_activity: Instant,
+    lasting_from: Option<Instant>,
+    timer: Sleep,
+    /// The end, while the client's bytes are thrown away.
+    discarding: Option<Box<Discarding<'a>>>,
+}
 
-    poll_fn(|cx| {
+type Discarding<'a> = (Pin<Box<dyn Future<Output = ()> + 'a>>, Option<RelayEnd>);
+
+impl fmt::Debug for Relay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("to_backend", &self.to_backend).finish_non_exhaustive()
+    }
+}
+
+impl Future for Relay<'_> {
+    type Output = RelayEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        let this = &mut *self;
+        if this.discarding.is_none() {
+            let end = ready!(this.move_bytes(cx));
+            if !matches!(end, RelayEnd::BackendFailed(_)) {
+                return Poll::Ready(end);
+            }
+            // The backend closed while the client was still sending: its last words must not be lost to a reset.
+            this.discarding = Some(Box::new((Box::pin(discard_briefly(this.client)), Some(end))));
+        }
+        let Some(discarding) = &mut this.discarding else { return Poll::Pending };
+        ready!(discarding.0.as_mut().poll(cx));
+        discarding.1.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Relay<'_> {
+    fn move_bytes(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        let (client, backend, traffic) = (self.client, self.backend, self.traffic);
         loop {
             let moved = traffic.total();
-            let ending = |other: &Flow| match other.is_finished() && broke.is_none() {
-                true => Ending::Close,
-                false => Ending::Tell,
-            };
+            let ending = self.ending(&self.to_client);
             let count = |len| traffic.add_in(len);
-            let there = Sides { source: client, sink: backend, count, ending: ending(&to_client) };
-            let there = to_backend.poll(cx, &there);
-            if let Some(end) = to_backend.stop.take() {
-                return Poll::Ready(*end);
-            }
-            let failed = to_backend.failure.is_some();
-            let ending = if failed { Ending::Tell } else { ending(&to_backend) };
+            let sides = Sides { source: client, sink: backend, count, ending };
+            let there = match self.to_backend.poll(cx, &sides, &mut self.guard) {
+                Poll::Ready(Some(end)) => return Poll::Ready(end),
+                Poll::Ready(None) => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+            };
+            let ending = self.ending(&self.to_backend);
             let count = |len| traffic.add_out(len);
-            let back = to_client.poll(cx, &Sides { source: backend, sink: client, count, ending });
-            broke = broke.take().or_else(|| broken(&mut to_backend, &mut to_client));
+            let sides = Sides { source: backend, sink: client, count, ending };
+            let back = self.to_client.poll(cx, &sides, &mut None);
+            self.note_failures();
             if there.is_ready() && back.is_ready() {
-                return Poll::Ready(broke.take().unwrap_or(RelayEnd::Done));
+                return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
             }
-            if back.is_ready() || broke.is_some() {
-                idle = idle.min(AFTER_END);
+            if back.is_ready() || self.broke.is_some() {
+                self.idle = self.idle.min(AFTER_END);
             }
             let now = now();
             if traffic.total() != moved {
-                last_activity = now;
+                self.last_activity = now;
             }
             // One timer for silence, for held bytes and for what only lasting connections need. It is moved only when
             // it fires or has become too late, so that a busy connection costs no timer work.
-            let silent_at = later(last_activity, idle);
-            let due = to_backend.due().map_or(silent_at, |held| held.min(silent_at));
-            if timer.due() > due {
-                timer.reset(due);
+            let due = self.due();
+            if self.timer.due() > due {
+                self.timer.reset(due);
             }
-            ready!(Pin::new(&mut timer).poll(cx));
-            if silent_at <= now {
-                return Poll::Ready(broke.take().unwrap_or(RelayEnd::Idle));
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            if later(self.last_activity, self.idle) <= now {
+                return Poll::Ready(self.broken().unwrap_or(RelayEnd::Idle));
             }
-            if lasting_from.is_some_and(|from| from <= now) {
-                lasting_from = None;
+            if self.lasting_from.is_some_and(|from| from <= now) {
+                self.lasting_from = None;
                 client.set_lasting();
                 backend.set_lasting();
             }
-            to_backend.expire_guard(now);
-            let next = to_backend.due().map_or(silent_at, |held| held.min(silent_at));
-            let next = lasting_from.map_or(next, |from| next.min(from));
-            timer.reset(next.max(later(now, TICK)));
+            if self.guard.as_ref().and_then(FirstBytes::wake_at).is_some_and(|due| due <= now)
+                && let Some(end) = end_hold(&mut self.guard)
+            {
+                return Poll::Ready(end);
+            }
+            let next = self.lasting_from.map_or(self.due(), |from| from.min(self.due()));
+            self.timer.reset(next.max(later(now, TICK)));
         }
-    })
-    .await
+    }
+
+    /// What becomes of a sink whose source has ended, given the `other` direction.
+    fn ending(&self, other: &Flow) -> Ending {
+        match other.is_finished() && other.failure.is_none() && self.broke.is_none() {
+            true => Ending::Close,
+            false => Ending::Tell,
+        }
+    }
+
+    /// When silence is too long, or bytes were held long enough.
+    fn due(&self) -> Instant {
+        let silent_at = later(self.last_activity, self.idle);
+        self.guard.as_ref().and_then(FirstBytes::wake_at).map_or(silent_at, |held| held.min(silent_at))
+    }
+
+    fn note_failures(&mut self) {
+        let there = self.to_backend.failure.take().map(|failure| match failure {
+            Fault::Source(error) => Failure::Client(error),
+            Fault::Sink(error) => Failure::Backend(error),
+        });
+        let back = self.to_client.failure.take().map(|failure| match failure {
+            Fault::Source(error) => Failure::Backend(error),
+            Fault::Sink(error) => Failure::Client(error),
+        });
+        let first = match (there, back) {
+            // Whoever does not send any more is the first to be named.
+            (Some(Failure::Backend(_)), Some(client @ Failure::Client(_))) => Some(client),
+            (there, back) => there.or(back),
+        };
+        self.broke = self.broke.take().or(first);
+    }
+
+    fn broken(&mut self) -> Option<RelayEnd> {
+        self.broke.take().map(|failure| match failure {
+            Failure::Client(error) => RelayEnd::ClientFailed(error),
+            Failure::Backend(error) => RelayEnd::BackendFailed(error),
+        })
+    }
 }
 
-/// What has broken since the last look, if anything did.
-fn broken(to_backend: &mut Flow, to_client: &mut Flow) -> Option<RelayEnd> {
-    Some(match (to_backend.failure.take(), to_client.failure.take()) {
-        (Some(Failure::Source(error)), _) | (_, Some(Failure::Sink(error))) => RelayEnd::ClientFailed(error),
-        (Some(Failure::Sink(error)), _) | (_, Some(Failure::Source(error))) => RelayEnd::BackendFailed(error),
-        (None, None) => return None,
-    })
+/// Whose connection broke.
+#[derive(Debug)]
+enum Failure {
+    Client(io::Error),
+    Backend(io::Error),
 }
 
+/// What becomes of held bytes when waiting ends: they go on, or that is the end.
+fn end_hold(guard: &mut Option<FirstBytes>) -> Option<RelayEnd> {
+    match guard.as_ref().map(FirstBytes::expire) {
+        Some(Held::End) => Some(RelayEnd::HeldBack),
+        Some(Held::Release) | None => {
+            *guard = None;
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -119,14 +119,9 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     let mut stop = tools.stop.clone();
     let counters = Counters::new(&tools, &post.door.load());
     let served = |arrival: Arrival| {
-        let permit = tools.admission.enter();
         let door = post.door.load_full();
         let counters = counters.of(&door);
-        let served = serve(arrival, door, Rc::clone(&desk), counters, &tools);
-        async move {
-            served.await;
-            drop(permit);
-        }
+        serve(arrival, door, Rc::clone(&desk), counters, &tools)
     };
     let mut pause = AcceptPause::default();
     let why = loop {
@@ -347,14 +342,19 @@ fn serve(
     let listed = tools.registry.open(desk.ids.next(), listener.id.clone(), listener.protocol, arrival.peer);
     let entry = Arc::clone(&listed.entry);
     let seen = Observer::new(Record::new(Arc::clone(&entry), arrival.at), counters);
+    // Kept out of the future, which holds its arguments as long as it lives.
+    let (arrival, permit) = (Box::new(arrival), tools.admission.enter());
     let mut open =
         OpenRecord { seen, _listed: listed, outcome: None, log: tools.log.clone(), stop: tools.stop.clone() };
     async move {
         let outcome = tokio::select! {
+            biased;
             outcome = connection::walk(arrival, &door, &desk, &mut open.seen) => outcome,
-            () = entry.cut().woken() => Outcome::Cut,
+            () = entry.cut().woken() => Err(Outcome::Cut),
         };
+        let (Ok(outcome) | Err(outcome)) = outcome;
         open.end(outcome);
+        drop(permit);
     }
 }
 
@@ -401,3 +401,6 @@ impl Drop for OpenRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
-use truepeer::{FirstBytes, Held, Verdict};
+use truepeer::{FirstBytes, Verdict};
 
-use super::RelayEnd;
 use super::pipe::{CAPACITY, Pipe};
+use super::{RelayEnd, end_hold};
 use crate::engine::receive::{SCRATCH, with_scratch};
 use crate::engine::{Socket, now};
 
@@ -21,7 +20,7 @@ const SMALL_READS: u8 = 5;
 
 /// What broke, and on which side.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum Fault {
     Source(io::Error),
     Sink(io::Error),
 }
@@ -34,14 +33,10 @@ pub(super) struct Flow {
     pending: Vec<u8>,
     /// While it moves bulk.
     pipe: Option<Box<Pipe>>,
-    /// While this is here, nothing is written.
-    guard: Option<FirstBytes>,
     manner: Manner,
     source_ended: bool,
     finished: bool,
-    pub(super) failure: Option<Failure>,
-    /// The guard's verdict, if it ends the relay.
-    pub(super) stop: Option<Box<RelayEnd>>,
+    pub(super) failure: Option<Fault>,
 }
 
 /// How bytes are moved.
@@ -53,6 +48,16 @@ enum Manner {
     Splice { small: u8 },
     /// Copied for ever: one of the sockets cannot be spliced.
     OnlyCopy,
+}
+
+impl Manner {
+    fn at_first() -> Self {
+        #[cfg(test)]
+        if let Some(forced) = FORCED.get() {
+            return forced;
+        }
+        Self::Copy { full: 0 }
+    }
 }
 
 /// What becomes of the sink when the source has ended.
@@ -73,94 +78,107 @@ pub(super) struct Sides<'a, C> {
 }
 
 impl Flow {
-    pub(super) fn open(early: Vec<u8>) -> Self {
+    pub(super) fn beginning_with(pending: Vec<u8>) -> Self {
         Self {
-            pending: early,
+            pending,
             pipe: None,
-            guard: None,
-            manner: Manner::Copy { full: 0 },
+            manner: Manner::at_first(),
             source_ended: false,
             finished: false,
             failure: None,
-            stop: None,
         }
     }
 
-    pub(super) fn guarded(early: Vec<u8>, guard: Option<FirstBytes>) -> Self {
-        Self { guard, ..Self::open(early) }
-    }
-
-    /// Whether it has ended without a fault.
+    /// Whether it has ended.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Moves what can be moved; ready when this direction has ended.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, sides: &Sides<'_, impl Fn(usize)>) -> Poll<()> {
+    /// Moves what can be moved; ready when this direction has ended, with the relay's end if `guard` says so.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &Sides<'_, impl Fn(usize)>,
+        guard: &mut Option<FirstBytes>,
+    ) -> Poll<Option<RelayEnd>> {
         if self.finished {
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
-        match ready!(self.pump(cx, sides)) {
-            Ok(()) => {}
-            Err(failure) => {
+        let end = match ready!(self.pump(cx, sides, guard)) {
+            Ok(end) => end,
+            Err(fault) => {
                 // The other direction may still have last words to deliver; it ends by itself.
-                if matches!(failure, Failure::Source(_)) {
+                if matches!(fault, Fault::Source(_)) {
                     let _ = sides.sink.shutdown_write();
                 }
-                self.failure = Some(failure);
+                self.failure = Some(fault);
                 self.pending = Vec::new();
+                None
             }
-        }
+        };
         self.pipe = None;
         self.finished = true;
-        Poll::Ready(())
+        Poll::Ready(end)
     }
 
-    fn pump(&mut self, cx: &mut Context<'_>, sides: &Sides<'_, impl Fn(usize)>) -> Poll<Result<(), Failure>> {
+    fn pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &Sides<'_, impl Fn(usize)>,
+        guard: &mut Option<FirstBytes>,
+    ) -> Poll<Result<Option<RelayEnd>, Fault>> {
         for _ in 0..ROUNDS {
-            if self.is_held(now()) {
-                if self.stop.is_some() {
-                    return Poll::Ready(Ok(()));
-                }
-            } else {
-                ready!(self.flush(cx, sides)).map_err(Failure::Sink)?;
+            if let Some(end) = self.judge(guard) {
+                return Poll::Ready(Ok(Some(end)));
+            }
+            if guard.is_none() {
+                ready!(self.flush(cx, sides)).map_err(Fault::Sink)?;
                 if self.source_ended {
                     return Poll::Ready(match sides.ending {
-                        Ending::Close => Ok(()),
-                        Ending::Tell => sides.sink.shutdown_write().map_err(Failure::Sink),
+                        Ending::Close => Ok(None),
+                        Ending::Tell => sides.sink.shutdown_write().map(|()| None).map_err(Fault::Sink),
                     });
                 }
             }
             match sides.source.poll_read_ready(cx) {
-                Poll::Ready(ready) => ready.map_err(Failure::Source)?,
+                Poll::Ready(ready) => ready.map_err(Fault::Source)?,
                 Poll::Pending => {
                     // Empty: flushed before. An idle direction holds nothing.
                     self.pipe = None;
                     return Poll::Pending;
                 }
             }
-            let moved = match self.manner {
-                Manner::Splice { small } if self.guard.is_none() => self.splice(sides, small),
+            let moved = match (self.manner, &guard) {
+                (_, Some(_)) => self.hold(sides),
+                (Manner::Splice { small }, None) => self.splice(sides, small),
                 _ => self.copy(sides),
             };
             match moved {
                 Ok(0) => self.source_ended = true,
                 Ok(_) => {}
-                Err(Failure::Source(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(failure) => return Poll::Ready(Err(failure)),
+                Err(Fault::Source(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(fault) => return Poll::Ready(Err(fault)),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Reads once, and writes at once what the sink takes.
-    fn copy(&mut self, sides: &Sides<'_, impl Fn(usize)>) -> Result<usize, Failure> {
+    /// Reads once, and writes nothing.
+    fn hold(&mut self, sides: &Sides<'_, impl Fn(usize)>) -> Result<usize, Fault> {
         with_scratch(|buffer| {
-            let len = sides.source.try_read(buffer).map_err(Failure::Source)?;
+            let len = sides.source.try_read(buffer).map_err(Fault::Source)?;
+            self.pending.extend_from_slice(buffer.get(..len).unwrap_or_default());
+            Ok(len)
+        })
+    }
+
+    /// Reads once, and writes at once what the sink takes.
+    fn copy(&mut self, sides: &Sides<'_, impl Fn(usize)>) -> Result<usize, Fault> {
+        with_scratch(|buffer| {
+            let len = sides.source.try_read(buffer).map_err(Fault::Source)?;
             let mut rest = buffer.get(..len).unwrap_or_default();
-            if self.guard.is_some() || rest.is_empty() {
-                self.pending.extend_from_slice(rest);
+            if rest.is_empty() {
                 return Ok(len);
             }
             sides.sink.set_no_delay();
@@ -170,7 +188,7 @@ impl Flow {
                     rest = rest.get(len..).unwrap_or_default();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Failure::Sink(error)),
+                Err(error) => return Err(Fault::Sink(error)),
             }
             if !rest.is_empty() {
                 self.pending.extend_from_slice(rest);
@@ -188,7 +206,7 @@ impl Flow {
     }
 
     /// Moves once into a pipe; [`Flow::flush`] empties it.
-    fn splice(&mut self, sides: &Sides<'_, impl Fn(usize)>, small: u8) -> Result<usize, Failure> {
+    fn splice(&mut self, sides: &Sides<'_, impl Fn(usize)>, small: u8) -> Result<usize, Fault> {
         if self.pipe.is_none() {
             self.pipe = Pipe::take();
         }
@@ -200,7 +218,7 @@ impl Flow {
                 self.manner = Manner::OnlyCopy;
                 return self.copy(sides);
             }
-            Err(error) => return Err(Failure::Source(error)),
+            Err(error) => return Err(Fault::Source(error)),
         };
         pipe.holds = moved;
         self.manner = match small.saturating_add(1) {
@@ -264,38 +282,42 @@ impl Flow {
         result
     }
 
-    /// Whether the guard still holds everything back; sets `stop` if that ends the relay.
-    fn is_held(&mut self, now: Instant) -> bool {
-        let Some(guard) = self.guard.as_mut() else { return false };
-        match guard.inspect(&self.pending, now) {
-            Verdict::Pass => self.guard = None,
+    /// Asks the guard, which goes when nothing is held back any more; the relay's end, if that is its verdict.
+    fn judge(&mut self, guard: &mut Option<FirstBytes>) -> Option<RelayEnd> {
+        match guard.as_mut()?.inspect(&self.pending, now()) {
             Verdict::Header(version) => {
-                let header = RelayEnd::Header(version, std::mem::take(&mut self.pending));
-                self.stop = Some(Box::new(header));
+                return Some(RelayEnd::Header(version, std::mem::take(&mut self.pending)));
             }
+            Verdict::Pass => *guard = None,
             // The client sends no more: a prefix stays what it is, and nothing is nothing.
-            Verdict::Hold if self.source_ended && self.pending.is_empty() => self.guard = None,
-            Verdict::Hold if self.source_ended => self.end_hold(),
+            Verdict::Hold if self.source_ended && self.pending.is_empty() => *guard = None,
+            Verdict::Hold if self.source_ended => return end_hold(guard),
             Verdict::Hold => {}
         }
-        self.guard.is_some()
+        None
     }
+}
 
-    /// When held bytes are due.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.guard.as_ref().and_then(FirstBytes::wake_at)
-    }
+#[cfg(test)]
+thread_local! {
+    /// What tests want every direction to begin with.
+    static FORCED: std::cell::Cell<Option<Manner>> = const { std::cell::Cell::new(None) };
+}
 
-    pub(super) fn expire_guard(&mut self, now: Instant) {
-        if self.due().is_some_and(|due| due <= now) {
-            self.end_hold();
-        }
-    }
+/// How tests have bytes moved on this thread.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Moving {
+    Adaptive,
+    Spliced,
+    Copied,
+}
 
-    fn end_hold(&mut self) {
-        match self.guard.as_ref().map(FirstBytes::expire) {
-            Some(Held::End) => self.stop = Some(Box::new(RelayEnd::HeldBack)),
-            Some(Held::Release) | None => self.guard = None,
-        }
-    }
+#[cfg(test)]
+pub(super) fn force(moving: Moving) {
+    FORCED.set(match moving {
+        Moving::Adaptive => None,
+        Moving::Spliced => Some(Manner::Splice { small: 0 }),
+        Moving::Copied => Some(Manner::OnlyCopy),
+    });
 }
