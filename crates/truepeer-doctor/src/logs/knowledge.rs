@@ -284,6 +284,7 @@ fn allows(only: Only, peer: Option<IpAddr>) -> bool {
     match only {
         Only::Any => true,
         Only::Near => peer.is_some_and(address::is_near),
+        Only::NearOrUnsaid => peer.is_none_or(address::is_near),
         Only::Gateway => peer.is_some_and(address::is_gateway),
     }
 }

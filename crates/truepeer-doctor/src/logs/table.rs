@@ -48,6 +48,8 @@ pub(super) enum Only {
     Any,
     /// A private or loopback one.
     Near,
+    /// A private or loopback one, or the text names none: strangers on the internet cause such texts every day.
+    NearOrUnsaid,
     /// A private one that ends in .1, as gateways of containers do.
     Gateway,
 }

@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         side: Side::Both,
         confidence: Confidence::Likely,
         needs: &[&["smtp syntax error in"], &["nul character(s) present"]],
-        only: Only::Any,
+        only: Only::Near,
         quote: &[],
         cause: "a version 2 header, or what of it is beyond the 232 bytes that Exim reads, was taken for commands",
         change: "exim.conf: `hosts_proxy = {peer}`, if the peer is your proxy; let it send fewer TLVs",

@@ -23,7 +23,10 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Mix,
         side: Side::Back,
         confidence: Confidence::Possible,
-        needs: &[&["liveness probe failed", "readiness probe failed", "startup probe failed"]],
+        needs: &[
+            &["liveness probe failed", "readiness probe failed", "startup probe failed"],
+            &["eof", "connection reset", "malformed http", "statuscode: 400", "status code 400"],
+        ],
         only: Only::Any,
         quote: &[],
         cause: "the kubelet's probe sends no header: on a port that expects one it fails",

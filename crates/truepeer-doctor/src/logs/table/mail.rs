@@ -62,11 +62,11 @@ pub(super) const ROWS: &[Row] = &[
         product: None,
         class: Class::Ban,
         side: Side::Back,
-        confidence: Confidence::Certain,
+        confidence: Confidence::Likely,
         needs: &[&["] ban "], &["fail2ban", "notice"]],
         only: Only::Near,
         quote: &[],
-        cause: "fail2ban bans {peer}, a private address: a proxy or gateway, so nobody gets in",
+        cause: "fail2ban bans {peer}, a private address: if it is your proxy or a container gateway, nobody gets in",
         change: "`fail2ban-client set JAIL unbanip {peer}` and `ignoreip = 127.0.0.1/8 {peer}` in jail.local; then let the server log the client (PROXY protocol), and ban at the front (`truepeer deny`)",
     },
 ];

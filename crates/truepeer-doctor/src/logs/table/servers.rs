@@ -120,22 +120,6 @@ pub(super) const ROWS: &[Row] = &[
         change: "take `send-proxy` away at the proxy for this port (ingress-nginx: no `::PROXY` for this TCP service), or put a program that reads it in between (mmproxy, truepeer)",
     },
     Row {
-        id: "ssh-empty",
-        product: Some(Product::Openssh),
-        class: Class::Unex,
-        side: Side::Front,
-        confidence: Confidence::Possible,
-        needs: &[&[
-            r#"invalid protocol identifier """#,
-            r#"invalid protocol identifier \"\""#,
-            "identifier ''",
-        ]],
-        only: Only::Any,
-        quote: &[],
-        cause: "an empty line came where the client's identification was due: a version 2 header begins with one",
-        change: "if a proxy sends the PROXY protocol here, take `send-proxy-v2` away for this port: sshd reads no header",
-    },
-    Row {
         id: "redis-unbalanced",
         product: Some(Product::Redis),
         class: Class::Unex,

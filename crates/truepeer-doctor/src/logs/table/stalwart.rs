@@ -122,7 +122,7 @@ pub(super) const ROWS: &[Row] = &[
         product: Some(Product::Stalwart),
         class: Class::Port,
         side: Side::Back,
-        confidence: Confidence::Likely,
+        confidence: Confidence::Possible,
         needs: &[&["503 5.5.1"], &["you must authenticate first"]],
         only: Only::Any,
         quote: &[],
