@@ -225,7 +225,7 @@ fn envoy(lab: &Lab) -> Result {
 
 /// Comes back when somebody is greeted at `front`: Envoy says that it serves a moment before it listens, and Traefik
 /// listens a moment before it knows its routes.
-fn wait_until_greeted(front: SocketAddr) -> Result {
+pub(super) fn wait_until_greeted(front: SocketAddr) -> Result {
     let begin = Instant::now();
     loop {
         let greeted = Client::dial(PROXY, front).and_then(|mut client| client.expect_reply("220"));

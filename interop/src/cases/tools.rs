@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use super::health::wait_until_greeted;
 use super::{Case, PROXY, case, hello, row};
 use crate::client::{Client, Place};
 use crate::feed::Mark;
@@ -14,9 +15,12 @@ use crate::lab::Lab;
 use crate::port::Port;
 use crate::program::Program;
 use crate::servers::Front;
-use crate::servers::haproxy::{Frontend, Haproxy};
+use crate::servers::envoy::Envoy;
+use crate::servers::haproxy::{Frontend, HEAD, Haproxy};
 use crate::servers::nginx::{Chained, Nginx, StreamServer};
-use crate::verdict::{During, Result, ensure};
+use crate::servers::traefik::Traefik;
+use crate::servers::truepeer::{Backend, Listener};
+use crate::verdict::{During, Result, ensure, failed};
 
 /// What a probe of a server's port is to find.
 struct Probed {
@@ -133,6 +137,10 @@ pub(super) fn cases() -> Vec<Case> {
             },
             watch,
         ),
+        row("snippet_of_haproxy_carries_a_client".to_owned(), "haproxy", snippet),
+        row("snippet_of_nginx_carries_a_client".to_owned(), "nginx", snippet),
+        row("snippet_of_traefik_carries_a_client".to_owned(), "traefik", snippet),
+        row("snippet_of_envoy_carries_a_client".to_owned(), "envoy", snippet),
         case("send_is_served_where_headers_are_read_and_only_there", send),
     ]
 }
@@ -250,4 +258,58 @@ fn watch(lab: &Lab, watched: &Watched) -> Result {
     let classes: Vec<_> =
         findings.iter().filter_map(|found| found.get("class").and_then(Value::as_str)).collect();
     ensure(classes == watched.findings, || format!("found {classes:?}: {line}"))
+}
+
+/// The printed lines start that proxy, and a client who comes through it is known to truepeer and to Postfix.
+fn snippet(lab: &Lab, proxy: &&'static str) -> Result {
+    let health = Port::free(PROXY.ip())?;
+    let lines = format!("health-bind = \"{}\"\n", health.addr());
+    let listener =
+        Listener { id: "smtp", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: &lines };
+    let backend =
+        Backend { id: "server", kind: "postfix", handoff: None, addr: lab.postfix()?.header_port() };
+    drop(health);
+    let truepeer = lab.start_truepeer("truepeer-snippet", &[listener], &[backend])?;
+    lab.wait_until_served(truepeer.port("smtp")?)?;
+    let front = Port::free(PROXY.ip())?;
+    let words = ["snippet", proxy, "--listener", "smtp", "--front", &front.addr().to_string()];
+    let output = truepeer.command(&words)?;
+    ensure(output.status.success() && output.stderr.is_empty(), || said(&output))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let dir = lab.fresh_dir("snippet")?;
+    let (running, log): (Box<dyn core::any::Any>, _) = match *proxy {
+        "haproxy" => {
+            let started = Haproxy::start_as_written(&dir, &format!("{HEAD}{text}"))?;
+            let log = started.log().clone();
+            (Box::new(started), log)
+        }
+        "nginx" => {
+            let started = Nginx::start_as_written(&dir, &text)?;
+            let log = started.log().clone();
+            (Box::new(started), log)
+        }
+        "traefik" => {
+            let started = Traefik::start(&dir, front.addr(), &text)?;
+            let log = started.log().clone();
+            (Box::new(started), log)
+        }
+        "envoy" => {
+            let started = Envoy::start(&dir, &text)?;
+            let log = started.log().clone();
+            (Box::new(started), log)
+        }
+        other => return failed(format!("nobody starts {other}")),
+    };
+    lab.watch("snippet", &log);
+    wait_until_greeted(front.addr())?;
+    let (ours, theirs) = (truepeer.log().mark(), lab.postfix()?.log().mark());
+    let mut client = Client::dial(Place::Here(lab.fresh_source()), front.addr())?;
+    hello(&mut client)?;
+    let addr = client.addr();
+    drop(client);
+    lab.postfix()?.wait_connect(theirs, addr)?;
+    let record = truepeer.record_of(ours, addr)?;
+    ensure(record.text("outcome") == "done", || format!("it ended as {}", record.text("outcome")))?;
+    drop(running);
+    Ok(())
 }

@@ -5,13 +5,28 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::doctor::snippet::Sender;
 use crate::engine::transparent::Need;
+
+mod sender;
 
 /// What is printed.
 #[derive(Debug, Subcommand)]
 pub(super) enum Snippet {
     /// What this host needs for `handoff = "transparent"`: the commands, and the same for systemd-networkd.
     Transparent,
+    /// HAProxy's lines for this configuration: a frontend and a backend for each listener.
+    #[command(after_help = sender::EXAMPLES)]
+    Haproxy(sender::Arguments),
+    /// The stream section of nginx for this configuration; nginx sends version 1 only.
+    #[command(after_help = sender::EXAMPLES)]
+    Nginx(sender::Arguments),
+    /// Traefik's dynamic file for this configuration, its entry points in a comment.
+    #[command(after_help = sender::EXAMPLES)]
+    Traefik(sender::Arguments),
+    /// Envoy's static resources for this configuration.
+    #[command(after_help = sender::EXAMPLES)]
+    Envoy(sender::Arguments),
 }
 
 /// Prints it. Nothing on the host is changed.
@@ -19,6 +34,10 @@ pub(super) enum Snippet {
 pub(super) fn snippet(which: &Snippet) -> ExitCode {
     match which {
         Snippet::Transparent => print!("{}", transparent()),
+        Snippet::Haproxy(order) => return sender::print(Sender::Haproxy, order),
+        Snippet::Nginx(order) => return sender::print(Sender::Nginx, order),
+        Snippet::Traefik(order) => return sender::print(Sender::Traefik, order),
+        Snippet::Envoy(order) => return sender::print(Sender::Envoy, order),
     }
     ExitCode::SUCCESS
 }

@@ -13,5 +13,6 @@ pub mod input;
 pub mod probe;
 pub mod send;
 pub mod shown;
+pub mod snippet;
 pub mod tls;
 pub mod watch;

@@ -1,0 +1,120 @@
+//! `truepeer snippet haproxy` and the like: the lines of a proxy that fit this configuration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use truepeer::proto::Version;
+
+use crate::cli::FAILED;
+use crate::cli::reach::{Failure, answer, complain};
+use crate::config::{self, Colour, Listener};
+use crate::doctor::snippet::{Door, Sender};
+use crate::facts::bind::Bind;
+
+/// What is told below the options.
+pub(super) const EXAMPLES: &str = "\
+The proxy listens on the listener's port, if --front does not say another; it reaches the listener at its `bind`, if \
+--to does not say another address. What stands in the way is said on standard error.
+
+Exit codes: 0 the lines are on standard output; 1 the configuration is wrong, or the proxy cannot do what it asks for; \
+2 wrong arguments.
+
+Examples:
+  truepeer snippet haproxy --to 192.0.2.20 >> haproxy.cfg
+  truepeer snippet nginx --listener smtp --to 192.0.2.20
+  truepeer snippet traefik --config truepeer.toml --listener imaps --to 172.20.0.3 --front '[::]:993'";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// For this listener only
+    #[arg(long, value_name = "ID")]
+    listener: Option<String>,
+    /// The address at which the proxy reaches truepeer; needed where a listener is bound to all of them
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<IpAddr>,
+    /// Where the proxy listens
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "listener")]
+    front: Option<SocketAddr>,
+}
+
+/// Prints the lines.
+pub(super) fn print(sender: Sender, order: &Arguments) -> ExitCode {
+    answer(|out| {
+        let failed = |text: String| Failure { text: format!("error: {text}"), code: FAILED };
+        let loaded = config::load(order.config.as_deref())
+            .map_err(|errors| Failure { text: errors.render(Colour::for_stderr()), code: FAILED })?;
+        let wanted = |listener: &&std::sync::Arc<Listener>| {
+            order.listener.as_ref().is_none_or(|id| **id == *listener.id)
+        };
+        let listeners: Vec<_> = loaded.config.listeners.iter().filter(wanted).collect();
+        if listeners.is_empty() {
+            return Err(failed(format!(
+                "there is no listener `{}`",
+                order.listener.as_deref().unwrap_or_default()
+            )));
+        }
+        let doors: Vec<Door> = listeners
+            .iter()
+            .map(|listener| door(sender, listener, order))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        out.write_all(sender.lines(&doors).map_err(failed)?.as_bytes())?;
+        for Door { id, front, to, .. } in &doors {
+            let same = front.port() == to.port() && (front.ip().is_unspecified() || front.ip() == to.ip());
+            if same && to.ip().is_loopback() {
+                complain(&format!(
+                    "listener `{id}`: nobody else can listen on its port here; say where with `--front`"
+                ));
+            }
+        }
+        for listener in listeners.iter().filter(|listener| listener.trusted_lines.is_empty()) {
+            complain(&format!(
+                "listener `{}` trusts no address: add the proxy's to its `proxy.trusted-networks`, or every header is \
+                 refused",
+                listener.id
+            ));
+        }
+        Ok(0)
+    })
+}
+
+fn door(sender: Sender, listener: &Listener, order: &Arguments) -> Result<Door, String> {
+    let id = listener.id.to_string();
+    let tcp = |binds: &[Bind]| {
+        binds.iter().find_map(|bind| match bind {
+            Bind::Tcp { addr, .. } => Some(*addr),
+            Bind::Unix { .. } => None,
+        })
+    };
+    let bound = tcp(&listener.binds).ok_or_else(|| format!("listener `{id}` has no TCP address"))?;
+    let to = match (order.to, bound.ip().is_unspecified()) {
+        (Some(addr), _) => SocketAddr::new(addr, bound.port()),
+        (None, false) => bound,
+        (None, true) => {
+            return Err(format!(
+                "listener `{id}` is bound to every address of its host: say with `--to ADDRESS` how the proxy reaches it"
+            ));
+        }
+    };
+    let front = order.front.unwrap_or_else(|| {
+        let every: IpAddr =
+            if bound.is_ipv4() { [0, 0, 0, 0].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        SocketAddr::new(every, bound.port())
+    });
+    // Asked, not remembered: the decoder knows which it takes.
+    let takes = |header: &[u8]| listener.header.decoder.decode(header).is_ok();
+    let (v1, v2) = (takes(b"PROXY UNKNOWN\r\n"), takes(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"));
+    let version = match sender {
+        Sender::Nginx if v1 => Version::V1,
+        _ if v2 => Version::V2,
+        _ => Version::V1,
+    };
+    let health = tcp(&listener.health_binds).map(|addr| addr.port());
+    let (protocol, tls, idle) = (listener.protocol, listener.tls, listener.idle_timeout);
+    Ok(Door { id, front, to, version, protocol, tls, health, idle })
+}
