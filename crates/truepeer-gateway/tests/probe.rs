@@ -126,7 +126,7 @@ fn a_server_that_requires_headers_is_told_with_all_that_it_shows() {
     assert_eq!(last["forgeable"], "from-here");
     assert_eq!(last["product"], "stalwart");
     assert_eq!((&last["largest_served"], &last["smallest_refused"]), (&json!(1501), &Value::Null));
-    assert!((250..1500).contains(&last["waits_ms"].as_u64().unwrap()), "{last}");
+    assert!((250..15_000).contains(&last["waits_ms"].as_u64().unwrap()), "{last}");
     assert_eq!(last["inconclusive"], json!([]));
     let sentences = last["sentences"].to_string();
     for words in [
