@@ -123,6 +123,13 @@ fn what_is_no_fault_draws_no_finding() {
         assert_eq!((code, classes(&told)), (Some(0), Vec::new()), "{told}");
         assert!(told["notes"].to_string().contains(note), "{told}");
     }
+    // As long as a header may be, and yet one piece.
+    let padding = [&[4, 0x0f, 0xf1][..], &[0; 0x0ff1]].concat();
+    let (long, code) = told(&[], &v2(&padding));
+    assert_eq!(
+        (code, &long["header"]["length"], &long["header_pieces"]),
+        (Some(0), &Value::from(4112), &Value::from(1))
+    );
     let (caddy, _) = told(&[], b"PROXY TCP4 203.0.113.7 0.0.0.0 0 0\r\n");
     assert_eq!(caddy["product"], "caddy");
 }

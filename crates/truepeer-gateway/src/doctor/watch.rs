@@ -155,7 +155,8 @@ async fn arrive(
         greeted: None,
         end: ArrivalEnd::Silent,
     };
-    let mut piece = [0; 4096];
+    // Large enough that whatever came in one piece is read as one.
+    let mut piece = [0; MAX_KEPT];
     // Up to where the client's own words were answered.
     let mut answered = 0_usize;
     arrival.end = loop {
