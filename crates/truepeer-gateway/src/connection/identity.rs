@@ -63,7 +63,7 @@ async fn chain(
         let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
         let identity = identity.with_nat64(&listener.nat64);
         if let Some(hop) = identity.client().filter(|client| listener.hops.contains(client.ip)) {
-            if record.hops.len() >= MAX_HOPS {
+            if record.hops.as_slice().len() >= MAX_HOPS {
                 return Err(misfit::endless_chain(record));
             }
             record.hops.push(hop);

@@ -71,10 +71,10 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
         Unidentified::Error(error, received) => {
             let reason = error.reason();
             if !matches!(reason, IdentifyReason::Empty) {
-                record.seen = Some(unidentified::excerpt(error, received));
+                record.seen = Some(unidentified::excerpt(error, received).into());
             }
             record.cause = Some(error.to_string());
-            record.remedy = match record.hops.last() {
+            record.remedy = match record.hops.as_slice().last() {
                 Some(hop) => behind_hop(reason, hop),
                 None => {
                     let first = match record.entry.protocol.first_speaker() {
@@ -227,7 +227,7 @@ pub(super) fn not_wanted(record: &mut Record, peer: PeerAddress) -> Outcome {
 
 /// A client that may not enter, by this rule.
 pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
-    record.rule = Some(why.to_string());
+    record.rule = Some(why.to_string().into());
     let (refusal, cause) = match why {
         Why::Listed(_) => (Refusal::DenyList, "a list names the client"),
         Why::Default(_) => (Refusal::DefaultDeny, "no list names the client, and only listed ones may enter"),
@@ -249,7 +249,7 @@ pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
 /// An operator, or a program of theirs, keeps the client out for a while.
 pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
     record.refusal = Some(Refusal::Ban);
-    record.rule = Some(ban.to_string());
+    record.rule = Some(ban.to_string().into());
     record.cause = Some("somebody keeps the client out for a while".to_owned());
     record.remedy = Some(format!("to let it in again: truepeer undeny {}", ban.network));
     Outcome::AccessDenied
@@ -354,11 +354,11 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
 
 fn refused_by(record: &mut Record, refusal: Refusal) {
     record.refusal = Some(refusal);
-    record.rule = Some(refusal.code().to_owned());
+    record.rule = Some(refusal.code().into());
 }
 
 fn note_seen(record: &mut Record, seen: &Seen) {
-    record.seen = Some(seen.to_string());
+    record.seen = Some(seen.to_string().into());
 }
 
 /// A chain that breaks behind a header that named `hop`.

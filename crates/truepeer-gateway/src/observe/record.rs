@@ -179,7 +179,7 @@ fn add_parties(record: &Record, line: &mut Line) {
         }
         other => line.text("peer", &other.to_string()),
     }
-    let hops: Vec<_> = record.hops.iter().map(ToString::to_string).collect();
+    let hops: Vec<_> = record.hops.as_slice().iter().map(ToString::to_string).collect();
     line.maybe("hops", (!hops.is_empty()).then(|| hops.join(",")).as_deref());
     line.maybe("client", record.client.map(|client| client.to_string()).as_deref());
     let scope = record.client.map(|client| Scope::from(client.ip));

@@ -16,13 +16,31 @@ use crate::rooms::handoff::Substituted;
 pub use entry::{Entry, Found, HeaderState};
 pub use words::{Refusal, Scope, Source};
 
+/// Proxies behind proxies, the nearest first. Few connections have one, and each holds this as long as it lasts.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "one word where there is none, instead of three")]
+pub struct Hops(Option<Box<Vec<Endpoint>>>);
+
+impl Hops {
+    /// One more, farther away than those before.
+    pub fn push(&mut self, hop: Endpoint) {
+        self.0.get_or_insert_default().push(hop);
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Endpoint] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
 /// What a connection leaves.
 #[derive(Debug)]
 pub struct Record {
     /// The connection as others may see it while it is open: id, listener, peer, bytes.
     pub entry: Arc<Entry>,
     /// Listed proxies that headers named before the last one, the nearest first.
-    pub hops: Vec<Endpoint>,
+    pub hops: Hops,
     /// Whether a trusted peer is taken for the client itself, since no header came.
     pub presumed: bool,
     /// Whom the connection is for.
@@ -46,11 +64,11 @@ pub struct Record {
     /// Which kind of rule the client was refused by.
     pub refusal: Option<Refusal>,
     /// The rule itself: a line of a list with its place, or its code.
-    pub rule: Option<String>,
+    pub rule: Option<Box<str>>,
     /// The limit that would have refused it, were it enforced.
     pub would_refuse: Option<Refusal>,
     /// What came where a header was due, escaped and cut; only where no identity was reached.
-    pub seen: Option<String>,
+    pub seen: Option<Box<str>>,
     /// The likely cause in words.
     pub cause: Option<String>,
     /// What to change, and on which side.
@@ -89,7 +107,7 @@ impl Record {
     pub fn new(entry: Arc<Entry>, accepted: Instant) -> Self {
         Self {
             entry,
-            hops: Vec::new(),
+            hops: Hops::default(),
             presumed: false,
             client: None,
             own: None,

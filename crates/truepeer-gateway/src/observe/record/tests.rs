@@ -18,7 +18,7 @@ fn full(now: Instant) -> Record {
         panic!("a good header");
     };
     record.identified(&identity, now);
-    record.hops = vec![Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000)))];
+    record.hops.push(Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000))));
     record.own = Some("local");
     record.tls = Some(TlsFacts {
         version: "TLSv1.3".to_owned(),
@@ -31,9 +31,9 @@ fn full(now: Instant) -> Record {
     record.substituted = Some("destination");
     record.times =
         Times { identify: Some(Duration::ZERO), handoff: Some(Duration::ZERO), relay: Some(Duration::ZERO) };
-    record.rule = Some("deny 10.0.0.0/8 (deny.txt, line 3)".to_owned());
+    record.rule = Some("deny 10.0.0.0/8 (deny.txt, line 3)".into());
     record.would_refuse = Some(Refusal::Limit(Rule::RatePerClient));
-    record.seen = Some("EHLO\\r\\n=".to_owned());
+    record.seen = Some("EHLO\\r\\n=".into());
     record.cause = Some("line one\nline two".to_owned());
     record.remedy = Some("none".to_owned());
     record
