@@ -8,15 +8,15 @@ fn size_of_made<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
 }
 
 #[test]
-fn a_relayed_connection_is_one_future_of_less_than_a_kilobyte() {
+fn a_relayed_connection_is_one_future_of_a_kilobyte_at_most() {
     let serve = size_of_made(|arrival, door, desk, counters, tools: &'static Tools| {
         serve(arrival, door, desk, counters, tools)
     });
-    assert!(serve < 1000, "a connection: {serve}");
+    assert!(serve <= 1024, "a connection: {serve}");
     let walk =
         size_of_made(|arrival, door: &'static Door, desk: &'static Desk, seen: &'static mut Observer, ()| {
             connection::walk(arrival, door, desk, seen)
         });
-    assert!(walk <= 416, "its walk: {walk}");
-    assert!(size_of::<Record>() <= 416, "its record: {}", size_of::<Record>());
+    assert!(walk <= 432, "its walk: {walk}");
+    assert!(size_of::<Record>() <= 448, "its record: {}", size_of::<Record>());
 }
