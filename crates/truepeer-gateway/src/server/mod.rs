@@ -380,9 +380,7 @@ impl Server {
         if let Some(open) = self.draining {
             return open;
         }
-        // Asked before, since those in the queue are counted by whoever takes them.
-        let open = self.admission.open();
-        self.accept_no_more(later(Instant::now(), self.drain_timeout));
+        let open = self.accept_no_more(later(Instant::now(), self.drain_timeout));
         self.draining = Some(open);
         open
     }
@@ -428,7 +426,8 @@ impl Server {
         Ok(())
     }
 
-    fn accept_no_more(&mut self, drain_until: Instant) {
+    /// Returns how many connections are open then.
+    fn accept_no_more(&mut self, drain_until: Instant) -> u32 {
         self.keepers.shut(Vec::new());
         // UNIX paths go while we still listen: a successor that finds the path free, or nobody on it, makes its own
         // there, which must not be removed when our drain ends. Given sockets go as well: if the service manager has
@@ -442,7 +441,11 @@ impl Server {
         for held in self.listening.iter_mut().chain(&mut self.health) {
             drop(held.listening.take());
         }
+        // Asked at the last moment, since workers accept until then, and those in the queue are counted by whoever takes
+        // them.
+        let open = self.admission.open();
         self.stop.send_replace(Stop::DrainUntil(drain_until));
+        open
     }
 
     fn wait_for_workers(&mut self) {
