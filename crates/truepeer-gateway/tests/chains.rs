@@ -163,4 +163,7 @@ fn loopback_is_believed_only_where_every_proxy_on_the_way_is() {
     assert!(record.get("cause").unwrap().contains("192.0.2.20:40000"), "{}", record.0);
     let (_, record) = sends(&house, format!("{here}{local}QUIT\r\n").as_bytes());
     record.assert(&[("outcome", "done"), ("client", "127.0.0.8:4711"), ("hops", "127.0.0.3:40000")]);
+    // One of another machine in the middle, between two that are here.
+    let (_, record) = sends(&house, format!("{HOP}{here}{local}").as_bytes());
+    record.assert(&[("outcome", "client_implausible"), ("hops", "192.0.2.20:40000,127.0.0.3:40000")]);
 }

@@ -89,9 +89,13 @@ async fn chain(
         if !listener.implausible.believes(&identity) {
             // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
             let own = door.own_addresses.now();
-            let inner = reader.check_plausible(&identity, &own);
-            let outer = inner.and_then(|()| reader.check_plausible(&identity.clone().through(*peer), &own));
-            outer.map_err(|error| misfit::implausible(record, &error, door))?;
+            let mut plausible = reader.check_plausible(&identity, &own);
+            let on_the_way = record.hops.iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
+            for proxy in on_the_way.chain([*peer]) {
+                plausible =
+                    plausible.and_then(|()| reader.check_plausible(&identity.clone().through(proxy), &own));
+            }
+            plausible.map_err(|error| misfit::implausible(record, &error, door))?;
         }
         return Ok((identity.through(*peer), early));
     }
