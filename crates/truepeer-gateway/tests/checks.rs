@@ -8,7 +8,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::fake::{Fake, echo_behind_v1, listens};
 use support::{House, Plan, checked, eventually, expect, written};
@@ -101,6 +101,7 @@ fn web(behind: &'static str, without: &'static str) -> Fake {
 #[test]
 fn a_web_server_is_asked_with_a_request_and_both_answers_together_prove_that_it_ignores_headers() {
     const FINE: &str = "HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n";
+    const UNKNOWN: &str = "HTTP/1.0 501 Not Implemented\r\n\r\n";
     const BROKEN: &str = "HTTP/1.1 400 Bad Request\r\n\r\n";
     type Expected = fn(&Readiness) -> bool;
     let proved: Expected = |found| *found == Readiness::Proved;
@@ -115,6 +116,13 @@ fn a_web_server_is_asked_with_a_request_and_both_answers_together_prove_that_it_
         ("HTTP/1.1 404 Not Found\r\n\r\n", FINE, proved),
         (BROKEN, FINE, ignores),
         ("", FINE, ignores),
+        // Of version 1 others see a method that they do not know, or a version.
+        (UNKNOWN, FINE, ignores),
+        ("HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n", FINE, ignores),
+        // It knows no HEAD.
+        (BROKEN, UNKNOWN, ignores),
+        (UNKNOWN, BROKEN, unproven),
+        (UNKNOWN, UNKNOWN, unproven),
         // It may dislike the request itself.
         (BROKEN, BROKEN, unproven),
         ("", "", unproven),
@@ -131,6 +139,36 @@ fn a_web_server_is_asked_with_a_request_and_both_answers_together_prove_that_it_
             backend_address(&heard)
         );
         assert!(heard.iter().all(|heard| heard.ends_with(request.as_bytes())), "{heard:?}");
+    }
+}
+
+#[test]
+fn a_web_server_that_was_found_to_ignore_headers_gets_no_client_for_being_slow_later() {
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let (tell, given_up) = std::sync::mpsc::sync_channel(16);
+    let slow = Arc::clone(&is_slow);
+    let backend = Fake::start(move |mut stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let mut first = Vec::new();
+        let _ = lines.read_until(b'\n', &mut first);
+        if slow.load(Ordering::Relaxed) {
+            let _ = lines.read_to_end(&mut first);
+            let _ = tell.try_send(());
+        } else if first.starts_with(b"PROXY ") {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        } else {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        }
+        first
+    });
+    let house = House::written(Protocol::Http, backend.address, "");
+    let ignores = || matches!(&*house.readiness(), Readiness::Unready(Unready::IgnoresHeader { .. }));
+    assert!(ignores(), "{:?}", house.readiness());
+    is_slow.store(true, Ordering::Relaxed);
+    // The question after the next comes when that one has been weighed.
+    for _ in 0..2 {
+        given_up.recv_timeout(support::PATIENCE).unwrap();
+        assert!(ignores(), "{:?}", house.readiness());
     }
 }
 

@@ -216,7 +216,8 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
-    let question = prober::ask(pool, &target.address);
+    let known = target.readiness();
+    let question = prober::ask(pool, &target.address, &known);
     tokio::pin!(question);
     let (readiness, leave) = match tokio::time::timeout(NOTABLE, &mut question).await {
         Ok(asked) => asked,

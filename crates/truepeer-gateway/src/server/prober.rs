@@ -36,13 +36,13 @@ const ANSWER_MAX: usize = 4096;
 /// What was found out, and the connection of which leave is to be taken, if there is one.
 pub type Asked<T> = (T, Option<Leave>);
 
-/// Asks `address`.
-pub async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
+/// Asks `address`, of which `known` was found out before.
+pub async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness> {
     if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
         return way::ask(pool, address).await;
     }
     if pool.is_provable() {
-        return (prove(pool, address).await, None);
+        return (prove(pool, address, known).await, None);
     }
     match dial(address, &[], pool.backend.connect_timeout).await {
         Ok(socket) => (Readiness::Unproven, Some(Leave(socket))),
@@ -50,9 +50,9 @@ pub async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
     }
 }
 
-async fn prove(pool: &Pool, address: &Address) -> Readiness {
+async fn prove(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
     if pool.protocol == Protocol::Http {
-        return http::ask(pool, address).await;
+        return http::ask(pool, address, known).await;
     }
     let timeout = pool.backend.connect_timeout;
     let accepted = match pool.backend.handoff.facts().proof {

@@ -1,7 +1,8 @@
 //! The question to an HTTP backend: a request behind our header, and the same without it if that one is refused.
 //!
-//! A server that does not read headers takes ours for a broken request: it answers 400, or ends the connection. Others
-//! do the same for reasons of their own, so that only the two answers together prove it.
+//! A server that does not read headers takes ours for a broken request, or one with a method or version that it does not
+//! know: it says so, or ends the connection. Others do the same for reasons of their own, so that only the two answers
+//! together prove it. What was proved holds until there is another answer.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use crate::rooms::backend::{Pool, Readiness, Unready};
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// What a server says to what it cannot read.
 const BAD_REQUEST: u16 = 400;
+/// The same where it takes our header for a request with a method or a version that it does not know.
+const UNKNOWN: [u16; 2] = [501, 505];
 
 /// Whether our header precedes the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,31 +26,46 @@ enum Header {
     LeftOut,
 }
 
-/// What became of a request.
-enum Answer {
-    /// It was understood.
-    Taken,
-    /// It was called broken, or the connection was ended; what was said.
-    Refused(Vec<u8>),
-    /// No answer in time.
-    Late,
+/// What came of a request: it was answered, or the connection was ended.
+struct Answer {
+    /// All of it.
+    heard: Vec<u8>,
+    /// Its status, if it is HTTP.
+    status: Option<u16>,
 }
 
-/// Asks `address`.
-pub(super) async fn ask(pool: &Pool, address: &Address) -> Readiness {
-    let refused = match request(pool, address, Header::Sent).await {
-        Ok(Answer::Taken) => return Readiness::Proved,
-        Ok(Answer::Late) => return Readiness::Unproven,
-        Ok(Answer::Refused(said)) => said,
+impl Answer {
+    /// Whether the request behind our header was understood.
+    fn reads_header(&self) -> bool {
+        self.status.is_some_and(|status| status != BAD_REQUEST && !UNKNOWN.contains(&status))
+    }
+
+    /// Whether this request, which was not understood `behind` our header, is understood without.
+    fn understands_more_than(&self, behind: &Self) -> bool {
+        // Some know no HEAD, which is the same in both answers.
+        self.status.is_some_and(|status| status != BAD_REQUEST) && self.status != behind.status
+    }
+}
+
+/// Asks `address`, of which `known` was found out before.
+pub(super) async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
+    let unanswered = || match known {
+        Readiness::Unready(Unready::IgnoresHeader { .. }) => known.clone(),
+        _ => Readiness::Unproven,
+    };
+    let behind = match request(pool, address, Header::Sent).await {
+        Ok(Some(answer)) if answer.reads_header() => return Readiness::Proved,
+        Ok(Some(answer)) => answer,
+        Ok(None) => return unanswered(),
         Err(error) => return unreached(&error),
     };
     match request(pool, address, Header::LeftOut).await {
-        Ok(Answer::Taken) => {
-            let saw =
-                describe("it takes requests without a header, and to one behind a header it said", &refused);
-            Readiness::Unready(Unready::IgnoresHeader { saw })
+        Ok(Some(answer)) if answer.understands_more_than(&behind) => {
+            let what = "it takes requests without a header, and to one behind a header it said";
+            Readiness::Unready(Unready::IgnoresHeader { saw: describe(what, &behind.heard) })
         }
-        Ok(Answer::Refused(_) | Answer::Late) => Readiness::Unproven,
+        Ok(Some(_)) => Readiness::Unproven,
+        Ok(None) => unanswered(),
         Err(error) => unreached(&error),
     }
 }
@@ -55,12 +73,14 @@ pub(super) async fn ask(pool: &Pool, address: &Address) -> Readiness {
 /// Whether it still answers as it did.
 pub(super) async fn still_serves(pool: &Pool, address: &Address) -> Still {
     match request(pool, address, Header::Sent).await {
-        Ok(Answer::Taken | Answer::Late) => Still::Serves,
-        Ok(Answer::Refused(_)) | Err(_) => Still::Differs,
+        Ok(Some(answer)) if !answer.reads_header() => Still::Differs,
+        Ok(_) => Still::Serves,
+        Err(_) => Still::Differs,
     }
 }
 
-async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Answer, DialError> {
+/// Sends it; `None` if there is no answer in time.
+async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Option<Answer>, DialError> {
     let socket = dial(address, &[], pool.backend.connect_timeout).await?;
     let deadline = later(Instant::now(), pool.backend.proof_timeout.min(PATIENCE));
     let mut bytes = match header {
@@ -80,11 +100,8 @@ async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Answe
     // A server that ends the connection at our header may have said why.
     let _ = say(&socket, &bytes, deadline).await;
     let (heard, end) = hear(&socket, Protocol::Http, Part::Answer, deadline, Vec::new()).await;
-    Ok(match (end, status(&heard)) {
-        (End::Late, _) => Answer::Late,
-        (_, Some(status)) if status != BAD_REQUEST => Answer::Taken,
-        _ => Answer::Refused(heard),
-    })
+    let status = status(&heard);
+    Ok((end != End::Late).then_some(Answer { heard, status }))
 }
 
 /// The status of an answer that is HTTP/1.
