@@ -13,28 +13,13 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions and replacements between the two.
+/// Insertions, deletions and replacements between the two, spellings aside.
 pub(super) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().map(fold).collect();
-    // One row of the table at a time; `row` holds the distances of the prefix of `a` so far to each prefix of `b`.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, left) in a.chars().map(fold).enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        let mut last = at.saturating_add(1);
-        next.push(last);
-        for (pair, right) in row.windows(2).zip(&b) {
-            let [diagonal, above] = pair else { continue };
-            let replaced = diagonal.saturating_add(usize::from(left != *right));
-            last = replaced.min(above.saturating_add(1)).min(last.saturating_add(1));
-            next.push(last);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    strsim::levenshtein(&fold(a), &fold(b))
 }
 
-fn fold(letter: char) -> char {
-    if letter == '_' { '-' } else { letter.to_ascii_lowercase() }
+fn fold(word: &str) -> String {
+    word.replace('_', "-").to_ascii_lowercase()
 }
 
 #[cfg(test)]
