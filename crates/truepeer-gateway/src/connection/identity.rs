@@ -90,7 +90,7 @@ async fn chain(
             // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
             let own = door.own_addresses.now();
             let mut plausible = reader.check_plausible(&identity, &own);
-            let on_the_way = record.hops.iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
+            let on_the_way = record.hops.as_slice().iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
             for proxy in on_the_way.chain([*peer]) {
                 plausible =
                     plausible.and_then(|()| reader.check_plausible(&identity.clone().through(proxy), &own));
