@@ -7,7 +7,7 @@ mod program;
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -129,6 +129,36 @@ fn without_a_descriptor_accepting_waits_those_inside_go_on_and_the_log_says_it_o
     assert_eq!(program.count("event=accept_failed"), 1);
     assert_eq!(program.count("event=accept_recovered"), 1);
     assert_eq!(program.count("descriptors_exhausted"), 0);
+}
+
+#[test]
+fn whoever_is_queued_when_a_drain_begins_without_a_descriptor_is_served_once_there_is_one() {
+    let backend = HeaderMailServer::start();
+    let mut program = start(&backend);
+    let held = greeted(&program);
+    leave(&program, 0);
+    let queued: Vec<_> = (0..4).map(|_| client(&program)).collect();
+    program.wait_for("event=accept_failed");
+    program.signal(Signal::TERM);
+    program.wait_for("event=draining");
+    // Nobody who waits there was told anything, and nobody was reset.
+    for client in &queued {
+        client.set_nonblocking(true).unwrap();
+        let error = (&*client).read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        client.set_nonblocking(false).unwrap();
+    }
+    set_limit(&program, 4096);
+    for client in &queued {
+        expect(client, GREETING);
+    }
+    for client in queued.iter().chain([&held]) {
+        (&*client).write_all(b"QUIT\r\n").unwrap();
+        expect(client, b"221 bye\r\n");
+    }
+    drop((held, queued));
+    program.wait();
+    assert_eq!(program.count("event=listener_failed"), 0);
 }
 
 #[test]

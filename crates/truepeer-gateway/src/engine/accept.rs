@@ -72,9 +72,9 @@ impl Acceptor {
     /// Watches `fd`.
     ///
     /// # Errors
-    /// The runtime's; the socket is closed then.
-    pub(super) fn new(fd: OwnedFd, place: Place) -> io::Result<Self> {
-        Ok(Self { watched: Some(Watched::new(fd, Ready::BOTH)?), place, taken: Cell::default() })
+    /// The runtime's, with the socket.
+    pub(super) fn new(fd: OwnedFd, place: Place) -> Result<Self, (io::Error, OwnedFd)> {
+        Ok(Self { watched: Some(Watched::keeping(fd, Ready::BOTH)?), place, taken: Cell::default() })
     }
 
     /// Waits for the next connection.
@@ -169,6 +169,20 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
+/// Whether an accept failed for one connection only, which is lost: the next may be there.
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
 /// How long to wait after an accept that failed.
 ///
 /// A connection that was gone before it was accepted costs nothing; a lack of descriptors or memory is not mended
@@ -190,17 +204,7 @@ impl AcceptPause {
 
     /// The pause after `error`; `None` for an error that concerned only the connection that was lost.
     pub fn after(&mut self, error: &io::Error) -> Option<Duration> {
-        let of_one_connection = matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::Interrupted
-                | io::ErrorKind::TimedOut
-                | io::ErrorKind::NetworkDown
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-        );
-        if of_one_connection {
+        if is_of_one_connection(error) {
             return None;
         }
         let pause = self.next.unwrap_or(Self::FIRST);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ impl Listening {
     /// # Errors
     /// If the runtime cannot watch the socket.
     pub fn take_acceptor(&mut self) -> io::Result<Option<Acceptor>> {
-        self.take_raw().map(RawListener::watch).transpose()
+        self.take_raw().map(RawListener::watch).transpose().map_err(|(error, _)| error)
     }
 
     /// Takes connections from now on, if it was only reserved.
@@ -178,32 +178,59 @@ impl RawListener {
         Ok(())
     }
 
-    /// A connection that the kernel has ready, if there is one; called where it will be served.
-    #[must_use]
-    pub fn accept_waiting(&self) -> Option<Arrival> {
-        match &self.socket {
-            Raw::Tcp(listener) => accept::accept(listener.as_fd(), place(listener)).ok(),
-            Raw::Unix(listener) => accept::accept(listener.as_fd(), Place::Unix).ok(),
+    /// The next connection that the kernel has ready, if there is one; called where it will be served. Those that were
+    /// gone before they were taken are passed over.
+    ///
+    /// # Errors
+    /// The system has no descriptor or no memory for it: it still waits, and others behind it.
+    pub fn accept_waiting(&self) -> io::Result<Option<Arrival>> {
+        if !self.listens {
+            return Ok(None);
         }
+        let place = self.place();
+        for _ in 0..BACKLOG {
+            match accept::accept(self.as_fd(), place) {
+                Ok(arrival) => return Ok(Some(arrival)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if accept::is_of_one_connection(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// Watches it from now on; called where its connections will be served.
     ///
     /// # Errors
-    /// If a runtime cannot watch the socket; it is closed then.
-    pub fn watch(self) -> io::Result<Acceptor> {
-        match self.socket {
-            Raw::Tcp(listener) => {
-                let place = place(&listener);
-                Acceptor::new(listener.into(), place)
-            }
-            Raw::Unix(listener) => Acceptor::new(listener.into(), Place::Unix),
+    /// If a runtime cannot watch the socket, with the socket as it was.
+    pub fn watch(self) -> Result<Acceptor, (io::Error, Self)> {
+        let (place, listens) = (self.place(), self.listens);
+        let raw = |fd: OwnedFd| match place {
+            Place::Unix => Raw::Unix(fd.into()),
+            Place::Tcp(_) | Place::AnyTcp => Raw::Tcp(fd.into()),
+        };
+        let fd = match self.socket {
+            Raw::Tcp(listener) => listener.into(),
+            Raw::Unix(listener) => listener.into(),
+        };
+        Acceptor::new(fd, place).map_err(|(error, fd)| (error, Self { socket: raw(fd), listens }))
+    }
+
+    fn place(&self) -> Place {
+        match &self.socket {
+            Raw::Tcp(listener) => listener.local_addr().map_or(Place::AnyTcp, Place::bound_to),
+            Raw::Unix(_) => Place::Unix,
         }
     }
 }
 
-fn place(listener: &std::net::TcpListener) -> Place {
-    listener.local_addr().map_or(Place::AnyTcp, Place::bound_to)
+impl AsFd for RawListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Raw::Tcp(listener) => listener.as_fd(),
+            Raw::Unix(listener) => listener.as_fd(),
+        }
+    }
 }
 
 impl Drop for Listening {

@@ -37,6 +37,14 @@ impl Watched {
     /// # Errors
     /// The runtime's; a loop takes everything.
     pub(super) fn new(fd: OwnedFd, ready: Ready) -> io::Result<Self> {
+        Self::keeping(fd, ready).map_err(|(error, _)| error)
+    }
+
+    /// As [`Watched::new`]; what cannot be watched is given back.
+    ///
+    /// # Errors
+    /// The runtime's, with the descriptor.
+    pub(super) fn keeping(fd: OwnedFd, ready: Ready) -> Result<Self, (io::Error, OwnedFd)> {
         match here(|here| here.reactor.insert(ready)) {
             Some(number) => Ok(Self::InLoop(Number(number, PhantomData), fd)),
             None => Ok(Self::InRuntime(Box::new(in_runtime(fd)?))),
@@ -126,8 +134,11 @@ impl Watched {
     deprecated,
     reason = "unsound only for types that do not always stand for one descriptor; this one does"
 )]
-fn in_runtime(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(fd)
+fn in_runtime(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, (io::Error, OwnedFd)> {
+    AsyncFd::try_new(fd).map_err(|failed| {
+        let (fd, error) = failed.into_parts();
+        (error, fd)
+    })
 }
 
 impl AsFd for Watched {

@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::connection;
 use crate::door::{Desk, Door};
-use crate::engine::{AcceptPause, Acceptor, Admission, Arrival, Listening, Tasks, later, now, until, wall};
+use crate::engine::{
+    AcceptPause, Acceptor, Admission, Arrival, Listening, Tasks, in_time, later, now, until, wall,
+};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
@@ -91,6 +93,8 @@ pub struct Post {
 
 /// How long a worker waits before it tries again to listen where the system said no.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How long a post that is given up waits for descriptors or memory to take those who are still queued there.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Attends the posts that it is told of, until `tools.stop` says so and every connection has ended or was cut.
 ///
@@ -159,12 +163,13 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
     };
     if takes_queue {
         // What the kernel has already accepted for us is served; only then is the address given up.
-        gate.leave(|arrival| {
+        let take = |arrival| {
             if why == Ended::Stopped {
                 tools.queued.fetch_add(1, Ordering::Relaxed);
             }
             connections.spawn(served(arrival));
-        });
+        };
+        leave(gate, take, &mut pause, &stop, &post.listening.address, &tools.trouble).await;
     } else {
         drop(gate);
     }
@@ -172,6 +177,34 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
         tools.cut.fetch_add(u32::try_from(connections.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
     connections.cut();
+}
+
+/// Gives a post up once all have been taken who are queued there. Where the system lacks something for that, it is tried
+/// again and again for [`QUEUE_PATIENCE`], but not past the end of a drain; connections go on and end meanwhile.
+async fn leave(
+    mut gate: Gate,
+    mut take: impl FnMut(Arrival),
+    pause: &mut AcceptPause,
+    stop: &watch::Receiver<Stop>,
+    address: &str,
+    trouble: &Trouble,
+) {
+    let given_up = later(now(), QUEUE_PATIENCE);
+    while let Err((error, left)) = gate.leave(&mut take) {
+        let over = match *stop.borrow() {
+            Stop::No => given_up,
+            Stop::DrainUntil(until) => given_up.min(until),
+        };
+        if now() >= over {
+            let cause = error.to_string();
+            tracing::error!(event = "listener_failed", address, cause, "who waits in its queue is lost");
+            return;
+        }
+        gate = left;
+        back_off(pause, &error, address, trouble);
+        // Whether the pause is over or the time changes nothing: both are looked at again.
+        let _ = in_time(over, pause.over()).await;
+    }
 }
 
 /// The counters of one worker's post: looked up again only when a reload gave its address to another listener.

@@ -25,7 +25,7 @@ enum State {
     /// Counted until the socket is shut or closed, which comes after the acceptor's end.
     Open(Acceptor, Counted),
     Shut(RawListener),
-    /// The system took it from us.
+    /// Taken out for a moment.
     Lost,
 }
 
@@ -55,16 +55,16 @@ impl Gate {
     /// Accepts from now on; nothing if it does.
     ///
     /// # Errors
-    /// The address was taken by another program meanwhile: it is still shut. Or the runtime cannot watch the socket:
-    /// it is lost.
+    /// The address was taken by another program meanwhile, or the socket cannot be watched: nobody accepts there, and it
+    /// may be tried again.
     pub(crate) fn open(&mut self) -> io::Result<()> {
         let State::Shut(socket) = &mut self.state else { return Ok(()) };
         let counted = Counted::new(&self.open);
         socket.listen()?;
-        if let State::Shut(socket) = mem::replace(&mut self.state, State::Lost) {
-            self.state = State::Open(socket.watch()?, counted);
+        match self.take()? {
+            Some((socket, _)) => self.put_back(socket, Some(counted)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Accepts no more; `serve` gets what was queued.
@@ -73,11 +73,13 @@ impl Gate {
     /// kernel has no way to do both at once.
     ///
     /// # Errors
-    /// The system's; the socket is lost then.
+    /// The system's. Whoever is still queued could not be taken, so that it stays as it was; it may be tried again.
     pub(crate) fn shut(&mut self, serve: impl FnMut(Arrival)) -> io::Result<()> {
         if let Some((mut socket, counted)) = self.take()? {
-            serve_waiting(&socket, serve);
-            socket.shut()?;
+            if let Err(error) = serve_waiting(&socket, serve).and_then(|()| socket.shut()) {
+                self.put_back(socket, counted)?;
+                return Err(error);
+            }
             drop(counted);
             self.state = State::Shut(socket);
         }
@@ -85,11 +87,19 @@ impl Gate {
     }
 
     /// Gives the address up; `serve` gets what was queued.
-    pub(crate) fn leave(mut self, serve: impl FnMut(Arrival)) {
+    ///
+    /// # Errors
+    /// The system's, with the gate as it was: whoever is still queued could not be taken.
+    pub(crate) fn leave(mut self, serve: impl FnMut(Arrival)) -> Result<(), (io::Error, Self)> {
         // If the runtime does not let go of it, it is closed all the same.
-        if let Ok(Some((socket, _))) = self.take() {
-            serve_waiting(&socket, serve);
+        if let Ok(Some((socket, counted))) = self.take()
+            && let Err(error) = serve_waiting(&socket, serve)
+        {
+            return match self.put_back(socket, counted) {
+                Ok(()) | Err(_) => Err((error, self)),
+            };
         }
+        Ok(())
     }
 
     /// What to accept from, while it is open.
@@ -107,29 +117,78 @@ impl Gate {
             State::Lost => None,
         })
     }
+
+    /// Open if it is counted, and shut otherwise, or if it cannot be watched.
+    fn put_back(&mut self, socket: RawListener, counted: Option<Counted>) -> io::Result<()> {
+        let Some(counted) = counted else {
+            self.state = State::Shut(socket);
+            return Ok(());
+        };
+        match socket.watch() {
+            Ok(acceptor) => self.state = State::Open(acceptor, counted),
+            Err((error, socket)) => {
+                self.state = State::Shut(socket);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn serve_waiting(socket: &RawListener, serve: impl FnMut(Arrival)) {
-    std::iter::from_fn(|| socket.accept_waiting()).take(MOST_WAITING).for_each(serve);
+/// Hands out what the kernel has queued.
+fn serve_waiting(socket: &RawListener, mut serve: impl FnMut(Arrival)) -> io::Result<()> {
+    for _ in 0..MOST_WAITING {
+        match socket.accept_waiting()? {
+            Some(arrival) => serve(arrival),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::{AsFd, AsRawFd};
 
     use super::*;
     use crate::engine::{Binding, Given, bind};
     use crate::facts::bind::{Bind, Families};
 
+    fn listening() -> (RawListener, SocketAddr) {
+        let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
+        let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
+        (listening.take_raw().unwrap(), listening.tcp.unwrap())
+    }
+
+    #[test]
+    fn a_socket_that_could_not_be_watched_is_opened_at_the_next_try() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _context = runtime.enter();
+        let (socket, address) = listening();
+        // Watched already, under the same number: the system refuses it.
+        let number = socket.as_fd().as_raw_fd();
+        #[allow(deprecated, reason = "the socket outlives it")]
+        let watched = tokio::io::unix::AsyncFd::new(number).unwrap();
+        let open = Arc::new(AtomicU32::new(0));
+        let mut gate = Gate::new(socket, Arc::clone(&open));
+        gate.open().unwrap_err();
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+        gate.open().unwrap_err();
+        drop(watched);
+        gate.open().unwrap();
+        assert_eq!(open.load(Ordering::Relaxed), 1);
+        let _client = TcpStream::connect(address).unwrap();
+        runtime.block_on(gate.acceptor().unwrap().accept()).unwrap();
+    }
+
     #[test]
     fn it_counts_as_open_until_nobody_can_find_it_listening() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _context = runtime.enter();
-        let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
-        let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
-        let address = listening.tcp.unwrap();
+        let (socket, address) = listening();
         let open = Arc::new(AtomicU32::new(0));
-        let mut gate = Gate::new(listening.take_raw().unwrap(), Arc::clone(&open));
+        let mut gate = Gate::new(socket, Arc::clone(&open));
         gate.open().unwrap();
         let _queued = TcpStream::connect(address).unwrap();
         let mut served = Vec::new();
