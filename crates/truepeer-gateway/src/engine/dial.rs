@@ -186,7 +186,10 @@ pub(super) fn begin_tcp(fd: OwnedFd, addr: &SocketAddr) -> io::Result<Begun> {
 /// What a failed connect means.
 fn not_connected(address: &Address, error: io::Error) -> DialError {
     match (Errno::from_io_error(&error), address) {
-        (Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => DialError::NoSocket(error),
+        // The last is epoll's: as many sockets are watched as this user may.
+        (Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC), _) => {
+            DialError::NoSocket(error)
+        }
         // The kernel says the same for two things: no source port, and no source address (IPv6 that is switched off).
         (Some(Errno::ADDRNOTAVAIL), Address::Tcp(addr)) if has_source_address(*addr) => {
             DialError::PortsExhausted(error)

@@ -101,7 +101,9 @@ fn is_taken(error: &io::Error) -> bool {
 
 fn not_connected(error: io::Error) -> DialError {
     match Errno::from_io_error(&error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => DialError::NoSocket(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC) => {
+            DialError::NoSocket(error)
+        }
         Some(Errno::PERM | Errno::ACCESS) => DialError::NotPermitted(error),
         None if error.kind() == io::ErrorKind::PermissionDenied => DialError::NotPermitted(error),
         Some(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL) => DialError::PortsExhausted(error),
