@@ -82,7 +82,7 @@ impl Loop {
                     self.poll_task(index);
                     continue;
                 }
-                root_waker.queued.store(false, Ordering::Relaxed);
+                root_waker.taken();
                 let waker = Waker::from(Arc::clone(&root_waker));
                 if let Poll::Ready(done) = root.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Ok(done);
@@ -100,7 +100,7 @@ impl Loop {
     fn poll_task(&self, index: u32) {
         let mut tasks = self.tasks.borrow_mut();
         let Some(place) = tasks.places.get_mut(index as usize) else { return };
-        place.handle.queued.store(false, Ordering::Relaxed);
+        place.handle.taken();
         // Out of the table while it runs, since it may spawn others.
         let Some(mut future) = place.future.take() else { return };
         let waker = place.waker.clone();
@@ -203,6 +203,14 @@ struct Elsewhere {
 impl TaskWaker {
     fn new(index: u32, elsewhere: &Arc<Elsewhere>) -> Arc<Self> {
         Arc::new(Self { index, queued: AtomicBool::new(false), elsewhere: Arc::clone(elsewhere) })
+    }
+
+    /// It is about to be polled, so that the next wake-up counts again.
+    ///
+    /// Read as well as written: whoever found it queued already has not queued it, and what they changed before must be
+    /// seen by this poll. A mere write may become visible after the poll has looked.
+    fn taken(&self) {
+        self.queued.swap(false, Ordering::AcqRel);
     }
 }
 
