@@ -23,6 +23,9 @@ pub const MAX_OPEN: usize = 64;
 /// How much of a connection is kept: the longest header that is read, and as much again.
 pub const MAX_KEPT: usize = 8 * 1024;
 
+/// After an accept that failed, so that a lack of descriptors keeps no processor busy.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
 /// What arrived on one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
@@ -119,8 +122,11 @@ pub async fn watch(
                 }
             }
             connection = listener.accept(), if room => {
-                // Who is gone before it is taken has not arrived.
-                let Ok((stream, peer)) = connection else { continue };
+                // Who is gone before it is taken has not arrived. Without a descriptor it fails again at once.
+                let Ok((stream, peer)) = connection else {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 accepted = accepted.saturating_add(1);
                 open.spawn(arrive(stream, peer, limits.wait, talk()));
             }
