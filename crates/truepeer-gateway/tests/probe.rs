@@ -224,6 +224,28 @@ fn http_is_judged_by_its_answers() {
 }
 
 #[test]
+fn a_web_server_that_takes_a_header_for_an_unknown_method_expects_none() {
+    let server = Fake::start(|stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let (mut heard, mut line) = (Vec::new(), Vec::new());
+        while lines.read_until(b'\n', &mut line).is_ok_and(|len| len > 2) {
+            heard.append(&mut line);
+        }
+        let answer: &[u8] = if heard.starts_with(b"HEAD ") {
+            b"HTTP/1.1 200 OK\r\n\r\n"
+        } else {
+            b"HTTP/1.0 501 Not Implemented\r\n\r\n"
+        };
+        let _ = (&stream).write_all(answer);
+        heard
+    });
+    let (answers, last, _) = probed(server.address, &["--protocol", "http"]);
+    server.finish();
+    assert_eq!(last["expects_header"], json!("no"), "{answers:#?}");
+    assert_eq!((outcome(&answers, "v1"), outcome(&answers, "no-header")), ("refused", "served"));
+}
+
+#[test]
 fn tls_is_spoken_behind_the_header() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key =

@@ -19,7 +19,9 @@ use tokio::time::{Instant, timeout};
 use super::hear::{Duplex, End, Heard, hear, say};
 use super::send::{self, NotOpened, Opening};
 use super::tls;
-use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
+use crate::facts::manners::{
+    HTTP_BROKEN, Part, complete_len, goodbye, http_status, is_goodbye, is_greeting, is_misread,
+};
 use crate::facts::protocol::Protocol;
 
 pub use abilities::Abilities;
@@ -210,13 +212,13 @@ impl Asking<'_> {
         // A server that is gone already may have said why.
         let _ = say(stream, request.as_bytes(), self.patience).await;
         let heard = hear(stream, self.patience, |bytes| bytes.windows(4).any(|end| end == b"\r\n\r\n")).await;
-        let status = heard.bytes.get(9..12).unwrap_or_default();
-        let http = heard.bytes.starts_with(b"HTTP/");
-        self.answered(match (http, heard.end) {
-            (true, _) if status != b"400" => Outcome::Served,
-            (true, _) => Outcome::Refused,
-            (false, End::Late) if heard.bytes.is_empty() => Outcome::Silent,
-            (false, _) => Outcome::Refused,
+        // Without a header an unknown method is HEAD, not ours.
+        let direct = self.asked.sent == 0;
+        self.answered(match (http_status(&heard.bytes), heard.end) {
+            (Some(HTTP_BROKEN), _) => Outcome::Refused,
+            (Some(status), _) if direct || !is_misread(status) => Outcome::Served,
+            (None, End::Late) if heard.bytes.is_empty() => Outcome::Silent,
+            _ => Outcome::Refused,
         });
         self.asked.said = heard.bytes;
     }

@@ -68,3 +68,20 @@ pub fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
         Protocol::Http | Protocol::Tcp => false,
     }
 }
+
+/// The status of an answer that is HTTP/1.
+#[must_use]
+pub fn http_status(heard: &[u8]) -> Option<u16> {
+    let rest = heard.strip_prefix(b"HTTP/1.")?;
+    std::str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()
+}
+
+/// Whether a web server that answers so may have taken a header for a request: a broken one, or one with a method or a
+/// version that it does not know.
+#[must_use]
+pub fn is_misread(status: u16) -> bool {
+    matches!(status, HTTP_BROKEN | 501 | 505)
+}
+
+/// What a web server says to a request that it cannot read.
+pub const HTTP_BROKEN: u16 = 400;

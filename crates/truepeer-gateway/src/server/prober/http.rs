@@ -8,17 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{End, Still, describe, dial, hear, introduction, later, say, unreached};
 use crate::engine::{Address, DialError};
-use crate::facts::manners::Part;
+use crate::facts::manners::{HTTP_BROKEN, Part, http_status, is_misread};
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::{Pool, Readiness, Unready};
 
 /// How long an answer is waited for: without one nothing is proved, and clients are served meanwhile.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// What a server says to what it cannot read.
-const BAD_REQUEST: u16 = 400;
-/// The same where it takes our header for a request with a method or a version that it does not know.
-const UNKNOWN: [u16; 2] = [501, 505];
-
 /// Whether our header precedes the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Header {
@@ -37,13 +32,13 @@ struct Answer {
 impl Answer {
     /// Whether the request behind our header was understood.
     fn reads_header(&self) -> bool {
-        self.status.is_some_and(|status| status != BAD_REQUEST && !UNKNOWN.contains(&status))
+        self.status.is_some_and(|status| !is_misread(status))
     }
 
     /// Whether this request, which was not understood `behind` our header, is understood without.
     fn understands_more_than(&self, behind: &Self) -> bool {
         // Some know no HEAD, which is the same in both answers.
-        self.status.is_some_and(|status| status != BAD_REQUEST) && self.status != behind.status
+        self.status.is_some_and(|status| status != HTTP_BROKEN) && self.status != behind.status
     }
 }
 
@@ -100,12 +95,6 @@ async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Optio
     // A server that ends the connection at our header may have said why.
     let _ = say(&socket, &bytes, deadline).await;
     let (heard, end) = hear(&socket, Protocol::Http, Part::Answer, deadline, Vec::new()).await;
-    let status = status(&heard);
+    let status = http_status(&heard);
     Ok((end != End::Late).then_some(Answer { heard, status }))
-}
-
-/// The status of an answer that is HTTP/1.
-fn status(heard: &[u8]) -> Option<u16> {
-    let rest = heard.strip_prefix(b"HTTP/1.")?;
-    std::str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()
 }
