@@ -33,25 +33,25 @@ const SAMPLE_INTRODUCTION: &str = "\
 
 /// The sections of the documentation: which settings, under which heading, with which first sentence.
 const SECTIONS: [(Scope, &str, &str); 11] = [
-    (Scope::Server, "`[server]`", "What holds for the whole process."),
+    (Scope::Server, "`[server]`", "Settings of the whole process."),
     (
         Scope::Proxy,
         "`proxy.` in `[server]` or in one listener",
-        "Who may speak for others, and how their headers are read.\n\
+        "Which proxies are trusted, and how their headers are read.\n\
          Each of these may stand under `[server]` for all listeners, and under a `[server.listener.<id>]`, where it wins.",
     ),
     (
         Scope::Refuse,
         "`refuse.` in `[server]` or in one listener",
-        "What clients hear that are turned away; `docs/refusals.md` has the exact lines.",
+        "What refused clients are told; `docs/refusals.md` has the exact lines.",
     ),
     (Scope::Listener, "`[server.listener.<id>]`", "Where clients and proxies connect."),
-    (Scope::Backend, "`[backend.<id>]`", "Where clients are handed to."),
+    (Scope::Backend, "`[backend.<id>]`", "The servers that clients are handed to."),
     (
         Scope::Access,
         "`[access]`, or `access.` in one listener",
         "Which clients may enter.\n\
-         Asked about clients only: a proxy that is listed here may bring the clients of others, and its own connections are not asked about.\n\
+         Applies to clients only: a proxy that is listed here may still bring other clients, and its own connections are not checked.\n\
          The order is always: `allow`, then `deny`, then `default`; a listener's lists add to those of `[access]`, and `allow` of either beats `deny` of both.\n\
          `truepeer check --explain-ip ADDRESS` says what would happen to an address, and which line says so.",
     ),
@@ -64,7 +64,7 @@ const SECTIONS: [(Scope, &str, &str); 11] = [
          Each of these may stand in `[limits]` for all listeners, and under a `[server.listener.<id>.limits]`, where it wins.",
     ),
     (Scope::LimitsOfAll, "`[limits]` only", "What all listeners share."),
-    (Scope::Log, "`[log]`", "What is written about it."),
+    (Scope::Log, "`[log]`", "What is logged, and where."),
     (Scope::Admin, "`[admin]`", "For the operator: commands that reach a running server."),
     (Scope::Status, "`[status]`", "For monitoring: numbers and readiness, read-only."),
 ];

@@ -263,7 +263,7 @@ pub(super) static REQUIRE_SECURE: Setting = Setting {
     name: "require-secure",
     shape: Shape::Flag,
     default: Default::False,
-    docs: "Whether clients are refused for whom the proxy's header does not say that they came over TLS.\n\
+    docs: "Whether clients are refused unless the proxy's header says that they came over TLS.\n\
            They hear it in the listener's protocol.\n\
            Only version 2 headers can say it, in their SSL TLV (HAProxy: `send-proxy-v2-ssl`).",
     sample: Sample::CommentDefault,
@@ -285,7 +285,7 @@ pub(super) static SOCKET_MODE: Setting = Setting {
     name: "socket-mode",
     shape: Shape::Mode,
     default: Default::Mode(SOCKET_MODE_DEFAULT),
-    docs: "Permission bits of this listener's UNIX sockets: whoever may write to one can connect.\n\
+    docs: "Permission bits of this listener's UNIX sockets: a user who may write to one can connect.\n\
            Only beside a `unix:` address in `bind` or `health-bind`.",
     sample: Sample::CommentDefault,
 };
@@ -335,7 +335,7 @@ pub(super) static TLVS: Setting = Setting {
     docs: "Which facts about the client travel in a version 2 header besides addresses, as TLVs.\n\
            `\"kind\"`: those that the kind of backend reads; `docs/backends.md` lists them.\n\
            `\"none\"`: none.\n\
-           `\"all\"`: whatever the proxy sent, types that nobody knows included, save what breaks the kind.\n\
+           `\"all\"`: whatever the proxy sent, unknown types included, except what breaks this kind of server.\n\
            A list names them: `\"ssl\"` is TLS version and cipher, with the common name of a client certificate only if the proxy verified it; `\"unique-id\"` is the proxy's id for the connection, or truepeer's where it has none; `\"crc32c\"` is a checksum, always computed anew.\n\
            Where they do not fit into the longest header that the kind takes, the last in the order of the list above go first, and one line says so.",
     sample: Sample::Comment("[\"ssl\", \"unique-id\"]"),
@@ -354,7 +354,7 @@ pub(super) static ADDRESS: Setting = Setting {
 pub(super) static CONNECT_TIMEOUT: Setting = Setting {
     scope: Scope::Backend,
     name: "connect-timeout",
-    shape: Shape::Duration { floor: Duration::from_millis(1), why: "no connection is made in no time" },
+    shape: Shape::Duration { floor: Duration::from_millis(1), why: "every connection takes some time" },
     default: Default::Duration(CONNECT_TIMEOUT_DEFAULT),
     docs: "How long one connect to one address may take.",
     sample: Sample::CommentDefault,
@@ -363,7 +363,7 @@ pub(super) static CONNECT_TIMEOUT: Setting = Setting {
 pub(super) static PROOF_TIMEOUT: Setting = Setting {
     scope: Scope::Backend,
     name: "proof-timeout",
-    shape: Shape::Duration { floor: Duration::from_millis(1), why: "nobody answers in no time" },
+    shape: Shape::Duration { floor: Duration::from_millis(1), why: "every answer takes some time" },
     default: Default::Duration(PROOF_TIMEOUT_DEFAULT),
     docs: "How long the backend may take to greet, and to answer a goodbye, when it is asked whether it reads our header.\n\
            No answer in time proves nothing: it is asked again, and a backend that was proved goes on serving.\n\
@@ -376,7 +376,7 @@ pub(super) static SEES_ONLY_TRUEPEER: Setting = Setting {
     name: "sees-only-truepeer",
     shape: Shape::Flag,
     default: Default::False,
-    docs: "Says that it is understood: with `handoff = \"none\"` this backend takes truepeer's address for every client's.\n\
+    docs: "Confirms that you know: with `handoff = \"none\"` this backend takes truepeer's address for every client's.\n\
            If that address is in its `mynetworks` or the like, it is an open relay.\n\
            Required to be `true` for a mail protocol with `handoff = \"none\"`.",
     sample: Sample::CommentDefault,
@@ -445,7 +445,7 @@ pub(super) static STATUS_BIND: Setting = Setting {
     name: "bind",
     shape: Shape::Binds,
     default: Default::Derived("none: nothing is served"),
-    docs: "Where `/metrics` (OpenMetrics), `/healthz`, `/readyz` and `/readyz/LISTENER` are served over HTTP, to whoever connects.\n\
+    docs: "Where `/metrics` (OpenMetrics), `/healthz`, `/readyz` and `/readyz/LISTENER` are served over HTTP, to anybody who connects.\n\
            Read-only: nothing can be changed there, and no answer holds an address.\n\
            Ready means that clients would be served now: not draining, and behind every listener (or the one named) a backend that may be handed clients.\n\
            A listener with `backend-when-secure` needs both of its backends for that, so that a balancer sends clients to where all of them are served.\n\

@@ -31,9 +31,9 @@ pub(in crate::config) static HEALTH_BIND: Setting = Setting {
     default: Default::Derived("none"),
     docs: "Where health checks of this listener are answered that cannot send a header (Traefik, HAProxy with `check port`, cloud balancers, kubelet): one address or a list; docs/health-checks.md has the lines for each.\n\
            No header is read there; checks hear the greeting of the listener's protocol exactly while one of its backends can be reached (SMTP: 220, HTTP: 200), and the temporary refusal otherwise and while draining (SMTP: 421, HTTP: 503).\n\
-           For checks that only connect, set `when-backend-down = \"close-listener\"`: then nobody listens here either while no backend can be reached, and while draining; with `protocol = \"tcp\"` it is always so, and a UNIX socket, which cannot be shut, closes each check at once.\n\
-           It speaks in clear text even if `tls.implicit = true`; nothing of it reaches a backend, is a client, or is logged; metrics count it.\n\
-           64 checks at once, of which the oldest makes room, and 10 seconds for each.\n\
+           For checks that only connect, set `when-backend-down = \"close-listener\"`: then this port, too, is closed while no backend can be reached, and while draining; with `protocol = \"tcp\"` it is always so, and a UNIX socket, which cannot be shut, closes each check at once.\n\
+           It speaks in clear text even if `tls.implicit = true`; checks reach no backend, count as no clients and are not logged; metrics count them.\n\
+           At most 64 checks are open at once, each for at most 10 seconds; the oldest is closed to make room.\n\
            A backend is asked every 5 seconds whether it still answers, which its log shows; how is said by its `check`.",
     sample: Sample::Comment("\"127.0.0.1:8025\""),
 };
@@ -45,7 +45,7 @@ pub(in crate::config) static WHEN_BACKEND_DOWN: Setting = Setting {
     default: Default::Word("answer"),
     docs: "What happens to new connections while none of this listener's backends can be reached.\n\
            `\"answer\"`: clients hear a temporary refusal in the listener's protocol (SMTP: 421).\n\
-           `\"close-listener\"`: nobody listens, so that a balancer's check that only connects fails and it sends clients elsewhere; at start nobody listens until a backend is proved.\n\
+           `\"close-listener\"`: the port is closed, so that a balancer's check that only connects fails and it sends clients elsewhere; at start it stays closed until a backend is proved.\n\
            With `backend-when-secure`, one of the two backends is enough to keep it open; clients of the other hear the refusal.\n\
            Connections that were already queued are served, the address stays reserved, and a backend is asked every 5 seconds whether it still answers, which its log shows; how is said by its `check`.\n\
            A listener that has to close soon after it came back stays closed a little longer each time, for 30 seconds at most.\n\

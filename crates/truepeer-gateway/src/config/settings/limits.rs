@@ -76,7 +76,7 @@ pub(in crate::config) static MODE: Setting = Setting {
     name: "mode",
     shape: Shape::Word(|| names(&LIMITS_MODE)),
     default: Default::Word("enforce"),
-    docs: "What happens to a client that a limit is against.\n\
+    docs: "What happens to a client that exceeds a limit.\n\
            `\"enforce\"`: it hears a temporary refusal in its own protocol, so mail stays in the sender's queue.\n\
            `\"observe\"`: nobody is refused; the record of such a connection says `would_refuse` and which limit.",
     sample: Sample::CommentDefault,

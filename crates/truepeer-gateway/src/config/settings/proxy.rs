@@ -1,4 +1,4 @@
-//! Who may speak for others, and how their headers are read.
+//! Which proxies are trusted, and how their headers are read.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(in crate::config) static TRUSTED_NETWORKS: Setting = Setting {
     shape: Shape::Networks,
     default: Default::Derived("nobody is trusted"),
     docs: "The networks whose peers may speak for others: each of their connections must begin with a header.\n\
-           List single proxies; everybody in these networks can claim to be any client.\n\
+           List single proxies; any host in these networks can claim to be any client.\n\
            On a listener it replaces the server-wide list, and `\"off\"` there means that no header is read from anybody.\n\
            The word `\"unix\"` in a listener's own list trusts the peers of its UNIX sockets; it is never inherited.\n\
            One network, a list, and the set notation of Stalwart's documentation, `{\"192.0.2.10\", \"2001:db8::10\"}`, are read.",
@@ -56,7 +56,7 @@ pub(in crate::config) static TRUSTED_NAMES: Setting = Setting {
            They are looked up with the system's resolver, again and again (`proxy.trusted-names-refresh`).\n\
            The last good answer is kept while look-ups fail; a name that never had one trusts nobody.\n\
            An answer with more than 64 addresses is not used.\n\
-           Each change is in the log, and `truepeer status` and `truepeer check` say what each name means now; whoever can change what a name stands for can claim to be any client.\n\
+           Each change is in the log, and `truepeer status` and `truepeer check` say what each name means now; anybody who can change what a name stands for can claim to be any client.\n\
            On a listener, a list of its own of names or of networks replaces both server-wide lists.",
     sample: Sample::Comment("[\"traefik\", \"tasks.haproxy\"]"),
 };
@@ -120,10 +120,10 @@ pub(in crate::config) static MISSING_HEADER: Setting = Setting {
     name: "proxy.missing-header",
     shape: Shape::Word(|| names(&MISSING)),
     default: Default::Word("refuse"),
-    docs: "What a trusted peer is that sends no header.\n\
+    docs: "How a trusted peer that sends no header is treated.\n\
            `\"refuse\"`: a proxy with a mistake; its connection ends.\n\
            `\"unsafe-client-is-peer\"`: the client itself, under its own address, for access, limits and the backend; for peers whose address carries direct traffic as well, such as the gateway of a container network.\n\
-           Unsafe, since whoever comes from that address can write a header and be any client on the internet; private and loopback clients, this machine and the backends are never believed then.\n\
+           Unsafe, since any connection from that address can begin with a header that names any client on the internet; headers that name private or loopback clients, this machine or a backend are refused then.\n\
            A header that comes after `proxy.missing-header-wait` is refused as `untrusted_header`.\n\
            Where `proxy.own = \"forward\"`, a header without a client is no way past access and limits: such a connection is the peer's.",
     sample: Sample::CommentDefault,
@@ -138,7 +138,7 @@ pub(in crate::config) static MISSING_HEADER_WAIT: Setting = Setting {
     },
     default: Default::Duration(MISSING_HEADER_WAIT_DEFAULT),
     docs: "How long a trusted peer may be silent, counted from accept on, before it is taken for the client itself.\n\
-           So long waits a direct client for the greeting of a server that speaks first.\n\
+           A direct client waits that long for the greeting of a server that speaks first.\n\
            Only with `proxy.missing-header = \"unsafe-client-is-peer\"`, and shorter than `proxy.header-timeout`.",
     sample: Sample::Example("\"500ms\""),
 };
@@ -162,7 +162,7 @@ pub(in crate::config) static NAT64_PREFIXES: Setting = Setting {
     shape: Shape::Networks,
     default: Default::Derived("none"),
     docs: "The prefixes of this network's NAT64 or SIIT translators; `64:ff9b::/96` is the well-known one.\n\
-           A client in one of them is folded to the IPv4 address inside it, before access, limits, log and handoff; otherwise SPF, DNSBL and IPv4 lists are asked about an address that nobody knows.\n\
+           A client in one of them is folded to the IPv4 address inside it, before access, limits, log and handoff; otherwise SPF, DNSBL and IPv4 lists are asked about an address that they do not know.\n\
            Lengths: 32, 40, 48, 56, 64 and 96 (RFC 6052).\n\
            On a listener it replaces the server-wide list; an empty list there means none.",
     sample: Sample::Comment("[\"64:ff9b::/96\"]"),
