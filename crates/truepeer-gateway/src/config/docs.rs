@@ -18,7 +18,7 @@ Where neither exists, a demonstration on loopback starts; under a service manage
 - `truepeer check` reads a file as `run` would and says everything that is wrong or surprising about it.
 - `truepeer check --explain KEY` prints the entry of this page for one key.
 - A key that is not on this page is an error: nothing is read and ignored.
-- Durations carry their unit: `\"500ms\"`, `\"5s\"`, `\"2m\"`, `\"1h\"`.
+- Durations carry their unit: `\"500ms\"`, `\"5s\"`, `\"2m\"`, `\"1h30m\"`.
 - Tables and dotted keys mean the same: `proxy.unlisted = ...` under `[server]` is `unlisted = ...` under `[server.proxy]`.
 - `<id>` is a name that you choose: letters, digits, `-`, `_` and `.`.
 ";

@@ -315,20 +315,14 @@ fn unit_without_number(rate: &str) -> Option<String> {
         .then(|| format!("{count}/1{unit}"))
 }
 
+/// As on the command line: `500ms`, `5s`, `1h30m`.
 fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
     // A century is enough, and keeps every later sum of instants in range.
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
-    number.checked_mul(millis).map(Duration::from_millis).filter(|value| *value <= LONGEST)
+    // Refused: `5M`, which would be months and is meant as minutes, and `0`, which has no unit.
+    let clear = text.ends_with(|last: char| last.is_ascii_lowercase()) && !text.contains('M');
+    let value = humantime::parse_duration(text).ok().filter(|_| clear)?;
+    Some(value).filter(|value| *value <= LONGEST && value.subsec_nanos().is_multiple_of(1_000_000))
 }
 
 #[cfg(test)]
@@ -336,21 +330,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_need_a_number_and_a_unit() {
-        for (text, millis) in [("500ms", 500), ("5s", 5000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)] {
+    fn durations_need_numbers_with_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("5s", 5000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+            ("1h30m", 5_400_000),
+            ("1m 30s", 90_000),
+            ("2days", 172_800_000),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in [
             "",
             "5",
             "s",
-            "5 s",
+            "0",
+            "1h30",
             "-5s",
             "+5s",
-            "5.5s",
             "5S",
-            "5d",
-            "1h30m",
+            "5M",
+            "1h5M",
+            "100us",
             "99999999999999999999s",
             "9999999999h",
         ] {
