@@ -1,7 +1,8 @@
-//! The README says what is true: its files are those that the interop cases run, its links lead somewhere.
+//! The README says what is true: its files are those that the interop cases run, its links lead somewhere; so does the page of dependencies.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -28,6 +29,27 @@ fn every_file_that_the_documents_name_exists() {
             assert!(root().join(path).exists(), "{document} names {path}, which does not exist");
         }
     }
+}
+
+#[test]
+fn every_dependency_of_the_workspace_has_its_line() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let page = read("docs/design/dependencies.md");
+    let (_, lines) = page.split_once("## What we depend on").unwrap();
+    let used: BTreeSet<&str> = manifest["workspace"]["dependencies"]
+        .as_table()
+        .unwrap()
+        .iter()
+        .filter(|(_, dependency)| dependency.get("path").is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let described: BTreeSet<&str> = lines
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(used.len() > 20, "{used:?}");
+    assert_eq!(described, used, "docs/design/dependencies.md and the workspace table differ");
 }
 
 #[test]
