@@ -188,7 +188,7 @@ impl Outcome {
                 "a header that names no client was followed by mail or a login, so it was no check",
             ),
             Self::OwnRefused => {
-                ("own_refused", Operator, Info, "the proxy's own connection is not wanted here")
+                ("own_refused", Operator, Info, "the proxy's own connections are refused here")
             }
             Self::OwnLimit => {
                 ("own_limit", Peer, Info, "this proxy has too many connections of its own open")
@@ -237,7 +237,7 @@ impl Outcome {
                 "access_denied",
                 Client,
                 Info,
-                "a list or a ban keeps the client out, or it is in no list of those who may enter",
+                "a list or a ban keeps the client out, or it is in no list of clients that may enter",
             ),
             Self::SecureRequired => {
                 ("secure_required", Client, Info, "TLS is required, and none was conveyed for the client")
@@ -273,10 +273,10 @@ impl Outcome {
                 "handoff_failed",
                 Backend,
                 Info,
-                "the backend broke or fell silent while it was told who the client is",
+                "the connection to the backend broke or fell silent during the handoff",
             ),
             Self::HandoffRefused => {
-                ("handoff_refused", Backend, Info, "the backend does not take from us who the client is")
+                ("handoff_refused", Backend, Info, "the backend does not accept how we name the client")
             }
             Self::BackendTurnsAway => (
                 "backend_turns_away",

@@ -36,7 +36,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     (
         "client",
         Both,
-        "whom the connection was for; absent while nobody was identified, and for a proxy's own connection",
+        "the client that the connection was made for; absent while it is not known, and for a proxy's own connection",
     ),
     ("client_scope", Both, "`private` if the client's address is private, loopback or link-local"),
     (
@@ -44,7 +44,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
         Both,
         "why it is the proxy's own: `local`, `unknown`, `unspecified`, `unix_client`, `datagram`, `own_address`",
     ),
-    ("destination", Both, "where the client wanted to go, if told"),
+    ("destination", Both, "the address that the client connected to, if known"),
     ("source", Both, "how the client is known: `direct`, or the header's version `v1`, `v2`"),
     ("tls", Both, "TLS version between client and proxy, as conveyed; absent without TLS"),
     ("tls_cipher", Both, "its cipher"),
@@ -52,7 +52,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     ("proxy_id", Both, "the proxy's own id for the connection"),
     ("backend", Both, "`backend.<id>`, once it was reached"),
     ("backend_address", Both, "which of its addresses"),
-    ("handoff", Both, "how the backend was told"),
+    ("handoff", Both, "how the backend learned who the client is"),
     (
         "substituted",
         Both,
