@@ -103,7 +103,7 @@ pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Doo
             record.entry.listener
         ),
         Some(ip) if ip.is_loopback() => {
-            "the proxy's own client came from its loopback: let the programs on the proxy's host connect to the mail server directly, or let the proxy read the header of whoever is in front of it".to_owned()
+            "the proxy's own client came from its loopback: let the programs on the proxy's host connect to the mail server directly, or let the proxy read the header of the proxy in front of it".to_owned()
         }
         _ => "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong".to_owned(),
     });
@@ -142,7 +142,7 @@ pub(super) fn second_header(
         Ok((named, _)) => named.client().map(|client| client.to_string()),
         Err(_) => None,
     };
-    let named = spoke_for.clone().unwrap_or_else(|| "nobody in particular".to_owned());
+    let named = spoke_for.clone().unwrap_or_else(|| "no client".to_owned());
     let peer = identity.peer();
     if identity.source() != IdentitySource::Direct {
         record.cause = Some(format!(
@@ -163,7 +163,7 @@ pub(super) fn second_header(
     }
     if record.presumed {
         record.cause = Some(format!(
-            "{peer} spoke for {named} after it had counted as the client itself: its header came later than `proxy.missing-header-wait`, or behind other bytes"
+            "{peer} sent a header that names {named} after it had counted as the client itself: the header came later than `proxy.missing-header-wait`, or behind other bytes"
         ));
         record.remedy = Some(
             "nothing, if a client tried to forge its address; if a proxy sends its header so late, raise `proxy.missing-header-wait`"
@@ -172,7 +172,9 @@ pub(super) fn second_header(
         return Outcome::UntrustedHeader;
     }
     let listener = record.entry.listener.clone();
-    record.cause = Some(format!("{peer} is in no trusted network of this listener and spoke for {named}"));
+    record.cause = Some(format!(
+        "{peer} is in no trusted network of this listener and sent a header that names {named}"
+    ));
     record.remedy = Some(match peer.ip() {
         Some(ip) if is_near(ip) => {
             format!("if {ip} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]")
@@ -250,7 +252,7 @@ pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
 pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
     record.refusal = Some(Refusal::Ban);
     record.rule = Some(ban.to_string().into());
-    record.cause = Some("somebody keeps the client out for a while".to_owned());
+    record.cause = Some("an operator, or a program of theirs, denied the client for a while".to_owned());
     record.remedy = Some(format!("to let it in again: truepeer undeny {}", ban.network));
     Outcome::AccessDenied
 }
@@ -259,7 +261,7 @@ pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
 pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
     refused_by(record, Refusal::RequireSecure);
     let (cause, remedy) = match identity.source() {
-        IdentitySource::Direct => ("the client came without a proxy, so nobody ended its TLS", None),
+        IdentitySource::Direct => ("the client came without a proxy, so no proxy ended its TLS", None),
         IdentitySource::Header(Version::V1) => {
             ("a version 1 header says nothing of TLS", Some(change::TELL_TLS_V2))
         }
