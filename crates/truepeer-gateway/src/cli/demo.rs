@@ -25,7 +25,7 @@ const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PREFACE: &str = "\
 A server behind a proxy sees the proxy's address instead of the client's. The PROXY protocol lets the proxy say who
 the client is, in a header in front of the client's first byte. truepeer reads that header - from peers that you
-trust, and from nobody else - and hands the connection to the backend together with the truth.
+trust, and from nobody else - and hands the connection to the backend together with the client's address.
 
 Below, a front door and a backend run on loopback. 203.0.113.7 and 2001:db8::7 are clients somewhere on the internet.
 ";

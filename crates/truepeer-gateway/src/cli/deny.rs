@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["network", "lasts", "reason", "keep"])]
     list: bool,
     /// Take orders from standard input instead, one a line: `+ADDR|NETWORK TIME [REASON]` denies,
-    /// `-ADDR|NETWORK` lets in again, `#` says nothing
+    /// `-ADDR|NETWORK` lets in again, `#` begins a comment
     #[arg(long, conflicts_with_all = ["network", "lasts", "reason", "list"])]
     feed: bool,
 }

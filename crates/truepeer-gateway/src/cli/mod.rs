@@ -41,9 +41,9 @@ const INCONCLUSIVE: u8 = 4;
 
 /// The front door for servers behind a load balancer: the backend sees the client, not the proxy.
 ///
-/// A proxy (HAProxy, NGINX, Caddy, Traefik, Envoy, a cloud balancer) tells who the client is in a PROXY protocol
-/// header. truepeer believes it only from networks that you trust, and hands each connection to an unmodified
-/// backend in a way which that backend understands.
+/// A proxy (HAProxy, NGINX, Caddy, Traefik, Envoy, a cloud balancer) says who the client is in a PROXY protocol
+/// header. truepeer believes that header only from networks that you trust, and hands each connection to an
+/// unmodified backend in a way that this backend understands.
 ///
 /// Exit codes: 0 it went well, 1 it did not (wrong configuration, wrong answer), 2 wrong arguments, 3 the server
 /// could not start or could not be reached, 4 what was seen proves nothing.
@@ -62,17 +62,17 @@ enum Command {
     /// loopback ports, whose backend tells you who you are. SIGTERM or Ctrl-C stops accepting and lets connections
     /// end until server.drain-timeout; a second one cuts them.
     ///
-    /// A service manager may give it sockets (LISTEN_FDS), each of which serves the `bind` that it is bound to, hears
-    /// from it when it is ready, reloads and stops (NOTIFY_SOCKET), and may ask for signs of life (WATCHDOG_USEC).
+    /// A service manager may pass sockets (LISTEN_FDS), each of which serves the `bind` that it is bound to, is told
+    /// when truepeer is ready, reloads and stops (NOTIFY_SOCKET), and may use its watchdog (WATCHDOG_USEC).
     Run {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Show the whole journey with everything embedded, and end.
+    /// Show what happens to a connection, step by step, with proxy and backend built in.
     ///
     /// Sends one client through each of a v1 header, a v2 header and a v2 header with TLS facts, and one forged
-    /// header from a peer that is not trusted; prints what happens in each room. Exits with 1 if the backend did not
+    /// header from a peer that is not trusted; prints what happens at each step. Exits with 1 if the backend did not
     /// see the true client.
     Demo,
     /// Read the configuration as `run` would, and say what it means.
@@ -92,50 +92,50 @@ enum Command {
         #[arg(long, value_name = "ID", requires = "explain_ip")]
         listener: Option<String>,
     },
-    /// Make our configuration from another program's.
+    /// Make a configuration of truepeer from another program's.
     Import {
         #[command(subcommand)]
         from: import::From,
     },
-    /// Connect with any header, then pass standard input on, or speak a protocol's first words.
+    /// Connect with any header, then pass standard input on, or greet in a protocol and quit.
     ///
-    /// For trying out what a server or a proxy makes of a header: any version, client, destination and items, whole or
+    /// Shows how a server or a proxy reacts to a header: any version, client, destination and items, whole or
     /// in pieces, right or broken, with TLS behind it if wanted.
     #[command(after_help = send::EXAMPLES)]
     Send(send::Arguments),
-    /// Say what a header says and who would take it, or what a log line means.
+    /// Explain a header and which servers accept it, or what a log line means.
     ///
-    /// A header in hexadecimal, base64, text with escapes, a raw file or a packet capture is told field by field, with
+    /// A header in hexadecimal, base64, text with escapes, a raw file or a packet capture is explained field by field, with
     /// offsets and clauses of the specification, each TLV by name, the verdict of truepeer's strict profile, and what
-    /// each known server would do with it. Of a broken one: where, what was expected, and the usual cause.
+    /// each known server would do with it. For a broken one: where, what was expected, and the usual cause.
     ///
     /// With --log, lines and error texts of HAProxy, NGINX, Traefik, Envoy, Caddy, Postfix, Dovecot, Exim, OpenSMTPD,
-    /// Stalwart and others are answered with the cause, the side and the line to change. What says nothing about the
-    /// PROXY protocol is said to be unknown. Logs of any length are read in bounded memory.
+    /// Stalwart and others are explained with the cause, the side and the line to change. What says nothing about the
+    /// PROXY protocol is reported as unknown. Logs of any length are read in bounded memory.
     ///
     /// Nothing is sent anywhere. Without an argument, standard input is read.
     Explain(explain::Arguments),
-    /// Stand where a server will stand, and show what a proxy really sends there.
+    /// Listen in place of a server, and show what a proxy really sends.
     ///
     /// For each connection: the header, field by field, or what came instead of one; in how many pieces; which product it
     /// looks like; whether a configuration would trust the peer; and what to change on which side.
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Arguments),
-    /// Ask a server what it makes of each kind of header.
+    /// Test how a server reacts to each kind of header.
     ///
     /// Does it expect one, from this address, of which version, how long does it wait, how long may it be, in pieces, does
-    /// it heed that the client used TLS - and above all: who may speak for others there? Says what was seen in sentences,
+    /// it use the TLS facts in it - and above all: which hosts may send one? Says what was seen in sentences,
     /// and what the server did not show. Never logs in.
     #[command(after_help = probe::EXAMPLES)]
     Probe(probe::Arguments),
-    /// Print what others have to be told, to copy.
+    /// Print configuration lines for proxies and for this host, to copy.
     Snippet {
         #[command(subcommand)]
         which: snippet::Snippet,
     },
     /// List the connections that are open in a running front door.
     ///
-    /// One line for each: since when, where it came in, who our socket's other end is (peer), whom it is for (client),
+    /// One line for each: since when, where it came in, which address connected (peer), which client it is for,
     /// which backend it reached, and the bytes from and to the client. Needs `[admin] socket`.
     Connections {
         #[command(flatten)]
@@ -143,10 +143,10 @@ enum Command {
         #[command(flatten)]
         filter: connections::Arguments,
     },
-    /// Say what a running front door does: what listens, which backends are proved, who is pending.
+    /// Show the state of a running front door: listeners, backends and their proofs, unfinished headers.
     ///
     /// Names every backend address that is unready or unproven with the reason, the peers whose headers are not
-    /// finished, and the advice about the configuration that nobody has followed yet. Needs `[admin] socket`.
+    /// finished, and the advice about the configuration that still applies. Needs `[admin] socket`.
     ///
     /// Exit codes: 0 clients of every listener are served, 1 they are not, 3 the server could not be reached.
     Status {
@@ -156,14 +156,14 @@ enum Command {
     /// Keep a client out for a while: at once, without a reload.
     ///
     /// Cuts the client's open connections (`--keep` spares them). A denial always ends, survives a restart if
-    /// `[admin] state` names a file, and cannot hold a trusted proxy. Clients that `access.allow` names are not asked.
+    /// `[admin] state` names a file, and cannot apply to a trusted proxy. Clients in `access.allow` stay admitted.
     /// Needs `[admin] socket`.
     ///
     /// With --feed another program keeps the list: each line of standard input acts as soon as it is there, and one
-    /// that is wrong or refused is named on standard error while the feed goes on.
+    /// that is wrong or refused is reported on standard error while the feed goes on.
     ///
     /// Exit codes: 0 it holds, 1 the server refused (a trusted network, one that is too wide), 3 the server could not
-    /// be reached. With --feed: 0 the input ended and every line was followed, 1 the input ended and some were not,
+    /// be reached. With --feed: 0 the input ended and every line was carried out, 1 the input ended and some were not,
     /// 3 the server could not be reached, or went away.
     Deny {
         #[command(flatten)]
@@ -183,8 +183,8 @@ enum Command {
     },
     /// Make a running front door read its configuration again, as SIGHUP does, and say how that went.
     ///
-    /// A configuration with mistakes changes nothing, and this command prints them. Open connections go on with what
-    /// they came with. Needs `[admin] socket`.
+    /// A configuration with mistakes changes nothing, and this command prints them. Open connections keep the settings
+    /// that they began with. Needs `[admin] socket`.
     ///
     /// Exit codes: 0 the new configuration holds, 1 the old one goes on, 3 the server could not be reached.
     Reload {

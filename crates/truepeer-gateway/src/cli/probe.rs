@@ -22,8 +22,8 @@ use crate::facts::protocol::Protocol;
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
 Sends eleven connections at most, one after the other but for the first; --dry-run lists them. Every header names a \
-client that is nobody (192.0.2.1, 2001:db8::1). Some servers count such connections as attacks; where they ban, ask \
-from an address that may be banned.
+client with an address for documentation (192.0.2.1, 2001:db8::1). Some servers count such connections as attacks; \
+where they ban, probe from an address that may be banned.
 
 Exit codes: 0 it is known whether the server expects a header (with --expect-closed: no header was believed from here); \
 1 something is wrong (with --expect-closed: one was); 2 wrong arguments; 3 the server could not be reached; 4 what the \
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// The server: a name or an address, and a port
     #[arg(value_name = "HOST:PORT")]
     target: Target,
-    /// What it speaks, if the port does not say it
+    /// Its protocol, if the port does not show it
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
     /// It speaks TLS from the first byte behind the header, as on 465, 993 and 995
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     /// How long each answer may take
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// How long a connection without a header is listened to
+    /// How long to listen on the connection without a header
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Answer in JSON, one object for each question, and one for what they prove

@@ -22,15 +22,15 @@ use crate::facts::protocol::Protocol;
 
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
-Without --client, the header names a client that is nobody: 192.0.2.1:40000, or 2001:db8::1 towards IPv6. Without \
---destination it names the address that was reached. What the server says goes to standard output as it comes; on a \
-terminal it is escaped, and ends after 1 MiB.
+Without --client, the header names an address for documentation as client: 192.0.2.1:40000, or 2001:db8::1 towards \
+IPv6. Without --destination it names the address that was reached. The server's answer goes to standard output as it \
+comes; on a terminal it is escaped, and ends after 1 MiB.
 
-Exit codes: 0 the server closed the connection in order, or with --protocol greeted and took leave; 1 it did not; \
+Exit codes: 0 the server closed the connection in order, or with --protocol greeted and said goodbye; 1 it did not; \
 2 wrong arguments; 3 the server could not be reached.
 
 Examples:
-  truepeer send mx.example.org:25 --protocol smtp                       # a version 2 header for nobody
+  truepeer send mx.example.org:25 --protocol smtp                       # a version 2 header for 192.0.2.1
   truepeer send mx.example.org:25 --version v1 --client 203.0.113.7:4711
   truepeer send 127.0.0.1:10993 --tlv ssl=TLSv1.3,cipher=TLS_AES_128_GCM_SHA256 --tlv alpn=imap --protocol imap
   truepeer send 127.0.0.1:993 --tls --protocol imap                     # TLS behind the header
@@ -84,7 +84,7 @@ pub(super) struct Arguments {
     /// The name that TLS asks for, if not the host's
     #[arg(long, value_name = "NAME", requires = "tls")]
     server_name: Option<String>,
-    /// Speak the first words of this protocol and take leave, instead of passing on standard input
+    /// Greet in this protocol and quit, instead of passing on standard input
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
     /// Connect from this address of this machine

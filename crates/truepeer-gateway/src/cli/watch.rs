@@ -25,11 +25,11 @@ use crate::rooms::own::{Answer, Asker, BackendState, Then};
 
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
-Let the proxy connect here instead of to the server, and read what arrives. Nothing is passed on to anybody. With --as, \
-a greeting of that protocol is said once a header is there, or after a silence, so that clients and checks go on.
+Let the proxy connect here instead of to the server, and read what arrives. No backend is connected to. With --as, \
+watch greets in that protocol once a header is there, or after a silence, so that clients and checks go on.
 
 Exit codes: 0 connections came and nothing is wrong with them; 1 something is (see what it says to change); 2 wrong \
-arguments; 3 nobody can listen there; 4 no connection came.
+arguments; 3 the address cannot be listened on; 4 no connection came.
 
 Examples:
   truepeer watch --listen '[::]:2525' --as smtp
@@ -42,10 +42,10 @@ pub(super) struct Arguments {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
-    /// Talk as a server of this protocol does
+    /// Greet and answer as a server of this protocol does
     #[arg(long = "as", value_name = "PROTOCOL", value_parser = protocol)]
     talk_as: Option<Protocol>,
-    /// Say of each peer whether this configuration would read its header
+    /// Say for each peer whether this configuration would read its header
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// At this listener of it only
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// End after so long
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
-    /// How long a silence is waited for
+    /// After how much silence to greet or give up
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Answer in JSON, one object for each connection

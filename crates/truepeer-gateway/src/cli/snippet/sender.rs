@@ -15,8 +15,8 @@ use crate::facts::bind::Bind;
 
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
-The proxy listens on the listener's port, if --front does not say another; it reaches the listener at its `bind`, if \
---to does not say another address. What stands in the way is said on standard error.
+The proxy listens on the listener's port, unless --front says otherwise; it connects to the listener's `bind`, unless \
+--to gives another address. Problems are reported on standard error.
 
 Exit codes: 0 the lines are on standard output; 1 the configuration is wrong, or the proxy cannot do what it asks for; \
 2 wrong arguments.
