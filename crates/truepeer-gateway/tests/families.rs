@@ -7,6 +7,8 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use support::fake::{Fake, answer_lines};
 use support::{House, Plan, eventually, expect, read_to_end};
@@ -43,6 +45,40 @@ fn client(house: &House, header: &[u8]) -> TcpStream {
     let mut client = house.connect();
     client.write_all(header).unwrap();
     client
+}
+
+#[test]
+fn a_backend_that_turns_everybody_away_for_a_while_loses_no_family_by_it() {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let (tell, turned_away) = std::sync::mpsc::sync_channel(16);
+    let full = Arc::clone(&is_full);
+    let backend = Fake::start(move |mut stream: TcpStream| {
+        let (mut header, mut lines) = (Vec::new(), BufReader::new(stream.try_clone().unwrap()));
+        let _ = lines.read_until(b'\n', &mut header);
+        if header.is_empty() {
+            return header;
+        }
+        if full.load(Ordering::Relaxed) {
+            let _ = stream.write_all(b"421 4.7.0 too many connections\r\n");
+            let _ = tell.try_send(header.starts_with(b"PROXY TCP4 "));
+            return header;
+        }
+        let _ = stream.write_all(b"220 mx.example\r\n");
+        answer_lines(stream, |line| if line == b"QUIT" { "221 bye\r\n" } else { "250 ok\r\n" })
+    });
+    let house = Plan::new(Protocol::Smtp, Handoff::ProxyV1, backend.address).start();
+    assert_eq!(*house.readiness(), Readiness::Proved);
+    is_full.store(true, Ordering::Relaxed);
+    assert_eq!(read_to_end(&client(&house, IPV6)), b"421 4.7.0 too many connections\r\n");
+    // The client, the question about its family, and the one about our own.
+    for is_ours in [false, false, true] {
+        assert_eq!(turned_away.recv_timeout(support::PATIENCE).unwrap(), is_ours);
+    }
+    is_full.store(false, Ordering::Relaxed);
+    let mut good = client(&house, IPV6);
+    expect(&good, b"220 mx.example\r\n");
+    good.write_all(b"QUIT\r\n").unwrap();
+    assert_eq!(*house.readiness(), Readiness::Proved);
 }
 
 #[test]

@@ -244,8 +244,10 @@ async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
 /// A client of the other family found the end right behind our header: the backend may take none of them.
 async fn ask_about_family(pool: &Pool, target: &Target) {
     let refuses = target.asked_family().other();
-    let saw = prober::refuses_family(pool, &target.address, refuses).await;
-    if let (Some(saw), true) = (saw, *target.readiness() == Readiness::Proved) {
+    let Some(saw) = prober::refuses_family(pool, &target.address, refuses).await else { return };
+    // One that turns everybody away at present says nothing of a family.
+    let (still, _) = prober::still_serves(pool, &target.address).await;
+    if still == Still::Serves && *target.readiness() == Readiness::Proved {
         pool.note(target, Readiness::InPart { refuses, saw });
         say(pool, target);
     }
