@@ -21,7 +21,8 @@ impl<S> Connected for ClientStream<S> {
     }
 }
 
-/// Requests carry the [`Caller`] in their extensions; all else is as with a [`ClientStream`].
+/// Requests carry the [`Caller`] in their extensions, with tonic's own TLS beside a `TlsConnectInfo<Caller>`; all else is
+/// as with a [`ClientStream`].
 impl<S> Connected for Connection<S> {
     type ConnectInfo = Caller;
 
