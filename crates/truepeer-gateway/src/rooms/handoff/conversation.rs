@@ -90,9 +90,11 @@ impl Introduction {
     /// What was replaced on the way that `socket` came.
     #[must_use]
     pub fn substituted(&self, socket: &Socket) -> Substituted {
-        let client_port = match (self.source, socket.local_addr()) {
-            (Some(client), Some(ours)) => client.port() != ours.port(),
-            _ => self.header.substituted.client_port,
+        // Asked only where our end has the client's address: it is a system call.
+        let ours = self.source.and_then(|client| Some((client, socket.local_addr()?)));
+        let client_port = match ours {
+            Some((client, ours)) => client.port() != ours.port(),
+            None => self.header.substituted.client_port,
         };
         Substituted { client_port, ..self.header.substituted }
     }
