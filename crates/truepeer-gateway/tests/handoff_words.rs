@@ -27,6 +27,8 @@ struct Manners {
     offer: &'static str,
     /// To XCLIENT about 203.0.113.7.
     answer: &'static str,
+    /// To XCLIENT about anybody else, such as the client of the proof.
+    answer_to_others: &'static str,
     /// To an EHLO from somebody it was told of.
     offer_to_clients: &'static str,
 }
@@ -34,6 +36,7 @@ struct Manners {
 const POLITE: Manners = Manners {
     offer: OFFER,
     answer: "220 backend greets the client\r\n",
+    answer_to_others: "220 backend greets the client\r\n",
     offer_to_clients: "250 backend\r\n",
 };
 
@@ -54,7 +57,7 @@ fn mail_server(manners: Manners) -> impl Fn(TcpStream) -> Vec<u8> + Clone + Send
                 "EHLO" if knows => manners.offer_to_clients,
                 "EHLO" => manners.offer,
                 "XCLIENT" if line.contains("ADDR=203.0.113.7") => manners.answer,
-                "XCLIENT" => "220 backend greets the client\r\n",
+                "XCLIENT" => manners.answer_to_others,
                 "QUIT" => "221 bye\r\n",
                 _ => "250 ok\r\n",
             };
@@ -95,6 +98,17 @@ fn a_client_is_greeted_once_and_the_backend_hears_who_it_is_before_its_first_byt
     assert!(house.finish().is_empty());
     let session = "EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nQUIT\r\n";
     assert_eq!(about_the_client(backend), [format!("EHLO mx.example\r\n{TOLD}{session}")]);
+}
+
+#[test]
+fn a_backend_that_turns_the_proofs_client_away_serves_unproven() {
+    let manners = Manners { answer_to_others: "554 5.7.1 not from there\r\n", ..POLITE };
+    let backend = Fake::start(mail_server(manners));
+    let house = Plan::new(Protocol::Smtp, Handoff::Xclient, backend.address).start();
+    assert_eq!(*house.readiness(), Readiness::Unproven, "what that client may say itself was not seen");
+    let mut client = house.connect();
+    client.write_all(HEADER).unwrap();
+    expect(&client, b"220 backend greets the client\r\n");
 }
 
 #[test]

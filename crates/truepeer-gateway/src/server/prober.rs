@@ -63,7 +63,9 @@ async fn prove(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
     if let Some(accepted) = accepted {
         return match dial(address, &[], timeout).await {
             Ok(socket) => match ask_with_handoff(pool, address, &socket).await {
-                Ok(()) => accepted,
+                Ok(Took::It) => accepted,
+                // Whether that client could have said who it is itself was not answered.
+                Ok(Took::ItAndTurnedAway) => Readiness::Unproven,
                 Err(unready) => Readiness::Unready(unready),
             },
             Err(error) => unreached(&error),
@@ -93,7 +95,7 @@ async fn prove(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
     match (heard, asked) {
         (Some(saw), _) => Readiness::Unready(Unready::IgnoresHeader { saw }),
         (None, Err(unready)) => Readiness::Unready(unready),
-        (None, Ok(())) => Readiness::Proved,
+        (None, Ok(_)) => Readiness::Proved,
     }
 }
 
@@ -143,7 +145,7 @@ pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
         return (Still::Serves, Some(Leave(socket)));
     }
     match ask_with_handoff(pool, address, &socket).await {
-        Ok(()) | Err(Unready::Slow { .. }) => (Still::Serves, None),
+        Ok(_) | Err(Unready::Slow { .. }) => (Still::Serves, None),
         Err(_) => (Still::Differs, None),
     }
 }
@@ -179,11 +181,20 @@ pub async fn refuses_family(pool: &Pool, address: &Address, family: Family) -> O
     let ours = socket.local_addr().map_or(0, |ours| ours.port());
     match ask_about(pool, address, &socket, Some(SocketAddr::new(family.loopback(), ours))).await {
         Err(Unready::RefusesHeader { saw } | Unready::IgnoresHeader { saw }) => Some(saw),
-        Ok(()) | Err(_) => None,
+        Ok(_) | Err(_) => None,
     }
 }
 
-async fn ask_with_handoff(pool: &Pool, address: &Address, socket: &Socket) -> Result<(), Unready> {
+/// What a backend made of our handoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    /// It took it, and served whom it was told of to the end.
+    It,
+    /// It took it, and turned away whom it was told of.
+    ItAndTurnedAway,
+}
+
+async fn ask_with_handoff(pool: &Pool, address: &Address, socket: &Socket) -> Result<Took, Unready> {
     ask_about(pool, address, socket, None).await
 }
 
@@ -193,7 +204,7 @@ async fn ask_about(
     address: &Address,
     socket: &Socket,
     client: Option<SocketAddr>,
-) -> Result<(), Unready> {
+) -> Result<Took, Unready> {
     let until = || later(Instant::now(), pool.backend.proof_timeout);
     let refuses = |saw: String| Unready::RefusesHeader { saw };
     let introduction = introduction(pool, address, socket, client)
@@ -203,7 +214,7 @@ async fn ask_about(
     let said = match drive(socket, &mut conversation).await {
         Ok(said) => said,
         // It knows whom it does not want.
-        Err(Untold::TurnedAway(_)) => return Ok(()),
+        Err(Untold::TurnedAway(_)) => return Ok(Took::ItAndTurnedAway),
         Err(why @ Untold::Late(_)) => return Err(Unready::Slow { saw: why.to_string() }),
         Err(why) => return Err(Unready::RefusesHandoff { saw: why.to_string() }),
     };
@@ -219,7 +230,7 @@ async fn ask_about(
     let _ = say(socket, goodbye(pool.protocol), until()).await;
     let (answer, end) = hear(socket, pool.protocol, Part::Answer, until(), behind).await;
     match end {
-        End::Complete if is_goodbye(pool.protocol, &answer) => Ok(()),
+        End::Complete if is_goodbye(pool.protocol, &answer) => Ok(Took::It),
         // Only a wrong answer proves that it took our header for commands.
         End::Late => {
             Err(Unready::Slow { saw: describe("it greeted, and to our goodbye it said so far", &answer) })
