@@ -1,6 +1,6 @@
 //! `truepeer import stalwart`: our configuration from that of a Stalwart mail server.
 //!
-//! `flat` reads the older text files and `objects` the newer JSON; both end as [`entries`](flat::Entry) of one flat
+//! `flat` reads the older text files and `objects` the newer JSON; both end as entries of one flat
 //! list. `judge` says what each entry means, to Stalwart and here, `write` puts our configuration down. Pure but for
 //! [`read_file`].
 

@@ -115,7 +115,7 @@ impl Introduction {
 
 /// One connection's part of it.
 ///
-/// Holds at most [`HEARD_MAX`] bytes of the backend's and one receive.
+/// Holds at most `HEARD_MAX` bytes of what the backend said, and one receive.
 #[derive(Debug)]
 pub struct Conversation {
     words: Words,
