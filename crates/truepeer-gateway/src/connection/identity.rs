@@ -90,8 +90,10 @@ async fn chain(
             // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
             let own = door.own_addresses.now();
             let mut plausible = reader.check_plausible(&identity, &own);
-            let on_the_way = record.hops.as_slice().iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
-            for proxy in on_the_way.chain([*peer]) {
+            let hops = record.hops.as_slice().iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
+            // Without a chain the header was the peer's own, which is asked already.
+            let outermost = (hops.len() > 0).then_some(*peer);
+            for proxy in hops.chain(outermost) {
                 plausible =
                     plausible.and_then(|()| reader.check_plausible(&identity.clone().through(proxy), &own));
             }

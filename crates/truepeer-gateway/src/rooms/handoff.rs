@@ -1,7 +1,8 @@
 //! Handoff: tell the backend who the client is. One file per way; this one is the PROXY header.
 //!
-//! Every way is a [`Conversation`], begun by an [`Introduction`]. Pure: an identity in, the header's bytes out, in canonical form: re-encoded from what was understood, never the
-//! received text. Over the kind's budget optional TLVs go in a fixed order; address and checksum never.
+//! Every way is a [`Conversation`], begun by an [`Introduction`]. Pure: an identity in, the header's bytes out, in
+//! canonical form: re-encoded from what was understood, never the received text. Over the kind's budget optional TLVs go
+//! in a fixed order; address and checksum never.
 
 mod about;
 mod choice;
