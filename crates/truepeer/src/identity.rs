@@ -85,6 +85,8 @@ pub enum OwnConnection {
     UnixClient,
     /// A datagram family on a stream: whoever it was for, it is not this connection.
     Datagram,
+    /// A stream family in front of a datagram, which is as strange.
+    Stream,
     /// The header names exactly the peer that sent it, port included: a version 1 health check, which has no LOCAL.
     OwnAddress,
 }
@@ -99,6 +101,7 @@ impl OwnConnection {
             Self::Unspecified => "unspecified",
             Self::UnixClient => "unix_client",
             Self::Datagram => "datagram",
+            Self::Stream => "stream",
             Self::OwnAddress => "own_address",
         }
     }
@@ -215,9 +218,11 @@ impl ClientIdentity {
     }
 
     /// What a trusted peer's header says.
-    pub(crate) fn from_header(header: &Header<'_>, peer: PeerAddress) -> Self {
+    ///
+    /// `over`: what the header came by, a stream or a datagram.
+    pub(crate) fn from_header(header: &Header<'_>, peer: PeerAddress, over: Transport) -> Self {
         let source = IdentitySource::Header(header.version());
-        let (role, destination) = match role(header) {
+        let (role, destination) = match role(header, over) {
             // Nobody else can be at the other end of the very connection that we have with the peer.
             Ok((client, _)) if is_peer(client, peer) => (Role::ProxyOwn(OwnConnection::OwnAddress), None),
             Ok((client, destination)) => (Role::Client(client.into()), Some(Endpoint::from(destination))),
@@ -450,7 +455,7 @@ fn is_peer(client: SocketAddr, peer: PeerAddress) -> bool {
 }
 
 /// Source and destination of the client, or why there is none.
-fn role(header: &Header<'_>) -> Result<(SocketAddr, SocketAddr), OwnConnection> {
+fn role(header: &Header<'_>, over: Transport) -> Result<(SocketAddr, SocketAddr), OwnConnection> {
     if header.command() == Command::Local {
         return Err(OwnConnection::Local);
     }
@@ -460,7 +465,10 @@ fn role(header: &Header<'_>) -> Result<(SocketAddr, SocketAddr), OwnConnection> 
             Version::V2 => OwnConnection::Unspecified,
         }),
         Addresses::Unix { .. } => Err(OwnConnection::UnixClient),
-        _ if header.transport() == Transport::Datagram => Err(OwnConnection::Datagram),
+        _ if header.transport() != over => Err(match over {
+            Transport::Datagram => OwnConnection::Stream,
+            _ => OwnConnection::Datagram,
+        }),
         Addresses::Inet { source, destination } => Ok((source.into(), destination.into())),
         Addresses::Inet6 { source, destination } => Ok((source.into(), destination.into())),
     }

@@ -66,6 +66,7 @@
 //! |---|---|---|---|
 //! | a TCP server | `tokio` (default) | `ProxyListener` | `line`, `smtp` (speaks first) |
 //! | axum | `axum` | `axum::serve(listener, ..)`, `ConnectInfo<Client>` | `axum` |
+//! | actix-web | `actix` | `IdentifyForActix`, `Client` in handlers | `actix` |
 //! | tonic | `tonic` | `listener.into_stream()`, `Client` in extensions | `tonic` |
 //! | a server that takes a `Stream` | `stream` | `listener.into_stream()` | |
 //! | tower layers | `tower` | `ClientLayer`: identity in, forged fields out | `tower` |
@@ -74,6 +75,7 @@
 //! | a backend that expects a header | `tokio` | `connect`, [`OutgoingHeader`] | `backend` |
 //! | a backend over HTTP that expects one | `hyper-util` | `HeaderConnector` | |
 //! | a thread for each connection | none | [`TrustPolicy`], [`read_header`] | |
+//! | datagrams (DNS, QUIC) | none | [`TrustPolicy`], [`read_datagram`] | `dns` |
 //! | another runtime, or none | none | [`TrustPolicy`], [`HeaderReader`] | below |
 //!
 //! # Without a runtime
@@ -111,6 +113,7 @@
 mod adapter;
 mod blocking;
 mod client;
+mod datagram;
 mod first_bytes;
 mod identity;
 mod nat64;
@@ -122,6 +125,8 @@ mod seen;
 mod shell;
 mod trust;
 
+#[cfg(feature = "actix")]
+pub use adapter::actix::{IdentifyForActix, IdentifyOne};
 #[cfg(feature = "axum")]
 pub use adapter::axum::{ClientRejection, Untouched, WithProxyOwn, WithSocketAddr};
 #[cfg(feature = "hyper-util")]
@@ -136,6 +141,7 @@ pub use adapter::tonic::tls::TlsCaller;
 pub use adapter::tower::{ClientLayer, ClientService};
 pub use blocking::{BlockingSocket, ReadHeaderError, read_header};
 pub use client::{Caller, Client, ProxyOwn};
+pub use datagram::{DatagramError, read_datagram};
 pub use first_bytes::{FirstBytes, Held, OwnHeader, Verdict};
 pub use identity::{ClientIdentity, Endpoint, IdentitySource, Implausible, OwnConnection, Role, Tls};
 pub use nat64::{Nat64Prefix, Nat64PrefixError, fold_nat64};

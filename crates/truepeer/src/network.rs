@@ -25,6 +25,15 @@ pub struct NetworkSet {
 }
 
 impl NetworkSet {
+    /// Reads addresses (`192.0.2.10`) and networks (`10.1.0.0/16`) as people write them. Any are taken, everybody too:
+    /// whom to trust is [`TrustedNetworks::parse`].
+    ///
+    /// # Errors
+    /// The first entry that is neither.
+    pub fn parse<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, NetworkError> {
+        entries.into_iter().map(|entry| parse(entry.as_ref())).collect()
+    }
+
     /// Whether `addr` lies in one of the networks; a v4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder, Version};
+use truepeer_proto::{Decode, DecodeError, DecodeErrorKind, Decoder, Transport, Version};
 
 use crate::{ClientIdentity, IdentitySource, Implausible, NetworkSet, PeerAddress, Seen};
 
@@ -123,18 +123,34 @@ impl HeaderReader {
     pub fn advance(&self, received: &[u8]) -> Result<Progress, IdentifyError> {
         match self.rules.decoder.decode(received) {
             Ok(Decode::Complete { header, len }) => {
-                let identity = ClientIdentity::from_header(&header, self.peer);
-                match &self.rules.plausibility {
-                    Plausibility::Check { own: Some(own) } => self.check_plausible(&identity, own)?,
-                    Plausibility::Check { own: None } => {
-                        self.check_plausible(&identity, &NetworkSet::default())?;
-                    }
-                    Plausibility::Skip => {}
-                }
+                let identity = ClientIdentity::from_header(&header, self.peer, Transport::Stream);
+                self.believe(&identity)?;
                 Ok(Progress::Done { identity, header_len: len })
             }
             Ok(Decode::Incomplete { at_least }) => Ok(Progress::NeedMore { at_least: at_least.max(1) }),
             Err(error) => Err(self.fail(IdentifyReason::of(error), error.at(), received)),
+        }
+    }
+
+    /// As [`HeaderReader::advance`], of a whole datagram: what ends inside its header is an error.
+    pub(crate) fn whole<'a>(&self, datagram: &'a [u8]) -> Result<(ClientIdentity, &'a [u8]), IdentifyError> {
+        match self.rules.decoder.decode_datagram(datagram) {
+            Ok((header, len)) => {
+                let identity = ClientIdentity::from_header(&header, self.peer, Transport::Datagram);
+                self.believe(&identity)?;
+                Ok((identity, datagram.get(len..).unwrap_or_default()))
+            }
+            Err(error) if error.kind() == DecodeErrorKind::Truncated => Err(self.ended(datagram)),
+            Err(error) => Err(self.fail(IdentifyReason::of(error), error.at(), datagram)),
+        }
+    }
+
+    /// Whether the identity can be true, as far as the rules ask.
+    fn believe(&self, identity: &ClientIdentity) -> Result<(), IdentifyError> {
+        match &self.rules.plausibility {
+            Plausibility::Check { own: Some(own) } => self.check_plausible(identity, own),
+            Plausibility::Check { own: None } => self.check_plausible(identity, &NetworkSet::default()),
+            Plausibility::Skip => Ok(()),
         }
     }
 

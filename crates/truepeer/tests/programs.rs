@@ -129,6 +129,31 @@ fn axum_knows_the_client() {
     }
 }
 
+#[cfg(feature = "actix")]
+#[test]
+fn actix_knows_the_client() {
+    let program = Program::start("actix", &[], &here());
+    for header in [V1, V2] {
+        let answer = program.get(header);
+        assert!(answer.contains("\r\n\r\nhello 203.0.113.5:40000, through 127.0.0.1:"), "{answer}");
+    }
+}
+
+#[test]
+fn dns_knows_the_client() {
+    let program = Program::start("dns", &[], &here());
+    let proxy = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    proxy.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // As V2, with UDP for TCP, and the question for the A record of `a.`.
+    let mut header = V2.to_vec();
+    header[13] = 0x12;
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+    proxy.send_to(&[&header, &question[..]].concat(), program.addr).unwrap();
+    let mut answer = [0; 512];
+    let (len, _) = proxy.recv_from(&mut answer).unwrap();
+    assert_eq!((&answer[..2], &answer[len - 4..len]), (&question[..2], &[203, 0, 113, 5][..]));
+}
+
 #[cfg(all(feature = "axum", feature = "tower"))]
 #[test]
 fn tower_knows_the_client_and_no_forged_field() {

@@ -23,7 +23,7 @@ fn usual() -> Addresses<'static> {
 /// The identity that these bytes give.
 fn read(bytes: &[u8]) -> ClientIdentity {
     let Ok(Decode::Complete { header, .. }) = decode(bytes) else { panic!("{:?}", decode(bytes)) };
-    ClientIdentity::from_header(&header, peer(PEER))
+    ClientIdentity::from_header(&header, peer(PEER), Transport::Stream)
 }
 
 fn encode(encoder: &Encoder<'_>) -> Vec<u8> {
@@ -231,7 +231,7 @@ fn clients_that_cannot_be_true() {
     ] {
         let line = format!("PROXY TCP4 {client} 198.51.100.2 40000 25\r\n");
         let Ok(Decode::Complete { header, .. }) = decode(line.as_bytes()) else { panic!("{line}") };
-        let identity = ClientIdentity::from_header(&header, peer(from));
+        let identity = ClientIdentity::from_header(&header, peer(from), Transport::Stream);
         let judged = identity.check_plausible(&own).err().map(|implausible| implausible.because);
         assert_eq!(judged, because, "{client} from {from}");
     }
@@ -241,5 +241,5 @@ fn clients_that_cannot_be_true() {
     else {
         panic!()
     };
-    assert_eq!(ClientIdentity::from_header(&header, mapped).check_plausible(&own), Ok(()));
+    assert_eq!(ClientIdentity::from_header(&header, mapped, Transport::Stream).check_plausible(&own), Ok(()));
 }

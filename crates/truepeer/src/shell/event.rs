@@ -194,6 +194,12 @@ impl ListenerEvent {
     }
 }
 
+impl From<Refusal> for ListenerEvent {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl fmt::Display for ListenerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -190,7 +190,17 @@ impl ListenerOptions {
         self
     }
 
-    pub(super) fn report(&self, event: ListenerEvent) {
+    /// Reports to the observer of these options, and to `tracing`, as a listener does: for accept loops that identify in
+    /// tasks of their own, whose refusals no listener sees.
+    ///
+    /// ```
+    /// # use tokio::net::TcpStream;
+    /// # use truepeer::{Connection, Incoming, ListenerOptions};
+    /// async fn identify(incoming: Incoming<TcpStream>, options: &ListenerOptions) -> Option<Connection<TcpStream>> {
+    ///     incoming.identify().await.map_err(|refusal| options.report(refusal.into())).ok()
+    /// }
+    /// ```
+    pub fn report(&self, event: ListenerEvent) {
         #[cfg(feature = "tracing")]
         super::trace::trace(&event);
         if let Some(observer) = &self.observer {

@@ -1,8 +1,52 @@
-//! What a listener reports, as events of `tracing`: structured fields, and a message that is always the same.
+//! For `tracing`: what a listener reports, as events with structured fields and a message that is always the same; and
+//! who is calling, as a span.
 //!
 //! What a stranger can bring about is `info`, however bad it is; `warn` is for the operator.
 
+use tracing::Span;
+use tracing::field::{Empty, display};
+
 use super::{ListenerEvent, Refusal};
+use crate::{Caller, Client, Endpoint, ProxyOwn};
+
+impl Client {
+    /// A span of target `truepeer` and level `info` for everything that is done for this client:
+    /// `serve(stream).instrument(client.span())`.
+    ///
+    /// Fields: `client`, `peer`, `destination` where it was told, `source` (`direct`, `v1`, `v2`), `secure`.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let identity = self.identity();
+        let (peer, source, secure) = (identity.peer(), identity.source().code(), identity.is_secure());
+        let destination = identity.destination().map(display::<Endpoint>);
+        let span = tracing::info_span!(
+            target: "truepeer", "connection", client = %self, %peer, destination = Empty, source, secure
+        );
+        if let Some(destination) = destination {
+            span.record("destination", destination);
+        }
+        span
+    }
+}
+
+impl ProxyOwn {
+    /// As [`Client::span`], for a proxy's own connection. Fields: `own`, its code, and `peer`.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        tracing::info_span!(target: "truepeer", "connection", own = self.why().code(), peer = %self.peer())
+    }
+}
+
+impl Caller {
+    /// The span of whichever it is.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Client(client) => client.span(),
+            Self::ProxyOwn(own) => own.span(),
+        }
+    }
+}
 
 /// Fields: `code` and `fault` as [`ListenerEvent`] has them, `peer` where there is one, and `reason`, the sentence.
 pub(super) fn trace(event: &ListenerEvent) {
