@@ -61,6 +61,7 @@ fn every_example_says_what_to_add() {
     ];
     let mut names: Vec<String> = std::fs::read_dir(root.join("examples"))
         .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().is_file())
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     names.sort();
