@@ -38,6 +38,8 @@
 //! mutated headers.
 #![no_std]
 #![forbid(unsafe_code)]
+// Items show the feature that they need.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
 mod crc32c;
@@ -67,3 +69,8 @@ pub const V1_MAX_LEN: usize = 107;
 pub const V2_MIN_LEN: usize = 16;
 /// The longest version 2 header that the length field can announce. Source: PROXY protocol 2.2.
 pub const V2_MAX_LEN: usize = 16 + 65_535;
+
+/// The page of the package compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -104,11 +104,15 @@
 //! - Every public async function says what is lost when it is dropped, and a test drops it at each await point.
 //! - Every queue and wait has a name, a default and its memory in the docs: see `ListenerOptions`.
 //! - The oldest supported Rust is 1.88. No `unsafe` code, no build scripts, no code generation.
+//! - Semantic versioning: before 1.0 a new minor version may break, and the changelog says how to follow. A header that
+//!   the specification forbids and that is refused from now on is a mend, not a break.
 //! - Enums that grow with the world, such as [`IdentifyReason`], are `#[non_exhaustive]`.
 //! - External types in the API: `core::net`, `tokio`'s traits and sockets, [`IpNet`], and those of each adapter's
 //!   crate behind its feature.
 
 #![forbid(unsafe_code)]
+// Items show the feature that they need.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
 mod blocking;
