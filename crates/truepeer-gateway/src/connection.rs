@@ -11,7 +11,7 @@ pub(crate) mod speak;
 
 use std::mem;
 
-use truepeer::{FirstBytes, HeaderReader, Role};
+use truepeer::{FirstBytes, Role};
 
 use crate::connection::met::Met;
 use crate::door::{Desk, Door};
@@ -22,7 +22,6 @@ use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect::{self, Connected};
 use crate::rooms::handoff::{Company, Opening, Untellable};
-use crate::rooms::identify;
 
 /// Walks one connection from its arrival to its outcome, of which `Err` is an early one; `seen` is filled along the way.
 pub async fn walk(
@@ -33,11 +32,11 @@ pub async fn walk(
 ) -> Result<Outcome, Outcome> {
     // In a box: what it takes to meet a client is large and short, and the relay behind it is small and long.
     let mut met = Box::pin(meet(*arrival, door, desk, seen)).await?;
-    let (listener, record) = (&*door.listener, &mut seen.record);
+    let record = &mut seen.record;
 
     // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
-    let guard = Guard { first_bytes: met.guard.take(), idle: listener.idle_timeout };
-    let early = mem::take(&mut met.early);
+    // So are the backend's first lines, which show whether it took our header for the client's words.
+    let (early, guard) = (mem::take(&mut met.early), met.guard.take());
     let entered = engine::now();
     let end = engine::relay(&met.client, &met.backend, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(engine::now().saturating_duration_since(entered));
@@ -48,14 +47,8 @@ pub async fn walk(
         RelayEnd::ClientFailed(_) => Outcome::ClientFailed,
         RelayEnd::BackendFailed(_) => Outcome::BackendFailed,
         RelayEnd::HeldBack => Outcome::HeaderHeldBack,
-        RelayEnd::Header(_, bytes) => {
-            let Met { client, peer, backend, identity, header_deadline, .. } = *met;
-            drop(backend);
-            // Read on within the header's cap and deadline, only to say what it was.
-            let reader = HeaderReader::new(listener.header.clone(), peer, header_deadline);
-            let found = Box::pin(identify::read_on(&client, &reader, bytes)).await;
-            misfit::second_header(record, &identity, &found)
-        }
+        // A header in the client's bytes, or an answer to ours in the backend's: none of the client's went on.
+        RelayEnd::Stopped(why) => Box::pin(met.stopped(why, door, desk, record)).await,
     })
 }
 
@@ -108,6 +101,7 @@ async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -
     misfit::over_budget(pool, introduction.header.dropped_tlvs);
     let guard = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
     let company = Company::of(listener.protocol, listener.tls);
+    let first_lines = pool.first_lines(&introduction);
     let header = mem::take(&mut introduction.header.bytes);
     let Opening { bytes, rode, left, guard } = Opening::new(header, early, guard, company, entered);
     let connected = connect::to_backend(pool, &introduction, bytes).await;
@@ -129,6 +123,7 @@ async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -
         }
     };
     let early = Early { of_client: left, of_backend: said };
+    let guard = Guard { first_bytes: guard, first_lines, idle: listener.idle_timeout };
     let (family, _counted) = (introduction.header.family, (own, permit));
     let met =
         Met { client, peer, backend, target, family, identity, early, guard, header_deadline, _counted };

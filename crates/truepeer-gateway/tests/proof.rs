@@ -7,10 +7,14 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::fake::{Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, listens, smtp_behind_v1};
-use support::{House, Plan, expect, read_to_end};
+use support::fake::{
+    Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, greets_behind_v1, listens, smtp_behind_v1,
+};
+use support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::{ClientTls, Protocol};
 use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready};
@@ -238,4 +242,52 @@ fn after_silence(stream: TcpStream, silence: Duration) -> TcpStream {
     let _ = nothing.recv_timeout(silence);
     drop(never);
     stream
+}
+
+/// A backend that reads headers until it loses its option, and is deaf to them from then on.
+fn forgetful(forgets: &Arc<AtomicBool>, deaf: fn(TcpStream) -> Vec<u8>, heard: Reads) -> Fake {
+    let forgets = Arc::clone(forgets);
+    Fake::start(move |stream| if forgets.load(Ordering::SeqCst) { deaf(stream) } else { heard(stream) })
+}
+
+type Reads = fn(TcpStream) -> Vec<u8>;
+
+fn reads_smtp(stream: TcpStream) -> Vec<u8> {
+    greets_behind_v1("220 backend ready\r\n", "221 bye\r\n")(stream)
+}
+
+fn reads_imap(stream: TcpStream) -> Vec<u8> {
+    greets_behind_v1("* OK ready\r\n", "* BYE Logging out\r\n")(stream)
+}
+
+#[test]
+fn a_backend_that_lost_its_option_is_found_out_by_the_first_client_that_waits_for_a_greeting() {
+    for (protocol, deaf, reads, refusal) in [
+        (Protocol::Smtp, deaf_smtp as Reads, reads_smtp as Reads, SMTP_REFUSAL),
+        (Protocol::Imap, deaf_imap, reads_imap, IMAP_REFUSAL),
+    ] {
+        let forgets = Arc::default();
+        let backend = forgetful(&forgets, deaf, reads);
+        let house = Plan::new(protocol, Handoff::ProxyV1, backend.address).start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        forgets.store(true, Ordering::SeqCst);
+        let mut client = house.connect();
+        client.write_all(HEADER).unwrap();
+        // The greeting may be on its way to the client before the answer to our header is there.
+        let heard = read_to_end(&client);
+        assert!(heard.ends_with(refusal), "{}", heard.escape_ascii());
+        assert!(!heard.windows(3).any(|window| window == b"BAD" || window == b"502"));
+        let record = house.record();
+        record.assert_outcome(Outcome::HandoffRefused);
+        record.assert(&[("client", "203.0.113.7:4711"), ("bytes_in", "0")]);
+        assert!(record.get("cause").unwrap().contains("does not read our header"), "{}", record.0);
+        assert!(record.get("remedy").is_some(), "{}", record.0);
+        let found = house.readiness();
+        assert!(matches!(&*found, Readiness::Unready(Unready::IgnoresHeader { .. })), "{found:?}");
+        // It is asked again, and serves once it has its option back.
+        forgets.store(false, Ordering::SeqCst);
+        assert!(eventually(|| *house.readiness() == Readiness::Proved), "{:?}", house.readiness());
+        house.finish();
+        backend.finish();
+    }
 }

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use truepeer::{ClientIdentity, FirstBytes, PeerAddress};
+use truepeer::{ClientIdentity, HeaderReader, PeerAddress};
 
-use crate::door::OwnPermit;
-use crate::engine::{Early, Socket};
+use super::{misfit, speak};
+use crate::door::{Desk, Door, OwnPermit};
+use crate::engine::{Early, Guard, Socket, Stopped};
 use crate::facts::address::Family;
+use crate::facts::outcome::Outcome;
 use crate::rooms::backend::Target;
+use crate::rooms::identify;
 use crate::rooms::limits::Permit;
+use crate::rooms::record::Record;
+use crate::rooms::refuse::Reason;
 
 /// A client and its backend.
 pub(super) struct Met {
@@ -27,10 +32,37 @@ pub(super) struct Met {
     pub family: Option<Family>,
     /// What neither has got yet ...
     pub early: Early,
-    /// ... and who judges the client's first bytes.
-    pub guard: Option<FirstBytes>,
+    /// ... and who judges what they say first.
+    pub guard: Guard,
     /// When a header would have had to be there.
     pub header_deadline: Instant,
     /// What counts it until it ends.
     pub _counted: (Option<OwnPermit>, Option<Permit>),
+}
+
+impl Met {
+    /// None of the client's bytes went on, and none will: says why.
+    pub(super) async fn stopped(
+        self: Box<Self>,
+        why: Stopped,
+        door: &Door,
+        desk: &Desk,
+        record: &mut Record,
+    ) -> Outcome {
+        let Self { client, peer, backend, identity, target, header_deadline, .. } = *self;
+        drop(backend);
+        match why {
+            Stopped::Header(bytes) => {
+                // Read on within the header's cap and deadline, only to say what it was.
+                let reader = HeaderReader::new(door.listener.header.clone(), peer, header_deadline);
+                let found = identify::read_on(&client, &reader, bytes).await;
+                misfit::second_header(record, &identity, &found)
+            }
+            Stopped::HeaderAnswered(said) => {
+                let outcome = misfit::header_answered(record, door.pool_for(&identity), &target, &said);
+                speak::turn_away(client, door, desk, &identity, Reason::BackendUnavailable).await;
+                outcome
+            }
+        }
+    }
 }

@@ -337,6 +337,16 @@ pub(super) fn relayed(
     }
 }
 
+/// The backend was proved, and yet takes our header for the client's words: it lost its option since. No client is handed
+/// to it until it was asked again.
+pub(super) fn header_answered(record: &mut Record, pool: &Pool, target: &Target, said: &[u8]) -> Outcome {
+    let saw = format!("to our header it said \"{}\"", Seen::new(said));
+    let why = pool.mark_ignoring(target, saw);
+    record.cause = Some(format!("{}: {why}", target.address));
+    record.remedy = Some(pool.backend.telling().remedy().to_owned());
+    Outcome::HandoffRefused
+}
+
 /// No address of the backend could take the client.
 pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConnected) {
     record.cause = Some(failure.because.clone());

@@ -4,7 +4,9 @@
 //! has not taken what was read before. Memory per connection: two small structs, and a buffer only for what one
 //! side has not taken yet (at most [`SCRATCH`] bytes); the read buffer is one per worker.
 
+mod first_lines;
 mod flow;
+mod judge;
 mod pipe;
 
 use std::fmt;
@@ -14,12 +16,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use truepeer::proto::Version;
-use truepeer::{FirstBytes, Held};
+use truepeer::FirstBytes;
 
 use super::say::discard_briefly;
 use super::{Sleep, Socket, Traffic, later, now, until};
 use flow::{Ending, Fault, Flow, Sides};
+use judge::{Backward, end_hold};
+
+pub use first_lines::FirstLines;
 
 /// How long silence may last once the backend has ended its stream or either side broke: as long as a kernel waits
 /// for the other end's FIN.
@@ -40,17 +44,29 @@ pub enum RelayEnd {
     ClientFailed(io::Error),
     /// The backend's connection broke.
     BackendFailed(io::Error),
-    /// The client's bytes begin with a header. None of them was passed on; they are here.
-    Header(Version, Vec<u8>),
     /// The client's bytes could still become a header when waiting ended. None of them was passed on.
     HeldBack,
+    /// None of the client's bytes was passed on, and none may be.
+    Stopped(Stopped),
 }
 
-/// What guards the client-to-backend direction, and how long silence may last.
+/// Why a client's bytes do not go on.
+#[derive(Debug)]
+pub enum Stopped {
+    /// They begin with a header; they are here.
+    Header(Vec<u8>),
+    /// The backend answers our header as if it were the client's first command. What it said, as far as the client has
+    /// not heard it, is here.
+    HeaderAnswered(Vec<u8>),
+}
+
+/// What guards both directions, and how long silence may last.
 #[derive(Debug)]
 pub struct Guard {
     /// Judges the client's first bytes; nothing if they are judged and gone.
     pub first_bytes: Option<FirstBytes>,
+    /// Judges the backend's lines up to the client's first byte; nothing where they say nothing of our header.
+    pub first_lines: Option<FirstLines>,
     /// How long both directions may be silent.
     pub idle: Duration,
 }
@@ -76,12 +92,14 @@ pub fn relay<'a>(
     traffic: &'a Traffic,
 ) -> Relay<'a> {
     let now = now();
+    let mut to_client = Flow::beginning_with(early.of_backend);
+    to_client.first_lines = guard.first_lines;
     Relay {
         client,
         backend,
         traffic,
         to_backend: Flow::beginning_with(early.of_client),
-        to_client: Flow::beginning_with(early.of_backend),
+        to_client,
         guard: guard.first_bytes,
         idle: guard.idle,
         broke: None,
@@ -140,11 +158,24 @@ impl Future for Relay<'_> {
     }
 }
 
+impl Guard {
+    /// Takes it over; what is left judges nothing.
+    pub fn take(&mut self) -> Self {
+        Self { first_bytes: self.first_bytes.take(), first_lines: self.first_lines.take(), idle: self.idle }
+    }
+}
+
 impl Relay<'_> {
     fn move_bytes(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let (client, backend, traffic) = (self.client, self.backend, self.traffic);
         loop {
             let moved = traffic.total();
+            // What the backend says of our header is heard before a byte of the client's goes on.
+            if self.to_client.first_lines.is_some()
+                && let Poll::Ready(Some(end)) = self.poll_back(cx)
+            {
+                return Poll::Ready(end);
+            }
             let ending = self.ending(&self.to_client);
             let count = |len| traffic.add_in(len);
             let sides = Sides { source: client, sink: backend, count, ending };
@@ -153,10 +184,14 @@ impl Relay<'_> {
                 Poll::Ready(None) => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
             };
-            let ending = self.ending(&self.to_backend);
-            let count = |len| traffic.add_out(len);
-            let sides = Sides { source: backend, sink: client, count, ending };
-            let back = self.to_client.poll(cx, &sides, &mut None);
+            if traffic.bytes_in() > 0 {
+                self.to_client.first_lines = None;
+            }
+            let back = match self.poll_back(cx) {
+                Poll::Ready(Some(end)) => return Poll::Ready(end),
+                Poll::Ready(None) => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+            };
             self.note_failures();
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
@@ -191,6 +226,17 @@ impl Relay<'_> {
             let next = self.lasting_from.map_or(self.due(), |from| from.min(self.due()));
             self.timer.reset(next.max(later(now, TICK)));
         }
+    }
+
+    /// The direction from the backend to the client.
+    fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayEnd>> {
+        let ending = self.ending(&self.to_backend);
+        let count = |len| self.traffic.add_out(len);
+        let sides = Sides { source: self.backend, sink: self.client, count, ending };
+        let mut judge = Backward { lines: self.to_client.first_lines.take(), last: self.last_activity };
+        let polled = self.to_client.poll(cx, &sides, &mut judge);
+        self.to_client.first_lines = judge.lines;
+        polled
     }
 
     /// What becomes of a sink whose source has ended, given the `other` direction.
@@ -237,17 +283,6 @@ impl Relay<'_> {
 enum Failure {
     Client(io::Error),
     Backend(io::Error),
-}
-
-/// What becomes of held bytes when waiting ends: they go on, or that is the end.
-fn end_hold(guard: &mut Option<FirstBytes>) -> Option<RelayEnd> {
-    match guard.as_ref().map(FirstBytes::expire) {
-        Some(Held::End) => Some(RelayEnd::HeldBack),
-        Some(Held::Release) | None => {
-            *guard = None;
-            None
-        }
-    }
 }
 
 #[cfg(test)]

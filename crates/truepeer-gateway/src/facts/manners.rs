@@ -69,6 +69,19 @@ pub fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
     }
 }
 
+/// Whether a server of that language says so that it cannot make anything of a command. One that tags its answers takes
+/// the first word of a version 1 header for the tag.
+#[must_use]
+pub fn is_complaint(protocol: Protocol, heard: &[u8]) -> bool {
+    match protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"5"),
+        Protocol::Imap => heard.starts_with(b"* BAD") || heard.starts_with(b"PROXY "),
+        Protocol::Pop3 => heard.starts_with(b"-ERR"),
+        Protocol::ManageSieve => heard.starts_with(b"NO"),
+        Protocol::Http | Protocol::Tcp => false,
+    }
+}
+
 /// The status of an answer that is HTTP/1.
 #[must_use]
 pub fn http_status(heard: &[u8]) -> Option<u16> {

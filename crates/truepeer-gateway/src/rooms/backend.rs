@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use truepeer::ClientIdentity;
 
-use crate::engine::{Address, Bell, Wake};
+use crate::engine::{Address, Bell, FirstLines, Wake};
 use crate::facts::address::Family;
-use crate::facts::protocol::Protocol;
+use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
@@ -303,6 +303,26 @@ impl Pool {
     pub fn mark_refusing(&self, target: &Target, saw: String) {
         self.note(target, Readiness::Unready(Unready::RefusesHandoff { saw }));
         self.wake.wake();
+    }
+
+    /// A connection found that `target` takes our header for the client's words: no client is sent there until it is
+    /// asked again. Returns what is known of it now.
+    pub fn mark_ignoring(&self, target: &Target, saw: String) -> Unready {
+        let why = Unready::IgnoresHeader { saw };
+        self.note(target, Readiness::Unready(why.clone()));
+        self.wake.wake();
+        why
+    }
+
+    /// Who judges the first lines of an address that is told of a client by `introduction`: nobody where they do not
+    /// show whether it reads our header.
+    #[must_use]
+    pub fn first_lines(&self, introduction: &Introduction) -> Option<FirstLines> {
+        let shows = self.is_provable()
+            && self.backend.handoff.facts().proof == Proof::GreetsOnlyWith
+            && self.protocol.first_speaker() == FirstSpeaker::Server
+            && !introduction.header.bytes.is_empty();
+        shows.then(|| FirstLines::new(self.protocol))
     }
 
     /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know

@@ -3,12 +3,12 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use truepeer::{FirstBytes, Verdict};
-
+use super::RelayEnd;
+use super::first_lines::FirstLines;
+use super::judge::{Judge, Source};
 use super::pipe::{CAPACITY, Pipe};
-use super::{RelayEnd, end_hold};
+use crate::engine::Socket;
 use crate::engine::receive::{SCRATCH, with_scratch};
-use crate::engine::{Socket, now};
 
 /// Reads in one turn before other connections get theirs.
 const ROUNDS: u32 = 16;
@@ -36,6 +36,8 @@ pub(super) struct Flow {
     manner: Manner,
     source_ended: bool,
     finished: bool,
+    /// Judges a backend's first lines; here, where it costs no memory of its own.
+    pub(super) first_lines: Option<FirstLines>,
     pub(super) failure: Option<Fault>,
 }
 
@@ -85,6 +87,7 @@ impl Flow {
             manner: Manner::at_first(),
             source_ended: false,
             finished: false,
+            first_lines: None,
             failure: None,
         }
     }
@@ -94,17 +97,17 @@ impl Flow {
         self.finished
     }
 
-    /// Moves what can be moved; ready when this direction has ended, with the relay's end if `guard` says so.
+    /// Moves what can be moved; ready when this direction has ended, with the relay's end if `judge` says so.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         sides: &Sides<'_, impl Fn(usize)>,
-        guard: &mut Option<FirstBytes>,
+        judge: &mut impl Judge,
     ) -> Poll<Option<RelayEnd>> {
         if self.finished {
             return Poll::Ready(None);
         }
-        let end = match ready!(self.pump(cx, sides, guard)) {
+        let end = match ready!(self.pump(cx, sides, judge)) {
             Ok(end) => end,
             Err(fault) => {
                 // The other direction may still have last words to deliver; it ends by itself.
@@ -125,13 +128,14 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         sides: &Sides<'_, impl Fn(usize)>,
-        guard: &mut Option<FirstBytes>,
+        judge: &mut impl Judge,
     ) -> Poll<Result<Option<RelayEnd>, Fault>> {
         for _ in 0..ROUNDS {
-            if let Some(end) = self.judge(guard) {
+            let source = if self.source_ended { Source::Ended } else { Source::GoesOn };
+            if let Some(end) = judge.judge(&mut self.pending, source) {
                 return Poll::Ready(Ok(Some(end)));
             }
-            if guard.is_none() {
+            if !judge.holds() {
                 ready!(self.flush(cx, sides)).map_err(Fault::Sink)?;
                 if self.source_ended {
                     return Poll::Ready(match sides.ending {
@@ -148,9 +152,9 @@ impl Flow {
                     return Poll::Pending;
                 }
             }
-            let moved = match (self.manner, &guard) {
-                (_, Some(_)) => self.hold(sides),
-                (Manner::Splice { small }, None) => self.splice(sides, small),
+            let moved = match self.manner {
+                _ if judge.is_on() => self.hold(sides),
+                Manner::Splice { small } => self.splice(sides, small),
                 _ => self.copy(sides),
             };
             match moved {
@@ -280,21 +284,6 @@ impl Flow {
             self.pending.drain(..sent);
         }
         result
-    }
-
-    /// Asks the guard, which goes when nothing is held back any more; the relay's end, if that is its verdict.
-    fn judge(&mut self, guard: &mut Option<FirstBytes>) -> Option<RelayEnd> {
-        match guard.as_mut()?.inspect(&self.pending, now()) {
-            Verdict::Header(version) => {
-                return Some(RelayEnd::Header(version, std::mem::take(&mut self.pending)));
-            }
-            Verdict::Pass => *guard = None,
-            // The client sends no more: a prefix stays what it is, and nothing is nothing.
-            Verdict::Hold if self.source_ended && self.pending.is_empty() => *guard = None,
-            Verdict::Hold if self.source_ended => return end_hold(guard),
-            Verdict::Hold => {}
-        }
-        None
     }
 }
 

@@ -181,7 +181,7 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
         let ours = |fd| Socket::accepted(fd, family).unwrap();
         let (client, backend) = (ours(our_client), ours(our_backend));
         async move {
-            let guard = Guard { first_bytes: None, idle: PATIENCE };
+            let guard = Guard { first_bytes: None, first_lines: None, idle: PATIENCE };
             let end = relay(&client, &backend, Early::default(), guard, &traffic).await;
             drop((client, backend));
             outcome.set(Some(end));

@@ -9,6 +9,7 @@ use truepeer::OwnHeader;
 
 use super::*;
 use crate::engine::socket::Family;
+use crate::facts::protocol::Protocol;
 
 /// A relay between two socket pairs: what the test holds is the client and the backend program.
 struct Ends {
@@ -26,7 +27,7 @@ async fn with_relay<T, F: Future<Output = T>>(
     let (backend, our_backend) = UnixStream::pair().unwrap();
     let traffic = Traffic::default();
     let deadline = Instant::now() + Duration::from_secs(1);
-    let guard = Guard { first_bytes: Some(FirstBytes::new(own_header, deadline)), idle };
+    let guard = Guard { first_bytes: Some(FirstBytes::new(own_header, deadline)), first_lines: None, idle };
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
     let (our_client, our_backend) = (ours(our_client), ours(our_backend));
     let relayed = async {
@@ -131,11 +132,41 @@ async fn a_header_in_the_clients_bytes_never_reaches_the_backend_but_the_banner_
             leaked
         })
         .await;
-        let RelayEnd::Header(_, bytes) = end else { panic!("{end:?}") };
+        let RelayEnd::Stopped(Stopped::Header(bytes)) = end else { panic!("{end:?}") };
         assert_eq!(bytes, [first, rest].concat());
         assert_eq!(leaked, b"");
         assert_eq!(traffic.bytes_in(), 0);
     }
+}
+
+#[tokio::test]
+async fn an_answer_to_our_header_ends_the_relay_before_a_byte_of_the_client_goes_on() {
+    let (mut client, our_client) = UnixStream::pair().unwrap();
+    let (mut backend, our_backend) = UnixStream::pair().unwrap();
+    let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
+    let (our_client, our_backend) = (ours(our_client), ours(our_backend));
+    let traffic = Traffic::default();
+    let first_bytes = Some(FirstBytes::new(OwnHeader::Precedes, Instant::now() + LONG));
+    let first_lines = Some(FirstLines::new(Protocol::Smtp));
+    let guard = Guard { first_bytes, first_lines, idle: LONG };
+    let relay = relay(&our_client, &our_backend, Early::default(), guard, &traffic);
+    let play = async {
+        backend.write_all(b"220 mx.example\r\n").await.unwrap();
+        let mut greeting = [0; 16];
+        client.read_exact(&mut greeting).await.unwrap();
+        // Both are there when the relay looks next.
+        backend.write_all(b"502 5.5.2 Error: command not recognized\r\n").await.unwrap();
+        client.write_all(b"MAIL FROM:<secret@client.example>\r\n").await.unwrap();
+    };
+    let (end, ()) = tokio::join!(relay, play);
+    let RelayEnd::Stopped(Stopped::HeaderAnswered(said)) = end else { panic!("{end:?}") };
+    assert_eq!(said, b"502 5.5.2 Error: command not recognized\r\n");
+    drop((our_client, our_backend));
+    let (mut leaked, mut heard) = (Vec::new(), Vec::new());
+    let _ = backend.read_to_end(&mut leaked).await;
+    let _ = client.read_to_end(&mut heard).await;
+    assert_eq!((leaked, heard), (Vec::new(), Vec::new()), "neither heard more of the other");
+    assert_eq!((traffic.bytes_in(), traffic.bytes_out()), (0, 16));
 }
 
 #[tokio::test]
