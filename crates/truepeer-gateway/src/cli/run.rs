@@ -9,6 +9,8 @@ mod said;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,6 +25,7 @@ use crate::control::{Control, Sockets};
 use crate::engine::Given;
 use crate::facts::bind::Bind;
 use crate::observe::log::{Configured, Events, Refusals, Writer};
+use crate::rooms::bans::denied::Denied;
 use crate::server::Server;
 use orphans::Orphans;
 use reading::{NotRead, Reading};
@@ -161,6 +164,7 @@ impl Running {
         let Calls { mut signals, orders } = calls;
         drop(orders);
         let cutter = server.cutter();
+        let denied = server.view().denied;
         // First: whoever reads the line and asks whether we are ready hears no.
         let open = u64::from(server.stop_accepting());
         tracing::info!(event = "draining", open);
@@ -183,11 +187,28 @@ impl Running {
         });
         // If it panicked it has said so.
         let _ = drain.join();
+        follow_clock(denied);
         if let Ok(drained) = drained {
             let [open, done, cut] = [drained.open, drained.done(), drained.cut].map(u64::from);
             tracing::info!(event = "stopped", open, done, cut);
         }
         Ok(())
+    }
+}
+
+/// How long the end waits for the state file.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// The state file outlives this process, so the ends of its bans are to be right by the clock as it is now.
+fn follow_clock(denied: Denied) {
+    let (tell, done) = sync_channel::<()>(0);
+    let write = move || {
+        denied.follow_clock();
+        drop(tell);
+    };
+    // A disk that does not answer is not waited for; the thread ends with the process.
+    if std::thread::Builder::new().name("state".to_owned()).spawn(write).is_ok() {
+        let _ = done.recv_timeout(LAST_WRITE);
     }
 }
 

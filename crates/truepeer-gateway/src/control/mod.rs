@@ -12,6 +12,7 @@ pub mod status;
 use std::fmt;
 use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
@@ -150,7 +151,11 @@ impl Sockets {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             // What waits for sockets stays on one thread.
-            .spawn(move || LocalSet::new().block_on(&runtime, attend(received, desk, present)))
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, attend(received, desk, present));
+                // A disk that does not answer must not hold up the end.
+                runtime.shutdown_background();
+            })
             .map_err(ControlError::System)?;
         let mut control = Control { served: Vec::new(), ports: Some(ports), thread: Some(thread), presence };
         control.take(self);
@@ -197,9 +202,14 @@ impl Served {
     }
 }
 
+/// How often it is looked whether the wall clock was set, by which the state file has the ends of bans.
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
+
 /// Serves each port that comes, until nobody can send one any more.
 async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: watch::Receiver<Presence>) {
     let mut served = JoinSet::new();
+    let mut following = JoinSet::new();
+    let mut look = tokio::time::interval(CLOCK_CHECK);
     let rooms = (admin::Room::new(presence), status::Room::default());
     loop {
         tokio::select! {
@@ -208,6 +218,12 @@ async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: wa
                 None => return,
             },
             Some(_) = served.join_next(), if !served.is_empty() => {}
+            // One at a time: it waits for the disk.
+            _ = look.tick(), if following.is_empty() => {
+                let denied = desk.view.denied.clone();
+                following.spawn_blocking(move || denied.follow_clock());
+            }
+            Some(_) = following.join_next(), if !following.is_empty() => {}
         }
     }
 }

@@ -37,6 +37,14 @@ impl Clock {
         self.start.wall.checked_add(passed).unwrap_or(moment.wall)
     }
 
+    /// How far the wall clock of `moment` is ahead of steady time, in whole seconds; below zero if it is behind.
+    #[must_use]
+    pub fn ahead(&self, moment: Moment) -> i64 {
+        let (now, wall) = (self.now(moment), moment.wall);
+        let seconds = |shift: Duration| i64::try_from(whole(shift).as_secs()).unwrap_or(i64::MAX);
+        wall.duration_since(now).map_or_else(|behind| -seconds(behind.duration()), seconds)
+    }
+
     /// A ban of the table as the wall clock of `moment` has it: with the time left that it has.
     #[must_use]
     pub fn for_people(&self, ban: Ban, moment: Moment) -> Ban {

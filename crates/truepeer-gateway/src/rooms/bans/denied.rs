@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -32,6 +32,8 @@ struct Inner {
     table: RwLock<Table>,
     /// Held while changes are made and kept, so that they are in the file in the order in which they were made.
     file: Mutex<Option<Journal>>,
+    /// How far the wall clock was ahead of steady time when all ends in the file were right by it, in seconds.
+    ahead: AtomicI64,
 }
 
 impl Default for Inner {
@@ -41,6 +43,7 @@ impl Default for Inner {
             count: AtomicUsize::default(),
             table: RwLock::default(),
             file: Mutex::default(),
+            ahead: AtomicI64::default(),
         }
     }
 }
@@ -113,10 +116,17 @@ impl Denied {
         });
         say_lifted(&lifted);
         if !lifted.is_empty()
-            && let Kept::Failed(path, error) = self.save_all()
+            && let Kept::Failed(path, error) = self.save_all(now())
         {
-            let (path, cause) = (path.display().to_string(), error.to_string());
-            tracing::warn!(event = "bans_not_kept", path, cause);
+            say_not_kept(&path, &error);
+        }
+    }
+
+    /// Writes the state file anew if the wall clock was set since it was written, so that a restart finds every ban with
+    /// the time that it has left. Blocks on the file.
+    pub fn follow_clock(&self) {
+        if let Some(Kept::Failed(path, error)) = self.follow_clock_at(now()) {
+            say_not_kept(&path, &error);
         }
     }
 
@@ -226,14 +236,28 @@ impl Denied {
         result
     }
 
-    fn save_all(&self) -> Kept {
+    fn follow_clock_at(&self, moment: Moment) -> Option<Kept> {
+        let moved = self.0.clock.ahead(moment).saturating_sub(self.0.ahead.load(Ordering::Relaxed));
+        if moved.unsigned_abs() < WORTH_WRITING || self.0.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let kept = self.save_all(moment);
+        // Said once if it cannot be written; the next change writes the whole file then.
+        self.0.ahead.store(self.0.clock.ahead(moment), Ordering::Relaxed);
+        Some(kept)
+    }
+
+    fn save_all(&self, moment: Moment) -> Kept {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *file {
             None => Kept::InMemory,
-            Some(journal) => kept(journal.path().to_owned(), journal.write_anew(&self.list())),
+            Some(journal) => kept(journal.path().to_owned(), journal.write_anew(&self.list_at(moment))),
         }
     }
 }
+
+/// A clock that was set by fewer seconds is not worth writing the file for.
+const WORTH_WRITING: u64 = 5;
 
 fn kept(path: PathBuf, written: io::Result<()>) -> Kept {
     match written {
@@ -273,6 +297,11 @@ fn meanings(listeners: &[Guarded]) -> Vec<(String, Arc<Meaning>)> {
         .collect()
 }
 
+fn say_not_kept(path: &Path, error: &io::Error) {
+    let (path, cause) = (path.display().to_string(), error.to_string());
+    tracing::warn!(event = "bans_not_kept", path, cause);
+}
+
 fn say_lifted(lifted: &[(Ban, BanError)]) {
     for (ban, error) in lifted {
         let (ban, cause) = (ban.to_string(), error.to_string());
@@ -288,6 +317,7 @@ mod tests {
 
     use super::*;
     use crate::rooms::bans::BanOrder;
+    use crate::rooms::bans::state::tests::Dir;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -356,6 +386,34 @@ mod tests {
             let over = after(start, HOUR + Duration::from_secs(2), &jump);
             assert_eq!(denied.find_at(client, over), None);
             assert_eq!(denied.list_at(over), []);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_after_the_last_change_ends_no_ban_at_the_next_start() {
+        for jump in [Jump::Forward, Jump::Back] {
+            let dir = Dir::new(match jump {
+                Jump::Forward => "clock-forward",
+                Jump::Back => "clock-back",
+            });
+            let denied = Denied::restore(Some(dir.state()), Vec::new()).unwrap();
+            let (network, reason) =
+                ("203.0.113.7/32".parse().unwrap(), crate::rooms::bans::Reason::new("test"));
+            let order = BanOrder { network, lasts: "1h".parse().unwrap(), reason };
+            let (_, kept) = denied.make(&[BanChange::Add(order)]);
+            assert!(matches!(kept, Some(Kept::InFile)), "{kept:?}");
+            // Nothing has happened, so nothing is written.
+            assert!(denied.follow_clock_at(now()).is_none());
+            let late = after(now(), HOUR / 2, &jump);
+            assert!(matches!(denied.follow_clock_at(late), Some(Kept::InFile)));
+            assert!(denied.follow_clock_at(late).is_none(), "once is enough");
+
+            let loaded = state::load(&dir.state()).unwrap().bans;
+            let (restored, _) = Bans::restore(loaded, &[], late.wall);
+            let client = IpAddr::from([203, 0, 113, 7]);
+            let left = |after: Duration| restored.find(client, late.wall.checked_add(after).unwrap());
+            assert!(left(HOUR / 2 - Duration::from_secs(5)).is_some());
+            assert!(left(HOUR / 2 + Duration::from_secs(5)).is_none());
         }
     }
 
