@@ -271,7 +271,7 @@ fn explain_ip_says_what_would_happen_and_which_line_says_so() {
 
 #[test]
 fn explain_ip_says_of_impossible_clients_what_a_connection_would_be_told() {
-    let folder = Folder::new("explain");
+    let folder = Folder::new("explain-impossible");
     folder.write("deny.txt", "203.0.113.7\n");
     for (addr, because) in [
         ("127.0.0.5", "loopback"),
