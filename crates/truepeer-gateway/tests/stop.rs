@@ -8,11 +8,12 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use program::{Answer, BINARY, Folder, Program, write_config};
+use program::{Answer, BINARY, Folder, Program, command as program_command, write_config};
 use rustix::process::Signal;
-use support::{HeaderMailServer, expect, read_to_end};
+use support::{HeaderMailServer, eventually, expect, read_to_end};
 
 fn config(backend: &HeaderMailServer, server: &str) -> String {
     format!(
@@ -77,6 +78,111 @@ fn a_reload_that_waits_for_a_file_holds_up_neither_clients_nor_the_end() {
     program.wait_for("event=stopped");
     program.end();
     drop(pipe);
+}
+
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+fn run(folder: &Folder, stderr: impl Into<Stdio>) -> Child {
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--config"]).arg(folder.path("truepeer.toml")).stderr(stderr).spawn().unwrap()
+}
+
+/// Waits until it has a thread of this name: what it does begins only then.
+fn wait_for_thread(child: &Child, name: &str) {
+    assert!(eventually(|| has_thread(child, name)), "no thread {name}");
+}
+
+fn has_thread(child: &Child, name: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let mut names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.any(|comm| comm.trim() == name)
+}
+
+fn signal(child: &Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), Signal::TERM).unwrap();
+}
+
+#[test]
+fn a_start_that_waits_for_its_configuration_ends_when_it_is_told_to() {
+    let folder = Folder::new();
+    mkfifo(&folder.path("truepeer.toml"));
+    let mut child = run(&folder, Stdio::piped());
+    wait_for_thread(&child, "file");
+    signal(&child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_state_file_that_is_a_pipe_is_an_error_at_the_start() {
+    let backend = HeaderMailServer::start();
+    let folder = Folder::new();
+    let more = "[admin]\nsocket = \"ADMIN\"\nstate = \"FOLDERstate\"\n";
+    write_config(&folder, &format!("{}{more}", config(&backend, "")));
+    mkfifo(&folder.path("state"));
+    let refused = Answer(run(&folder, Stdio::piped()).wait_with_output().unwrap());
+    assert_eq!(refused.code(), Some(3), "{}", refused.error());
+    for said in
+        ["admin.state: ", "/state: cannot be read: this is no file, but a directory, a pipe or a device"]
+    {
+        assert!(refused.error().contains(said), "{said} in {}", refused.error());
+    }
+}
+
+#[test]
+fn a_reload_whose_files_are_pipes_says_so_at_once_and_the_next_one_is_taken() {
+    let backend = HeaderMailServer::start();
+    let more = "[admin]\nsocket = \"ADMIN\"\n";
+    let good = format!("{}{more}", config(&backend, ""));
+    let mut program = Program::start(&good);
+    mkfifo(&program.folder.path("pipe"));
+    let file = program.folder.path("truepeer.toml");
+    let log = format!("{good}[log]\nfile = \"FOLDERpipe\"\n");
+    let list = format!("{good}[access]\ndeny-files = [\"FOLDERpipe\"]\n");
+    for (config, said) in [
+        (None, "this is no file, but a directory, a pipe or a device: a reload reads files only"),
+        (Some(log), "nobody reads this pipe"),
+        (Some(list), "pipe: not a regular file"),
+    ] {
+        std::fs::remove_file(&file).unwrap();
+        match config {
+            Some(config) => program.write_config(&config),
+            None => mkfifo(&file),
+        }
+        let answer = program_command(&["reload"], &program.folder.path("admin.sock"));
+        assert_eq!(answer.code(), Some(1), "{}", answer.error());
+        assert!(answer.error().contains(said), "{said} in {}", answer.error());
+        std::fs::remove_file(&file).unwrap();
+        program.write_config(&good);
+        program.command(&["reload"]).ok();
+        program.wait_for("event=reloaded");
+        drop(greeted(&program, 1001));
+    }
+}
+
+#[test]
+fn the_second_signal_ends_a_process_whose_main_thread_hangs() {
+    let folder = Folder::new();
+    let file = folder.path("truepeer.toml");
+    mkfifo(&file);
+    // Nobody reads what is wrong with the configuration, and the pipe is full.
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while (&writer).write(&[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    let mut child = run(&folder, writer);
+    // Opening waits for its reader.
+    std::fs::write(&file, "[server\n").unwrap();
+    assert!(eventually(|| !has_thread(&child, "file")), "it has read what is wrong");
+    signal(&child);
+    // The first one may still be on its way.
+    assert!(eventually(|| {
+        signal(&child);
+        child.try_wait().unwrap().is_some()
+    }));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    drop(reader);
 }
 
 #[test]

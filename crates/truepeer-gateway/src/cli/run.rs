@@ -1,11 +1,13 @@
 //! `truepeer run`: serve until told to stop.
 
+mod aside;
+mod last_resort;
 mod moves;
 mod orphans;
-mod reading;
 mod reload;
 mod said;
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,66 +20,168 @@ use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Colour, Config, Loaded, Origin};
+use crate::config::{self, Colour, Config, ConfigErrors, Loaded, Origin};
 use crate::control::admin::{Order, Reloaded};
 use crate::control::manager::{Manager, Watchdog};
 use crate::control::{Control, Sockets};
 use crate::engine::Given;
 use crate::facts::bind::Bind;
-use crate::observe::log::{Configured, Events, Refusals, Writer};
+use crate::observe::log::{Configured, Destination, Events, Refusals, Writer};
 use crate::rooms::bans::denied::Denied;
-use crate::server::Server;
+use crate::rooms::bans::state;
+use crate::server::{Server, StartError};
+use aside::{Aside, Errand};
 use orphans::Orphans;
-use reading::{NotRead, Reading};
 use reload::AtStart;
 use said::Said;
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
-    let Loaded { config, origin } = match config::load(path) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            complain(&errors.render(Colour::for_stderr()));
-            return ExitCode::from(FAILED);
-        }
+    let main = match Main::begin() {
+        Ok(main) => main,
+        Err(error) => return not_started(&error),
     };
-    match start(&config, &origin).and_then(|running| running.serve(path)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("error: {error}"));
-            ExitCode::from(NOT_STARTED)
+    match main.start(path).and_then(|running| running.serve(path).map_err(NotStarted::Because)) {
+        // It was told to stop before it had started.
+        Ok(()) | Err(NotStarted::Stop) => ExitCode::SUCCESS,
+        Err(NotStarted::Because(error)) => not_started(&error),
+        Err(NotStarted::Wrong(errors)) => {
+            complain(&errors.render(Colour::for_stderr()));
+            ExitCode::from(FAILED)
         }
     }
 }
 
+fn not_started(error: &dyn fmt::Display) -> ExitCode {
+    complain(&format!("error: {error}"));
+    ExitCode::from(NOT_STARTED)
+}
+
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Why nothing was started.
+enum NotStarted {
+    /// Something that was needed could not be had.
+    Because(Box<dyn std::error::Error>),
+    /// The configuration is wrong.
+    Wrong(ConfigErrors),
+    /// The order to stop came first.
+    Stop,
+}
+
+impl From<Undone> for NotStarted {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::Because(cause) => Self::Because(cause.into()),
+            Undone::Stop => Self::Stop,
+        }
+    }
+}
+
+/// What the main thread hears with, and what works on files for it.
+struct Main {
+    signals: Signals,
+    aside: Aside,
+    runtime: Runtime,
+}
+
+impl Main {
+    fn begin() -> Fallible<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Watched before a file is read or anything listens, so that no signal finds the default action, which PID 1
+        // does not have.
+        let signals = {
+            let _context = runtime.enter();
+            Signals::watch()?
+        };
+        last_resort::watch()?;
+        Ok(Self { signals, aside: Aside::default(), runtime })
+    }
+
+    /// Does `work` on files off this thread.
+    fn errand<T: Send + 'static>(
+        &mut self,
+        errand: Errand,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undone> {
+        let Self { signals, aside, runtime } = self;
+        let mut again = false;
+        let done = runtime.block_on(async {
+            let mut done = std::pin::pin!(aside.run(errand, work));
+            loop {
+                tokio::select! {
+                    // What is done is taken; a signal waits.
+                    biased;
+                    done = &mut done => break done.map_err(Undone::Because),
+                    asked = signals.next() => match asked {
+                        Asked::Stop => break Err(Undone::Stop),
+                        // The file may have changed behind what was read of it already.
+                        Asked::Reload => again = true,
+                    },
+                }
+            }
+        });
+        signals.again |= again;
+        done
+    }
+
+    /// Reads what is needed for a start, and starts.
+    fn start(mut self, path: Option<&Path>) -> Result<Running, NotStarted> {
+        let because = |error: Box<dyn std::error::Error>| NotStarted::Because(error);
+        let read = path.map(Path::to_owned);
+        let loaded = self.errand(aside::CONFIG, move || config::load(read.as_deref()))?;
+        let Loaded { config, origin } = loaded.map_err(NotStarted::Wrong)?;
+        let target = config.log.target.clone();
+        let destination = self
+            .errand(aside::LOG, move || Destination::open(&target))?
+            .map_err(|error| because(error.into()))?;
+        let bans = match config.admin.state.clone() {
+            Some(file) => self.errand(aside::STATE, move || state::load(&file))?,
+            None => Ok(state::Loaded::default()),
+        };
+        let bans = bans.map_err(|error| because(StartError::State(error).into()))?;
+        start(self, &config, &origin, destination, bans).map_err(because)
+    }
+}
+
+/// Why something on files was not done.
+#[derive(Debug)]
+enum Undone {
+    /// In words.
+    Because(String),
+    /// The order to stop came first.
+    Stop,
+}
 
 /// A server, and what tells it to stop.
 struct Running {
     server: Server,
     /// Answers while the server drains, too.
     control: Control,
-    calls: Calls,
+    orders: mpsc::Receiver<Order>,
     at_start: AtStart,
     /// The addresses of the latest configuration.
     binds: Vec<(String, Bind)>,
-    /// A reading that may hang.
-    reading: Reading,
     said: Said,
     log: Configured,
     manager: Manager,
     /// Ends with the process: a drain is to be seen alive, too.
     watchdog: Option<Watchdog>,
-    runtime: Runtime,
+    main: Main,
     /// Dropped last: writes out what is queued.
     _writer: Writer,
 }
 
-fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
+fn start(
+    main: Main,
+    config: &Config,
+    origin: &Origin,
+    destination: Destination,
+    bans: state::Loaded,
+) -> Fallible<Running> {
     let given = Given::take()?;
     let manager = Manager::of_this_process().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (log, writer) = Configured::start(&config.log, Refusals::Fold)?;
+    let (log, writer) = Configured::start(&config.log, destination, Refusals::Fold)?;
     let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
     tracing::subscriber::set_global_default(events)?;
     if matches!(origin, Origin::Demonstration) {
@@ -85,14 +189,9 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     }
     let mut said = Said::default();
     said.advice(&config.advice);
-    // Watched before anything listens, so that no signal finds the default action.
-    let signals = {
-        let _context = runtime.enter();
-        Signals::watch()?
-    };
     given.check(&config::binds(config))?;
     let sockets = Sockets::bind(config, &given)?;
-    let mut server = Server::start_given(config, log.log(), given)?;
+    let mut server = Server::start_given(config, log.log(), given, bans)?;
     // Once more, with what only the sockets show.
     said.advice(&server.advice());
     let (control, orders) = sockets.serve(server.view())?;
@@ -105,19 +204,17 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
     };
     let at_start = AtStart::of(config);
     let binds = config::binds(config);
-    let calls = Calls { signals, orders };
     Ok(Running {
         server,
         control,
-        calls,
+        orders,
         at_start,
         binds,
-        reading: Reading::default(),
         said,
         log,
         manager,
         watchdog,
-        runtime,
+        main,
         _writer: writer,
     })
 }
@@ -125,12 +222,12 @@ fn start(config: &Config, origin: &Origin) -> Fallible<Running> {
 impl Running {
     /// Serves until the first signal to stop, then drains; a second one ends the drain.
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
-        while let Wanted::Reload(asker) = self.runtime.block_on(self.calls.next()) {
+        while let Wanted::Reload(asker) = self.next() {
             self.manager.reloading();
             let reloaded = match self.reload(path) {
                 Ok(reloaded) => Ok(reloaded),
-                Err(NotRead::Because(cause)) => Err(cause),
-                Err(NotRead::Stop) => {
+                Err(Undone::Because(cause)) => Err(cause),
+                Err(Undone::Stop) => {
                     if let Some(asker) = asker {
                         let _ = asker.send(Err("the server is stopping".to_owned()));
                     }
@@ -149,19 +246,17 @@ impl Running {
         let Self {
             mut server,
             control: _control,
-            calls,
+            orders,
             at_start: _,
             binds: _,
-            reading: _,
             said: _,
             log: _,
             manager,
             watchdog: _watchdog,
-            runtime,
+            main: Main { mut signals, runtime, .. },
             _writer,
         } = self;
         // Whoever orders now is told that the server is stopping.
-        let Calls { mut signals, orders } = calls;
         drop(orders);
         let cutter = server.cutter();
         let denied = server.view().denied;
@@ -196,6 +291,23 @@ impl Running {
     }
 }
 
+impl Running {
+    /// What the main thread is to do next.
+    fn next(&mut self) -> Wanted {
+        let Self { orders, main: Main { signals, runtime, .. }, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop => Wanted::Stop,
+                    Asked::Reload => Wanted::Reload(None),
+                },
+                // Without an admin socket nobody ever orders.
+                Some(Order::Reload(asker)) = orders.recv() => Wanted::Reload(Some(asker)),
+            }
+        })
+    }
+}
+
 /// How long the end waits for the state file.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -222,25 +334,6 @@ enum Wanted {
     Stop,
     /// And whom to tell how it went.
     Reload(Option<oneshot::Sender<Result<Reloaded, String>>>),
-}
-
-/// Where it hears that.
-struct Calls {
-    signals: Signals,
-    orders: mpsc::Receiver<Order>,
-}
-
-impl Calls {
-    async fn next(&mut self) -> Wanted {
-        tokio::select! {
-            asked = self.signals.next() => match asked {
-                Asked::Stop => Wanted::Stop,
-                Asked::Reload => Wanted::Reload(None),
-            },
-            // Without an admin socket nobody ever orders.
-            Some(Order::Reload(asker)) = self.orders.recv() => Wanted::Reload(Some(asker)),
-        }
-    }
 }
 
 /// What a signal asks for.

@@ -2,8 +2,10 @@
 //!
 //! The only part of the configuration that reads files; `resolve` judges the text.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use crate::facts::files::{NotOpened, open_regular};
 
 use super::problem::{ConfigErrors, Problem};
 use super::resolve::resolve;
@@ -35,20 +37,39 @@ pub enum Origin {
     Demonstration,
 }
 
+/// What may be read as a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readable {
+    /// Whatever can be read, such as a pipe that somebody writes it into.
+    Anything,
+    /// Files only: what was read before is to be there again.
+    Files,
+}
+
+/// Reads the configuration at `path` whatever it is; see [`load_from`].
+///
+/// # Errors
+/// As [`load_from`].
+pub fn load(path: Option<&Path>) -> Result<Loaded, ConfigErrors> {
+    load_from(path, Readable::Anything)
+}
+
 /// Reads the configuration at `path`; without one, that at [`DEFAULT_PATH`] or, where that is missing, the built-in
 /// demonstration.
 ///
 /// # Errors
 /// Everything that is wrong with the file. A missing one is an error where it was named, and where this process was
 /// started by a service manager or as PID 1: nobody would see that only a demonstration runs.
-pub fn load(path: Option<&Path>) -> Result<Loaded, ConfigErrors> {
+pub fn load_from(path: Option<&Path>, readable: Readable) -> Result<Loaded, ConfigErrors> {
     if let Some(path) = path {
-        return Ok(Loaded { config: read(path)?, origin: Origin::File(path.to_owned()) });
+        return Ok(Loaded { config: read(path, readable)?, origin: Origin::File(path.to_owned()) });
     }
     let default = Path::new(DEFAULT_PATH);
     match std::fs::symlink_metadata(default) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        _ => return Ok(Loaded { config: read(default)?, origin: Origin::File(default.to_owned()) }),
+        _ => {
+            return Ok(Loaded { config: read(default, readable)?, origin: Origin::File(default.to_owned()) });
+        }
     }
     if surroundings::is_supervised() {
         return Err(ConfigErrors::without_text(
@@ -70,17 +91,26 @@ pub fn demonstration() -> Result<Config, ConfigErrors> {
     Ok(Config { advice: Vec::new(), ..config })
 }
 
-fn read(path: &Path) -> Result<Config, ConfigErrors> {
+fn read(path: &Path, readable: Readable) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let unreadable = |cause: String| ConfigErrors::without_text(&name, Problem::new(cause));
-    let bytes = std::fs::read(path).map_err(|error| {
-        unreadable(match error.kind() {
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
-            io::ErrorKind::PermissionDenied => "this process may not read the file".to_owned(),
-            _ => format!("the file cannot be read: {error}"),
-        })
-    })?;
+    let bytes = match readable {
+        Readable::Anything => std::fs::read(path).map_err(|error| unreadable(cause(&error)))?,
+        Readable::Files => {
+            let mut file = open_regular(path).map_err(|error| {
+                unreadable(match error {
+                    NotOpened::System(error) => cause(&error),
+                    NotOpened::NotAFile => {
+                        "this is no file, but a directory, a pipe or a device: a reload reads files only"
+                            .to_owned()
+                    }
+                })
+            })?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(|error| unreadable(cause(&error)))?;
+            bytes
+        }
+    };
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line =
@@ -89,6 +119,15 @@ fn read(path: &Path) -> Result<Config, ConfigErrors> {
     })?;
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     resolve(&text, &name, &Surroundings { directory, ..surroundings::read() })
+}
+
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this process may not read the file".to_owned(),
+        _ => format!("the file cannot be read: {error}"),
+    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ use crate::rooms::refuse::RefusalText;
 
 pub use admin::{Admin, Status};
 pub use docs::{explain, reference, sample};
-pub use load::{DEFAULT_PATH, Loaded, Origin, demonstration, load};
+pub use load::{DEFAULT_PATH, Loaded, Origin, Readable, demonstration, load, load_from};
 pub use names::TrustedName;
 pub use problem::{Colour, ConfigErrors, Problem};
 pub use resolve::resolve;

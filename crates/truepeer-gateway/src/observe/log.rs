@@ -23,7 +23,7 @@ use crate::facts::outcome::Level;
 use crate::observe::folding::{Cause, Example, Fold, Folding};
 use crate::observe::line::Line;
 
-pub use destination::{Configured, OpenError};
+pub use destination::{Configured, Destination, OpenError};
 pub use queue::LINES;
 use queue::{Pushed, Queue, Switch};
 

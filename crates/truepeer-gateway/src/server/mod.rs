@@ -38,6 +38,7 @@ use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
+use crate::rooms::bans::state;
 use crate::rooms::limits::Limits;
 use crate::server::pulse::Pulse;
 use crate::server::registry::Registry;
@@ -124,14 +125,21 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
-        Self::start_given(config, log, Given::default())
+        let bans = config.admin.state.as_deref().map(state::load).transpose().map_err(StartError::State)?;
+        Self::start_given(config, log, Given::default(), bans.unwrap_or_default())
     }
 
-    /// The same on `given` sockets, each of which serves the address that it is bound to.
+    /// The same on `given` sockets, each of which serves the address that it is bound to, with the `bans` that the state
+    /// file holds.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub fn start_given(config: &Config, log: &Log, given: Given) -> Result<Self, StartError> {
+    pub fn start_given(
+        config: &Config,
+        log: &Log,
+        given: Given,
+        bans: state::Loaded,
+    ) -> Result<Self, StartError> {
         let descriptors = machine::raise_descriptor_limit();
         let room = machine::room(
             descriptors,
@@ -158,8 +166,7 @@ impl Server {
                 usize::try_from(config.server.max_clients).unwrap_or(usize::MAX),
                 Instant::now(),
             ),
-            denied: Denied::restore(config.admin.state.clone(), doors::guarded(&config.listeners, &[]))
-                .map_err(StartError::State)?,
+            denied: Denied::restore(config.admin.state.clone(), bans, doors::guarded(&config.listeners, &[])),
             admission: Admission::new(room.connections),
             registry: Registry::default(),
             stop,

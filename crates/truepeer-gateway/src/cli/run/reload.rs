@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reading::NotRead;
-use super::{Running, moves};
-use crate::config::{self, Advice, Config, Loaded};
+use super::{Main, Running, Undone, aside, moves};
+use crate::config::{self, Advice, Colour, Config, Loaded, Readable};
 use crate::control::admin::Reloaded;
 use crate::facts::bind::Bind;
+use crate::facts::lines::LogTarget;
+use crate::observe::log::Destination;
 
 /// Settings that a reload cannot change.
 pub(super) struct AtStart {
@@ -35,20 +36,32 @@ impl AtStart {
 
 impl Running {
     /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
-    pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, NotRead> {
-        let Self { server, control, log, said, at_start, binds, reading, runtime, calls, .. } = self;
+    pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, Undone> {
+        let Self { server, control, log, said, at_start, binds, main, .. } = self;
+        let open = |main: &mut Main, target: LogTarget| match main
+            .errand(aside::LOG, move || Destination::open(&target))
+        {
+            Ok(opened) => Ok(opened.map_err(|error| error.to_string())),
+            Err(Undone::Because(cause)) => Ok(Err(cause)),
+            Err(Undone::Stop) => Err(Undone::Stop),
+        };
         // First, and whatever becomes of the configuration: who rotates the log waits for it.
-        let mut not_logged = log.reopen().err();
+        let mut not_logged = match log.file() {
+            Some(file) => log.go_on_in(open(main, file)?).err(),
+            None => None,
+        };
         let failed = |cause: String| {
             let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
             tracing::error!(event = "reload_failed", cause, remedy);
-            NotRead::Because(cause)
+            Undone::Because(cause)
         };
-        let loaded = reading.read(path, runtime, &mut calls.signals).map_err(|why| match why {
-            NotRead::Because(cause) => failed(cause),
-            NotRead::Stop => NotRead::Stop,
+        let path = path.map(Path::to_owned);
+        let read = move || config::load_from(path.as_deref(), Readable::Files);
+        let loaded = main.errand(aside::CONFIG, read).map_err(|why| match why {
+            Undone::Because(cause) => failed(cause),
+            Undone::Stop => Undone::Stop,
         })?;
-        let Loaded { config, .. } = loaded;
+        let Loaded { config, .. } = loaded.map_err(|errors| failed(errors.render(Colour::Plain)))?;
         let wanted = config::binds(&config);
         // A given socket is not bound anew, and may change its purpose.
         let ours = |binds: &[(String, Bind)]| {
@@ -58,12 +71,15 @@ impl Running {
         if let Some(cause) = moves::conflict(&ours(binds), &ours(&wanted)) {
             return Err(failed(cause));
         }
-        let change = log.prepare(&config.log).map_err(|error| failed(error.to_string()))?;
+        let destination = match log.elsewhere(&config.log) {
+            Some(target) => Some(open(main, target)?.map_err(failed)?),
+            None => None,
+        };
         let sockets = control.prepare(&config, server.given()).map_err(|error| failed(error.to_string()))?;
         server.take(&config).map_err(|error| failed(error.to_string()))?;
         control.take(sockets);
         *binds = wanted;
-        not_logged = log.take(change).err().or(not_logged);
+        not_logged = log.take(&config.log, destination).err().or(not_logged);
 
         let advice = server.advice();
         said.advice(&advice);

@@ -26,11 +26,17 @@ pub struct Configured {
     config: LogSettings,
 }
 
-/// A change whose file is open already, so that nothing can go wrong any more.
-#[must_use]
-pub struct Change {
-    config: LogSettings,
-    destination: Option<Box<dyn Write + Send>>,
+/// Where lines may go, open already.
+pub struct Destination(Box<dyn Write + Send>);
+
+impl Destination {
+    /// Opens `target`. A disk that does not answer blocks it.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub fn open(target: &LogTarget) -> Result<Self, OpenError> {
+        open(target).map(Self)
+    }
 }
 
 /// The file of the log cannot be used.
@@ -41,13 +47,16 @@ pub struct OpenError {
 }
 
 impl Configured {
-    /// Starts the log that `config` asks for.
+    /// Starts the log that `config` asks for, to the `destination` that it names.
     ///
     /// # Errors
-    /// A file that cannot be opened, or no thread.
-    pub fn start(config: &LogSettings, refusals: Refusals) -> io::Result<(Self, Writer)> {
-        let destination = open(&config.target).map_err(io::Error::other)?;
-        let (log, writer) = Log::start(config.format, refusals, destination)?;
+    /// No thread.
+    pub fn start(
+        config: &LogSettings,
+        destination: Destination,
+        refusals: Refusals,
+    ) -> io::Result<(Self, Writer)> {
+        let (log, writer) = Log::start(config.format, refusals, destination.0)?;
         Ok((Self { log, config: config.clone() }, writer))
     }
 
@@ -57,43 +66,42 @@ impl Configured {
         &self.log
     }
 
-    /// Opens the file again, since somebody may have moved the old one away; lines that came before are in the old
-    /// one when this returns. If it cannot be opened, the old one goes on.
+    /// What is to be opened again, since somebody may have moved the old file away; `None` if it is no file.
+    #[must_use]
+    pub fn file(&self) -> Option<LogTarget> {
+        (self.config.target != LogTarget::Stderr).then(|| self.config.target.clone())
+    }
+
+    /// Goes on in `opened`, the same file; lines that came before are in the old one when this returns. If it could not
+    /// be opened, the old one goes on.
     ///
     /// # Errors
     /// What is wrong, in words; it is in the log already.
-    pub fn reopen(&self) -> Result<(), String> {
-        if self.config.target == LogTarget::Stderr {
-            return Ok(());
-        }
-        let destination = open(&self.config.target).map_err(|error| {
-            complain(&error.to_string(), "the log goes on where it was; correct this and reload again")
+    pub fn go_on_in(&self, opened: Result<Destination, String>) -> Result<(), String> {
+        let opened = opened.map_err(|cause| {
+            complain(&cause, "the log goes on where it was; correct this and reload again")
         })?;
-        self.switch(Some(destination))
+        self.switch(Some(opened))
     }
 
-    /// Opens what `wanted` asks for, if that is another place than now.
-    ///
-    /// # Errors
-    /// [`OpenError`]; nothing has changed.
-    pub fn prepare(&self, wanted: &LogSettings) -> Result<Change, OpenError> {
-        let elsewhere = wanted.target != self.config.target;
-        let destination = elsewhere.then(|| open(&wanted.target)).transpose()?;
-        Ok(Change { config: wanted.clone(), destination })
+    /// What is to be opened for `wanted`, if that is another place than now.
+    #[must_use]
+    pub fn elsewhere(&self, wanted: &LogSettings) -> Option<LogTarget> {
+        (wanted.target != self.config.target).then(|| wanted.target.clone())
     }
 
-    /// Makes the change.
+    /// Becomes what `wanted` asks for, at the `destination` that was opened for it, if it is another one.
     ///
     /// # Errors
-    /// As [`Configured::reopen`].
-    pub fn take(&mut self, change: Change) -> Result<(), String> {
-        let Change { config, destination } = change;
-        let changes = destination.is_some() || config.format != self.config.format;
-        self.config = config;
+    /// As [`Configured::go_on_in`].
+    pub fn take(&mut self, wanted: &LogSettings, destination: Option<Destination>) -> Result<(), String> {
+        let changes = destination.is_some() || wanted.format != self.config.format;
+        self.config = wanted.clone();
         if changes { self.switch(destination) } else { Ok(()) }
     }
 
-    fn switch(&self, destination: Option<Box<dyn Write + Send>>) -> Result<(), String> {
+    fn switch(&self, destination: Option<Destination>) -> Result<(), String> {
+        let destination = destination.map(|Destination(destination)| destination);
         self.log.switch(destination, self.config.format).map_err(|NotYet| {
             let cause = "the log's destination takes no lines, so it could not be left yet";
             complain(cause, "the change is made as soon as it takes one; restart truepeer if it never will")
@@ -169,8 +177,8 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-impl fmt::Debug for Change {
+impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Change").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Destination").finish_non_exhaustive()
     }
 }

@@ -5,11 +5,12 @@
 //! old list stays. Knows nothing of what the list is for.
 
 use core::fmt;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+
+use crate::facts::files::{NotOpened, open_regular};
 
 use super::network::{NetworkError, WIDEST_V4, WIDEST_V6, is_too_wide, parse_network};
 use super::table::{ListSource, MAX_ENTRIES, RuleList};
@@ -88,11 +89,11 @@ impl ListFile {
     /// [`ListFileError`]: fatal at start; at a reload the old list stays.
     pub fn read(path: &Path) -> Result<Self, ListFileError> {
         let unreadable = |cause| ListFileError::Unreadable { path: path.to_owned(), cause };
-        // Asked before opening: opening a pipe would wait for its writer.
-        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(ListFileError::NotAFile { path: path.to_owned() });
+        match open_regular(path) {
+            Ok(file) => Self::parse(path, BufReader::new(file)),
+            Err(NotOpened::System(cause)) => Err(unreadable(cause)),
+            Err(NotOpened::NotAFile) => Err(ListFileError::NotAFile { path: path.to_owned() }),
         }
-        Self::parse(path, BufReader::new(File::open(path).map_err(unreadable)?))
     }
 
     /// As [`ListFile::read`], for a text that is already open; `path` names it.

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +16,7 @@ use truepeer::TrustPolicy;
 use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::journal::Journal;
-use crate::rooms::bans::state::{self, Change, StateError};
+use crate::rooms::bans::state::{Change, Loaded};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
 use crate::rooms::trust::{Meaning, Named};
 
@@ -32,6 +32,8 @@ struct Inner {
     table: RwLock<Table>,
     /// Held while changes are made and kept, so that they are in the file in the order in which they were made.
     file: Mutex<Option<Journal>>,
+    /// Whether a thread waits to write the whole file.
+    saving: AtomicBool,
     /// How far the wall clock was ahead of steady time when all ends in the file were right by it, in seconds.
     ahead: AtomicI64,
 }
@@ -43,6 +45,7 @@ impl Default for Inner {
             count: AtomicUsize::default(),
             table: RwLock::default(),
             file: Mutex::default(),
+            saving: AtomicBool::default(),
             ahead: AtomicI64::default(),
         }
     }
@@ -81,12 +84,9 @@ pub enum Kept {
 }
 
 impl Denied {
-    /// Takes over what the state file at `file` holds; what is wrong with it goes to the log.
-    ///
-    /// # Errors
-    /// A file that cannot be read or is not ours: it must not be written over.
-    pub fn restore(file: Option<PathBuf>, listeners: Vec<Guarded>) -> Result<Self, StateError> {
-        let loaded = file.as_deref().map(state::load).transpose()?.unwrap_or_default();
+    /// Takes over what was `loaded` from the state file at `file`; what is wrong with it goes to the log.
+    #[must_use]
+    pub fn restore(file: Option<PathBuf>, loaded: Loaded, listeners: Vec<Guarded>) -> Self {
         for bad in &loaded.bad_lines {
             let (cause, skipped) = (bad.to_string(), u64::try_from(loaded.skipped).unwrap_or(u64::MAX));
             tracing::warn!(event = "ban_skipped", key = "admin.state", cause, skipped);
@@ -99,7 +99,7 @@ impl Denied {
         denied.0.count.store(bans.len(), Ordering::Release);
         *denied.0.table.write().unwrap_or_else(PoisonError::into_inner) = Table { bans, listeners };
         *denied.0.file.lock().unwrap_or_else(PoisonError::into_inner) = file.map(Journal::new);
-        Ok(denied)
+        denied
     }
 
     /// Takes the listeners of a new configuration: bans that touch their trusted networks are lifted.
@@ -115,10 +115,8 @@ impl Denied {
             table.bans.release(&protected(&table.listeners, &meanings))
         });
         say_lifted(&lifted);
-        if !lifted.is_empty()
-            && let Kept::Failed(path, error) = self.save_all(now())
-        {
-            say_not_kept(&path, &error);
+        if !lifted.is_empty() {
+            self.save_aside();
         }
     }
 
@@ -247,6 +245,28 @@ impl Denied {
         Some(kept)
     }
 
+    /// Writes the whole file on a thread of its own: who takes a configuration or a name waits for no disk.
+    fn save_aside(&self) {
+        if self.0.saving.swap(true, Ordering::AcqRel) {
+            // The one that waits for the file writes these changes, too.
+            return;
+        }
+        let denied = self.clone();
+        let body = move || {
+            let mut file = denied.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+            denied.0.saving.store(false, Ordering::Release);
+            if let Some(journal) = &mut *file
+                && let Err(error) = journal.write_anew(&denied.list())
+            {
+                say_not_kept(journal.path(), &error);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("state".to_owned()).spawn(body) {
+            self.0.saving.store(false, Ordering::Release);
+            say_not_kept(Path::new("admin.state"), &error);
+        }
+    }
+
     fn save_all(&self, moment: Moment) -> Kept {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *file {
@@ -310,149 +330,4 @@ fn say_lifted(lifted: &[(Ban, BanError)]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use ipnet::IpNet;
-
-    use super::*;
-    use crate::rooms::bans::BanOrder;
-    use crate::rooms::bans::state::tests::Dir;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-    const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-    enum Jump {
-        Forward,
-        Back,
-    }
-
-    /// `passed` after `start`, with a wall clock that has jumped.
-    fn after(start: Moment, passed: Duration, jump: &Jump) -> Moment {
-        let wall = start.wall.checked_add(passed).unwrap();
-        let wall = match jump {
-            Jump::Forward => wall.checked_add(YEARS).unwrap(),
-            Jump::Back => wall.checked_sub(YEARS).unwrap(),
-        };
-        Moment { steady: start.steady.checked_add(passed).unwrap(), wall }
-    }
-
-    #[test]
-    fn a_ban_is_lifted_when_a_trusted_name_moves_to_its_address() {
-        let denied = Denied::default();
-        let named = Arc::new(Named::new("traefik".into()));
-        denied.take(vec![Guarded {
-            listener: "smtp".into(),
-            key: "server.listener.smtp.proxy.trusted-networks".to_owned(),
-            trust: TrustPolicy::off(),
-            names: vec![Arc::clone(&named)],
-            access: AccessRules::default(),
-        }]);
-        let proxy = IpAddr::from([172, 18, 0, 5]);
-        let order = || {
-            let (network, reason) = (IpNet::from(proxy), crate::rooms::bans::Reason::new("test"));
-            BanChange::Add(BanOrder { network, lasts: "1h".parse().unwrap(), reason })
-        };
-        denied.make_at(&order(), now()).unwrap();
-        assert!(denied.find(proxy).is_some());
-        named.take(Ok(vec![proxy]), SystemTime::now(), &[]);
-        denied.release();
-        assert_eq!(denied.find(proxy), None);
-        let error = denied.make_at(&order(), now()).unwrap_err().to_string();
-        assert!(error.contains("server.listener.smtp.proxy.trusted-names (`traefik`)"), "{error}");
-    }
-
-    #[test]
-    fn a_ban_lasts_as_long_as_ordered_whatever_the_wall_clock_does() {
-        for jump in [Jump::Forward, Jump::Back] {
-            let denied = Denied::default();
-            let (start, client) = (now(), IpAddr::from([203, 0, 113, 7]));
-            let order = BanOrder {
-                network: IpNet::from(client),
-                lasts: "1h".parse().unwrap(),
-                reason: crate::rooms::bans::Reason::new("test"),
-            };
-            denied.make_at(&BanChange::Add(order), start).unwrap();
-            let late = after(start, HOUR / 2, &jump);
-            let found = denied.find_at(client, late).unwrap();
-            assert_eq!(denied.list_at(late), std::slice::from_ref(&found));
-            // What is said, and what a restart would read, is true by the clock as it is now: half an hour is left.
-            let left = found.until.duration_since(late.wall).unwrap().as_secs();
-            assert!(left.abs_diff(1800) <= 2, "{left}");
-            assert!(found.until.duration_since(found.since).unwrap().as_secs().abs_diff(3600) <= 1);
-            let (restored, refused) = Bans::restore([found], &[], late.wall);
-            assert_eq!((restored.len(), refused.len()), (1, 0));
-
-            let over = after(start, HOUR + Duration::from_secs(2), &jump);
-            assert_eq!(denied.find_at(client, over), None);
-            assert_eq!(denied.list_at(over), []);
-        }
-    }
-
-    #[test]
-    fn a_clock_that_is_set_after_the_last_change_ends_no_ban_at_the_next_start() {
-        for jump in [Jump::Forward, Jump::Back] {
-            let dir = Dir::new(match jump {
-                Jump::Forward => "clock-forward",
-                Jump::Back => "clock-back",
-            });
-            let denied = Denied::restore(Some(dir.state()), Vec::new()).unwrap();
-            let (network, reason) =
-                ("203.0.113.7/32".parse().unwrap(), crate::rooms::bans::Reason::new("test"));
-            let order = BanOrder { network, lasts: "1h".parse().unwrap(), reason };
-            let (_, kept) = denied.make(&[BanChange::Add(order)]);
-            assert!(matches!(kept, Some(Kept::InFile)), "{kept:?}");
-            // Nothing has happened, so nothing is written.
-            assert!(denied.follow_clock_at(now()).is_none());
-            let late = after(now(), HOUR / 2, &jump);
-            assert!(matches!(denied.follow_clock_at(late), Some(Kept::InFile)));
-            assert!(denied.follow_clock_at(late).is_none(), "once is enough");
-
-            let loaded = state::load(&dir.state()).unwrap().bans;
-            let (restored, _) = Bans::restore(loaded, &[], late.wall);
-            let client = IpAddr::from([203, 0, 113, 7]);
-            let left = |after: Duration| restored.find(client, late.wall.checked_add(after).unwrap());
-            assert!(left(HOUR / 2 - Duration::from_secs(5)).is_some());
-            assert!(left(HOUR / 2 + Duration::from_secs(5)).is_none());
-        }
-    }
-
-    #[test]
-    fn counting_bans_keeps_no_connection_waiting_and_forgets_those_that_ended() {
-        let denied = Denied::default();
-        let (start, client) = (now(), IpAddr::from([203, 0, 113, 7]));
-        for (client, lasts) in [(client, "1h"), (IpAddr::from([203, 0, 113, 8]), "2h")] {
-            let (network, reason) = (IpNet::from(client), crate::rooms::bans::Reason::new("test"));
-            let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason };
-            denied.make_at(&BanChange::Add(order), start).unwrap();
-        }
-        // A connection that looks just now; whoever wants the table alone would wait for it, and all others with them.
-        let looking = denied.0.table.read().unwrap();
-        let (tell, counted) = std::sync::mpsc::sync_channel(1);
-        let other = denied.clone();
-        std::thread::spawn(move || tell.send(other.count()));
-        assert_eq!(counted.recv_timeout(Duration::from_secs(20)), Ok(2));
-        drop(looking);
-
-        let kept = || denied.0.count.load(Ordering::Acquire);
-        let late = |passed| after(start, passed, &Jump::Forward);
-        assert_eq!((denied.count_at(late(HOUR + HOUR / 2)), kept()), (1, 2));
-        assert_eq!((denied.count_at(late(3 * HOUR)), kept()), (0, 0));
-    }
-
-    #[test]
-    fn a_restart_with_a_clock_that_is_years_behind_keeps_a_ban_no_longer_than_it_was_ordered_for() {
-        let written = now();
-        let ban = |lasts| Ban {
-            network: "203.0.113.7/32".parse().unwrap(),
-            since: written.wall,
-            until: written.wall.checked_add(lasts).unwrap(),
-            reason: crate::rooms::bans::Reason::new("test"),
-        };
-        let boot = written.wall.checked_sub(YEARS).unwrap();
-        let (restored, _) = Bans::restore([ban(HOUR)], &[], boot);
-        let client = IpAddr::from([203, 0, 113, 7]);
-        assert!(restored.find(client, boot.checked_add(HOUR / 2).unwrap()).is_some());
-        assert!(restored.find(client, boot.checked_add(HOUR).unwrap()).is_none());
-    }
-}
+mod tests;

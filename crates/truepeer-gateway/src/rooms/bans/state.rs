@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use super::order::Reason;
 use super::{Ban, MAX_BANS, secs, time};
+use crate::facts::files::{NotOpened, open_regular};
 use crate::rooms::access::parse_network;
 use ipnet::IpNet;
 
@@ -92,9 +93,13 @@ pub enum StateError {
 /// [`StateError`]; the file must not be saved over then.
 pub fn load(path: &Path) -> Result<Loaded, StateError> {
     let unreadable = |cause| StateError::Unreadable { path: path.to_owned(), cause };
-    match File::open(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Loaded::default()),
-        Err(cause) => Err(unreadable(cause)),
+    match open_regular(path) {
+        Err(NotOpened::System(cause)) if cause.kind() == io::ErrorKind::NotFound => Ok(Loaded::default()),
+        Err(NotOpened::System(cause)) => Err(unreadable(cause)),
+        Err(NotOpened::NotAFile) => {
+            let what = "this is no file, but a directory, a pipe or a device";
+            Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, what)))
+        }
         Ok(file) => decode(BufReader::new(file))
             .map_err(unreadable)?
             .ok_or_else(|| StateError::NotOurs { path: path.to_owned() }),
