@@ -104,12 +104,12 @@ async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -
     let first_lines = pool.first_lines(&introduction);
     let header = mem::take(&mut introduction.header.bytes);
     let Opening { bytes, rode, left, guard } = Opening::new(header, early, guard, company, entered);
-    let connected = connect::to_backend(pool, &introduction, bytes).await;
+    let connected = connect::to_backend(pool, &introduction, listener.lane(reached), bytes).await;
     record.times.handoff = Some(engine::now().saturating_duration_since(entered));
     let (backend, target, said) = match connected {
-        Ok(Connected { socket, target, said, substituted }) => {
+        Ok(Connected { socket, target, address, said, substituted }) => {
             record.handed(&pool.backend, substituted);
-            record.reached(&pool.backend.id, target.address.to_string());
+            record.reached(&pool.backend.id, address.to_string());
             record.entry.traffic.rode(rode);
             if listener.lines == ConnectionLines::Both {
                 desk.log.line(|format| lines::start_line(record, format, engine::wall()));

@@ -143,6 +143,23 @@ fn dotted_keys_inline_tables_and_set_notation_mean_the_same() {
 }
 
 #[test]
+fn a_range_of_ports_is_one_listener_and_one_backend() {
+    let config = good("ftp.toml");
+    assert_eq!(config.advice, []);
+    let data = listener(&config, "ftp-data");
+    assert_eq!((data.binds.len(), data.ranges.len(), data.backend.ports), (101, 1, 101));
+    assert_eq!(data.backend.addresses, [BackendAddress::Socket("10.0.0.5:50000".parse().unwrap())]);
+    assert_eq!(data.lane(Some("192.0.2.1:50007".parse().unwrap())), 7);
+    assert_eq!(
+        config::sockets(&config),
+        [
+            "[::]:21 (IPv6 and IPv4): ftp (tcp) to ftp (proxy-v2)",
+            "[::]:50000-50100 (IPv6 and IPv4), 101 ports: ftp-data (tcp) to ftp-data (not told who the client is)",
+        ]
+    );
+}
+
+#[test]
 fn a_wildcard_serves_both_families_unless_its_port_is_bound_in_ipv4() {
     let config = good("families.toml");
     assert_eq!(

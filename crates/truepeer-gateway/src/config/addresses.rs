@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::facts::ports::PortRange;
 use crate::rooms::backend::BackendAddress;
 
 /// Where to listen, before it is known which families a wildcard serves.
@@ -12,14 +13,46 @@ use crate::rooms::backend::BackendAddress;
 pub(super) enum Place {
     /// An address and port.
     Tcp(SocketAddr),
+    /// An address and several ports in a row.
+    Range(PortRange),
     /// A UNIX socket.
     Unix(PathBuf),
+}
+
+impl Place {
+    /// Its ports; one of them for an address, none for a UNIX socket and where the system chooses.
+    pub(super) fn ports(&self) -> Option<PortRange> {
+        match self {
+            Self::Tcp(addr) => PortRange::new(*addr, addr.port()),
+            Self::Range(range) => Some(*range),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether both have one address in common.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        match (self.ports(), other.ports()) {
+            (Some(one), Some(other)) => one.first().ip() == other.first().ip() && one.meets(&other),
+            (None, None) => self == other && matches!(self, Self::Unix(_)),
+            _ => false,
+        }
+    }
 }
 
 /// Parses one `bind`; the error is what to write instead.
 pub(super) fn parse_bind(text: &str) -> Result<Place, String> {
     if let Some(path) = unix_path(text) {
         return path.map(|path| Place::Unix(path.to_owned()));
+    }
+    if let Some(range) = range(text) {
+        let Range { host, first, last } = range?;
+        return match parse_bind(&format!("{host}:{first}")) {
+            Ok(Place::Tcp(addr)) if last > first => {
+                Ok(PortRange::new(addr, last).map_or(Place::Tcp(addr), Place::Range))
+            }
+            Ok(place) => Ok(place),
+            Err(help) => Err(with_range(&help, first, last)),
+        };
     }
     if let Ok(addr) = text.parse::<SocketAddr>() {
         return Ok(Place::Tcp(fold(addr)));
@@ -43,8 +76,22 @@ pub(super) fn parse_bind(text: &str) -> Result<Place, String> {
     })
 }
 
-/// Parses one backend `address`; the error is what to write instead.
-pub(super) fn parse_backend(text: &str) -> Result<BackendAddress, String> {
+/// Parses one backend `address`, with the number of its ports; the error is what to write instead.
+pub(super) fn parse_backend(text: &str) -> Result<(BackendAddress, u16), String> {
+    if unix_path(text).is_none()
+        && let Some(range) = range(text)
+    {
+        let Range { host, first, last } = range?;
+        let ports = last.saturating_sub(first).saturating_add(1);
+        return match parse_one_backend(&format!("{host}:{first}")) {
+            Ok(address) => Ok((address, ports)),
+            Err(help) => Err(with_range(&help, first, last)),
+        };
+    }
+    parse_one_backend(text).map(|address| (address, 1))
+}
+
+fn parse_one_backend(text: &str) -> Result<BackendAddress, String> {
     if let Some(path) = unix_path(text) {
         return path.map(|path| BackendAddress::Unix(path.to_owned()));
     }
@@ -93,6 +140,45 @@ pub(super) fn is_host_name(text: &str) -> bool {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     text.len() <= LONGEST && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
+/// `host:first-last`
+struct Range<'t> {
+    host: &'t str,
+    first: u16,
+    last: u16,
+}
+
+/// The range of ports that `text` ends with, if it looks like one; the error is what to write instead.
+fn range(text: &str) -> Option<Result<Range<'_>, String>> {
+    let (host, ports) = text.rsplit_once(':')?;
+    let (first, last) = ports.split_once('-')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return None;
+    }
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+        return Some(Err(format!("a port is a number from 1 to {}", u16::MAX)));
+    };
+    Some(if first == 0 {
+        Err("a range begins with a port of its own, not with 0".to_owned())
+    } else if last < first {
+        Err(format!("this range ends before it begins: write `{last}-{first}`"))
+    } else if last.saturating_sub(first) >= PortRange::MOST {
+        Err(format!(
+            "this range has {} ports, and at most {} are served: each is a listening socket for each worker; narrow the range here and at the server (for FTP its range of passive ports)",
+            u32::from(last.saturating_sub(first)).saturating_add(1),
+            PortRange::MOST
+        ))
+    } else {
+        Ok(Range { host, first, last })
+    })
+}
+
+/// What to write instead of an address with the first port of a range, said of the range.
+fn with_range(help: &str, first: u16, last: u16) -> String {
+    help.replace(&format!(":{first}`"), &format!(":{first}-{last}`"))
+        .replace(&format!(":{first}\"`"), &format!(":{first}-{last}\"`"))
 }
 
 /// What a `unix:` address names: an absolute path that fits into a socket address.
@@ -152,11 +238,15 @@ mod tests {
 
     #[test]
     fn places_to_listen() {
+        let at = |text: &str| text.parse().unwrap();
         for (text, place) in [
             ("127.0.0.1:0", Place::Tcp("127.0.0.1:0".parse().unwrap())),
             ("[::]:25", Place::Tcp("[::]:25".parse().unwrap())),
             ("[::ffff:192.0.2.1]:25", Place::Tcp("192.0.2.1:25".parse().unwrap())),
             ("unix:/run/a.sock", Place::Unix("/run/a.sock".into())),
+            ("unix:/run/a:1-2", Place::Unix("/run/a:1-2".into())),
+            ("192.0.2.1:50000-50001", Place::Range(PortRange::new(at("192.0.2.1:50000"), 50_001).unwrap())),
+            ("[::]:50000-51023", Place::Range(PortRange::new(at("[::]:50000"), 51_023).unwrap())),
         ] {
             assert_eq!(parse_bind(text), Ok(place), "{text}");
         }
@@ -177,6 +267,14 @@ mod tests {
             ("192.0.2.1:smtp", "write it as"),
             ("unix:run/a", "begins with `/`"),
             ("/run/a.sock", "unix:/run/a.sock"),
+            ("*:50000-50100", "`\"[::]:50000-50100\"`"),
+            ("::1:50000-50100", "`\"[::1]:50000-50100\"`"),
+            ("192.0.2.1:50100-50000", "write `50000-50100`"),
+            ("192.0.2.1:50000-51024", "has 1025 ports, and at most 1024"),
+            ("192.0.2.1:0-10", "not with 0"),
+            ("192.0.2.1:65535-65536", "a number from 1 to 65535"),
+            ("192.0.2.1:50000-", "write it as"),
+            ("ftp.example:50000-50100", "not looked up"),
         ] {
             let error = parse_bind(text).unwrap_err();
             assert!(error.contains(help), "{text}: {error}");
@@ -194,7 +292,21 @@ mod tests {
             ("smtp_in:25", host("smtp_in")),
             ("unix:/run/lmtp", BackendAddress::Unix("/run/lmtp".into())),
         ] {
-            assert_eq!(parse_backend(text), Ok(place), "{text}");
+            assert_eq!(parse_backend(text), Ok((place, 1)), "{text}");
+        }
+        let (first, ports) = parse_backend("ftp-1.example.org:50000-50100").unwrap();
+        assert_eq!(
+            (first, ports),
+            (BackendAddress::Host { name: "ftp-1.example.org".to_owned(), port: 50_000 }, 101)
+        );
+        for (text, help) in [
+            ("0.0.0.0:50000-50100", "no address to connect to"),
+            ("10.0.0.5:50100-50000", "write `50000-50100`"),
+            ("10.0.0.5:1-2000", "has 2000 ports"),
+            ("fd00::5:50000-50100", "`\"[fd00::5]:50000-50100\"`"),
+        ] {
+            let error = parse_backend(text).unwrap_err();
+            assert!(error.contains(help), "{text}: {error}");
         }
         for text in [
             "127.0.0.1",

@@ -74,6 +74,11 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Vec<(Bind, Range<usize>)> 
                 }
                 binds.push((Bind::Tcp { addr, families: families(addr) }, text.at));
             }
+            Ok(Place::Range(range)) => reader.problem(
+                Problem::new(format!("`{}` is one port", found.key))
+                    .at(text.at, "this is a range of them")
+                    .help(format!("write its first port only: `\"{}\"`", range.first())),
+            ),
             Err(help) => reader.problem(
                 Problem::new(format!("`{}`: {:?} is no address to listen on", found.key, text.text))
                     .at(text.at, "an address and port are needed here")

@@ -50,6 +50,20 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     }
     let tlvs = told.map(|(kind, handoff)| tlvs::read(reader, owner, kind, handoff)).unwrap_or_default();
     let addresses = read_addresses(reader, &section, kind);
+    let (addresses, ports) = addresses.map(|found| (found.addresses, found.ports)).unzip();
+    let ports = ports.unwrap_or(1);
+    let ranges = addresses.iter().flatten().map(|(_, at)| at).next().filter(|_| ports > 1);
+    if let (Some(found), Some(at)) = (reader.get(&CHECK, owner), ranges) {
+        reader.problem(
+            Problem::new(format!("`{}` beside a range of ports", found.key))
+                .at(found.value.span(), "nobody but a client connects to these ports")
+                .also(
+                    at.clone(),
+                    "a port of FTP's is open for one transfer, and a check would take its place",
+                )
+                .help("remove it"),
+        );
+    }
     let connect_timeout =
         reader.duration(reader.get(&CONNECT_TIMEOUT, owner)).unwrap_or(CONNECT_TIMEOUT_DEFAULT);
     let proof_timeout = reader.duration(reader.get(&PROOF_TIMEOUT, owner)).unwrap_or(PROOF_TIMEOUT_DEFAULT);
@@ -77,6 +91,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             handoff,
             tlvs,
             addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
+            ports,
             connect_timeout,
             proof_timeout,
             check,
@@ -136,14 +151,16 @@ fn default_handoff(reader: &mut Reader<'_>, section: &Section<'_>, kind: Kind) -
     handoff
 }
 
-fn read_addresses(
-    reader: &mut Reader<'_>,
-    section: &Section<'_>,
-    kind: Option<Kind>,
-) -> Option<Vec<(BackendAddress, Range<usize>)>> {
+/// The addresses of a backend, each with its place in the file, and how many ports each has.
+struct Addresses {
+    addresses: Vec<(BackendAddress, Range<usize>)>,
+    ports: u16,
+}
+
+fn read_addresses(reader: &mut Reader<'_>, section: &Section<'_>, kind: Option<Kind>) -> Option<Addresses> {
     let found = reader.get(&ADDRESS, Owner::Backend(section.id));
     match (found, kind) {
-        (None, Some(Kind::Whoami)) => Some(Vec::new()),
+        (None, Some(Kind::Whoami)) => Some(Addresses { addresses: Vec::new(), ports: 1 }),
         (Some(found), Some(Kind::Whoami)) => {
             reader.problem(
                 Problem::new(format!("`{}`: a backend of kind `whoami` has no address", found.key))
@@ -165,9 +182,22 @@ fn read_addresses(
         }
         (Some(found), _) => {
             let mut addresses = Some(Vec::new());
+            let mut first: Option<(u16, Range<usize>)> = None;
             for text in reader.list(found)? {
                 match parse_backend(text.text) {
-                    Ok(address) => {
+                    Ok((address, ports)) => {
+                        let (has, before) = first.get_or_insert_with(|| (ports, text.at.clone()));
+                        if *has != ports {
+                            reader.problem(
+                                Problem::new(format!(
+                                    "`{}`: all addresses have the same number of ports",
+                                    found.key
+                                ))
+                                .at(text.at.clone(), format!("{ports} here"))
+                                .also(before.clone(), format!("{has} here"))
+                                .help("a client of one port may be handed to any of these addresses"),
+                            );
+                        }
                         if let Some(addresses) = &mut addresses {
                             addresses.push((address, text.at));
                         }
@@ -182,7 +212,8 @@ fn read_addresses(
                     }
                 }
             }
-            addresses
+            let ports = first.map_or(1, |(ports, _)| ports);
+            addresses.map(|addresses| Addresses { addresses, ports })
         }
     }
 }

@@ -3,7 +3,6 @@
 //! A listener is drafted first, alone; what depends on other sections (its backend, the families of its sockets) is
 //! settled by `resolve` once all drafts are there.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -26,8 +25,10 @@ use super::surroundings::Surroundings;
 use super::tree::{Found, Owner, Section};
 use super::{WhenBackendDown, backends, settings};
 use crate::facts::lines::ConnectionLines;
+use crate::facts::ports::PortRange;
 use crate::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use crate::rooms::access::InsecureClients;
+use crate::rooms::backend::BackendAddress;
 use crate::rooms::refuse::RefusalText;
 
 /// Ports where the client's bytes begin with TLS by convention.
@@ -377,7 +378,7 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
         _ => {}
     }
     let trusted = &draft.proxy.trusted;
-    if let Some((Place::Tcp(_), at)) = draft.places.iter().find(|(place, _)| matches!(place, Place::Tcp(_)))
+    if let Some((_, at)) = draft.places.iter().find(|(place, _)| !matches!(place, Place::Unix(_)))
         && trusted.is_nobody()
         && draft.proxy.unlisted == Unlisted::Refuse
     {
@@ -432,7 +433,7 @@ fn ask_for_tls(reader: &mut Reader<'_>, draft: &Draft<'_>) {
     let silent = reader.get(&TLS_IMPLICIT, Owner::Listener(draft.section.id)).is_none();
     let port = |place: &Place| match place {
         Place::Tcp(addr) => Some(addr.port()),
-        Place::Unix(_) => None,
+        Place::Range(_) | Place::Unix(_) => None,
     };
     let at = draft.places.iter().find_map(|(place, at)| {
         port(place).filter(|port| IMPLICIT_TLS_PORTS.contains(port)).map(|port| (port, at))
@@ -464,18 +465,25 @@ fn missing(reader: &mut Reader<'_>, section: &Section<'_>, setting: &Setting, la
     );
 }
 
-/// Whether a backend at `address` would be reached on the socket that `place` opens.
-pub(super) fn is_itself(place: &Place, address: &crate::rooms::backend::BackendAddress) -> bool {
+/// Whether a backend with so many `ports` at `address` would be reached on the socket that `place` opens.
+pub(super) fn is_itself(place: &Place, address: &BackendAddress, ports: u16) -> bool {
     match (place, address) {
-        (Place::Tcp(own), crate::rooms::backend::BackendAddress::Socket(backend)) => meets(*own, *backend),
-        (Place::Unix(own), crate::rooms::backend::BackendAddress::Unix(backend)) => own == backend,
+        (Place::Tcp(_) | Place::Range(_), BackendAddress::Socket(backend)) => {
+            let last = backend.port().saturating_add(ports.saturating_sub(1));
+            place
+                .ports()
+                .zip(PortRange::new(*backend, last))
+                .is_some_and(|(own, backend)| meets(own, backend))
+        }
+        (Place::Unix(own), BackendAddress::Unix(backend)) => own == backend,
         _ => false,
     }
 }
 
 /// Loopback is reached through a wildcard; for other addresses it is not known whether they are this machine's.
-fn meets(own: SocketAddr, backend: SocketAddr) -> bool {
+fn meets(own_ports: PortRange, ports: PortRange) -> bool {
+    let (own, backend) = (own_ports.first(), ports.first());
     let covered = own.ip() == backend.ip()
         || (own.ip().is_unspecified() && backend.ip().is_loopback() && (own.is_ipv6() || backend.is_ipv4()));
-    own.port() != 0 && own.port() == backend.port() && covered
+    own_ports.meets(&ports) && covered
 }

@@ -20,6 +20,7 @@ mod nearest;
 mod networks;
 mod problem;
 mod proxy;
+mod ranges;
 mod read;
 mod resolve;
 mod sets;
@@ -30,6 +31,7 @@ mod surroundings;
 mod tlvs;
 mod tree;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use truepeer::{HeaderRules, IpNet, Nat64Prefix, NetworkSet, TrustPolicy};
 
 use crate::facts::bind::Bind;
 use crate::facts::lines::{ConnectionLines, LogSettings};
+use crate::facts::ports::PortRange;
 use crate::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use crate::rooms::access::{AccessRules, InsecureClients};
 use crate::rooms::backend::Backend;
@@ -94,8 +97,10 @@ pub struct Server {
 pub struct Listener {
     /// The name in logs and metrics.
     pub id: Arc<str>,
-    /// Where it listens; at least one.
+    /// Where it listens; at least one. Each port of a range is one of its own here.
     pub binds: Vec<Bind>,
+    /// The ranges of ports among them.
+    pub ranges: Vec<PortRange>,
     /// Where balancers that send no header ask for its health.
     pub health_binds: Vec<Bind>,
     /// The language of its refusals.
@@ -164,6 +169,21 @@ pub enum WhenBackendDown {
 }
 
 impl Listener {
+    /// The range of ports that `addr` belongs to.
+    #[must_use]
+    pub fn range_of(&self, addr: SocketAddr) -> Option<&PortRange> {
+        // That of the address itself comes before one of all addresses.
+        let here = self.ranges.iter().filter(|range| range.lane(addr).is_some());
+        here.min_by_key(|range| range.first().ip() != addr.ip())
+    }
+
+    /// Which port of its range whoever reached `addr` has reached, counted from 0; 0 where there is no range.
+    #[must_use]
+    pub fn lane(&self, addr: Option<SocketAddr>) -> u16 {
+        let found = addr.filter(|_| !self.ranges.is_empty()).and_then(|addr| self.range_of(addr)?.lane(addr));
+        found.unwrap_or(0)
+    }
+
     /// Whether a balancer is shown if its backends can be reached, so that somebody must find out before a client does.
     #[must_use]
     pub fn shows_reachability(&self) -> bool {

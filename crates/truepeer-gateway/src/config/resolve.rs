@@ -1,6 +1,7 @@
 //! From text to a [`Config`], or to everything that is wrong with it. Pure: what is around, list files too, comes as an
 //! argument.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::lines::Lines;
 use super::listeners::{self, Draft, Inherited};
 use super::problem::{ConfigErrors, Problem};
 use super::proxy::Proxy;
+use super::ranges;
 use super::read::Reader;
 use super::sets::bracket_sets;
 use super::settings::{
@@ -27,6 +29,7 @@ use super::tree::{Owner, Section, Tree};
 use super::{Config, Listener, Server, Status, admin, backends};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
+use crate::facts::ports::PortRange;
 use crate::facts::protocol::ClientTls;
 use crate::rooms::backend::BackendAddress;
 use crate::rooms::handoff::Proof;
@@ -76,7 +79,9 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     }
     let mut drafts = Vec::new();
     for section in reader.tree.listeners.clone() {
-        drafts.push(listeners::draft(reader, section, &inherited, &backends, surroundings));
+        let draft = listeners::draft(reader, section, &inherited, &backends, surroundings);
+        ranges::check_listener(reader, &draft);
+        drafts.push(draft);
     }
     if drafts.is_empty() {
         reader.problem(
@@ -143,9 +148,8 @@ fn check_places(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
     let mut seen: Vec<(&Place, &Range<usize>, &Section<'_>)> = Vec::new();
     for draft in drafts {
         for (place, at) in draft.all_places() {
-            let chosen_by_system = matches!(place, Place::Tcp(addr) if addr.port() == 0);
-            match seen.iter().find(|(other, ..)| *other == place) {
-                Some((_, first, owner)) if !chosen_by_system => {
+            match seen.iter().find(|(other, ..)| other.meets(place)) {
+                Some((_, first, owner)) => {
                     let title = if owner.id == draft.section.id {
                         format!("listener `{}` listens twice on one address", owner.id)
                     } else {
@@ -169,7 +173,9 @@ fn check_status(reader: &mut Reader<'_>, status: &[(Bind, Range<usize>)], drafts
     for draft in drafts {
         let owner = format!("listener `{}`", draft.section.id);
         // Modes of UNIX sockets make no difference here.
-        taken.extend(draft.all_places().map(|(place, at)| (bind(place, 0, drafts), at, owner.clone())));
+        let all =
+            draft.all_places().flat_map(|(place, at)| binds(place, 0, drafts).map(move |bind| (bind, at)));
+        taken.extend(all.map(|(bind, at)| (bind, at, owner.clone())));
     }
     for (wanted, at) in status {
         if let Some((_, first, owner)) = taken.iter().find(|(other, ..)| wanted.overlaps(other)) {
@@ -235,11 +241,13 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
         }
         for (draft, (_, from)) in users() {
             check_language(reader, draft, from, backend);
+            ranges::check_lengths(reader, draft, from, backend);
         }
         for (address, at) in &backend.addresses {
             check_way(reader, backend, address, at);
             let own = drafts.iter().flat_map(|draft| draft.all_places().map(move |place| (draft, place)));
-            let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address));
+            let ports = backend.backend.as_ref().map_or(1, |backend| backend.ports);
+            let own = own.into_iter().find(|(_, (place, _))| listeners::is_itself(place, address, ports));
             if let Some((draft, (_, bind))) = own {
                 reader.problem(
                     Problem::new(format!("backend `{id}` is truepeer itself"))
@@ -317,8 +325,16 @@ fn build(
     let trusted = draft.proxy.trusted.clone();
     Some(Listener {
         id: Arc::from(draft.section.id),
-        binds: draft.places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
-        health_binds: draft.health_places.iter().map(|(place, _)| bind(place, draft.mode, drafts)).collect(),
+        binds: all_binds(&draft.places, draft.mode, drafts),
+        ranges: draft
+            .places
+            .iter()
+            .filter_map(|(place, _)| match place {
+                Place::Range(range) => Some(*range),
+                Place::Tcp(_) | Place::Unix(_) => None,
+            })
+            .collect(),
+        health_binds: all_binds(&draft.health_places, draft.mode, drafts),
         protocol,
         backend: backend(*index)?,
         backend_when_secure,
@@ -346,15 +362,33 @@ fn build(
     })
 }
 
-/// `[::]` serves both families unless somebody has bound its port in IPv4. Port 0 is a port of its own each time.
-fn bind(place: &Place, mode: u32, drafts: &[Draft<'_>]) -> Bind {
-    let addr = match place {
-        Place::Unix(path) => return Bind::Unix { path: path.clone(), mode },
-        Place::Tcp(addr) => *addr,
+fn all_binds(places: &[(Place, Range<usize>)], mode: u32, drafts: &[Draft<'_>]) -> Vec<Bind> {
+    places.iter().flat_map(|(place, _)| binds(place, mode, drafts)).collect()
+}
+
+/// Each address that `place` stands for.
+fn binds<'d>(place: &'d Place, mode: u32, drafts: &'d [Draft<'_>]) -> impl Iterator<Item = Bind> + 'd {
+    let unix = match place {
+        Place::Unix(path) => Some(Bind::Unix { path: path.clone(), mode }),
+        Place::Tcp(_) | Place::Range(_) => None,
     };
+    // Where the system chooses the port there is none to name.
+    let unnamed = match place {
+        Place::Tcp(addr) if addr.port() == 0 => Some(*addr),
+        _ => None,
+    };
+    let tcp = unnamed.into_iter().chain(place.ports().into_iter().flat_map(PortRange::addrs));
+    unix.into_iter().chain(tcp.map(move |addr| bind(addr, drafts)))
+}
+
+/// `[::]` serves both families unless somebody has bound its port in IPv4. Port 0 is a port of its own each time.
+fn bind(addr: SocketAddr, drafts: &[Draft<'_>]) -> Bind {
     let mut all = drafts.iter().flat_map(Draft::all_places);
     let in_ipv4 = all.any(|(place, _)| {
-        matches!(place, Place::Tcp(other) if other.is_ipv4() && other.port() == addr.port() && addr.port() != 0)
+        place.ports().is_some_and(|other| {
+            let port = SocketAddr::new(other.first().ip(), addr.port());
+            other.first().is_ipv4() && other.lane(port).is_some()
+        })
     });
     let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();
     Bind::Tcp { addr, families: if wildcard && !in_ipv4 { Families::Both } else { Families::Own } }

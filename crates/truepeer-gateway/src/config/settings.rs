@@ -225,7 +225,9 @@ pub(super) static BIND: Setting = Setting {
     default: Default::Required,
     docs: "Where this listener listens: one address or a list.\n\
            `[::]:PORT` serves IPv4 as well, unless the same port is also bound to an IPv4 address: then IPv6 only.\n\
-           Port 0 lets the system choose.",
+           Port 0 lets the system choose.\n\
+           With `protocol = \"tcp\"` a range of at most 1024 ports may stand there, such as `[::]:50000-50100` for FTP's passive \
+           transfers: the first is handed to the first port of the backend's range, the second to the second, and so on.",
     sample: Sample::Live("\"[::]:25\""),
 };
 
@@ -347,7 +349,10 @@ pub(super) static ADDRESS: Setting = Setting {
     shape: Shape::Addresses,
     default: Default::Derived("required, save for `kind = \"whoami\"`, which has none"),
     docs: "Where the backend is: one address or a list, over which connections are spread.\n\
-           Host names are looked up again and again; the last good answer is kept when that fails.",
+           Host names are looked up again and again; the last good answer is kept when that fails.\n\
+           Behind a listener with a range of ports, a range of the same length: `10.0.0.5:50000-50100`. Nobody but a client \
+           connects to these ports, so that they are never asked whether they work; of several addresses the next is tried \
+           where one refuses.",
     sample: Sample::Live("\"127.0.0.1:10025\""),
 };
 

@@ -14,12 +14,11 @@ pub fn sockets(config: &Config) -> Vec<String> {
         .listeners
         .iter()
         .flat_map(|listener| {
-            let health =
-                |bind| format!("{}: health checks of {} ({})", socket(bind), listener.id, listener.protocol);
-            listener
-                .binds
-                .iter()
-                .map(|bind| line(listener, bind))
+            let health = |bind: &Bind| {
+                format!("{}: health checks of {} ({})", socket(bind), listener.id, listener.protocol)
+            };
+            places(listener)
+                .map(|place| line(listener, &place))
                 .chain(listener.health_binds.iter().map(health))
         })
         .collect()
@@ -40,6 +39,22 @@ pub fn binds(config: &Config) -> Vec<(String, Bind)> {
     config.listeners.iter().flat_map(of_listener).chain(admin).chain(status).collect()
 }
 
+/// Where a listener listens, each range once.
+fn places(listener: &Listener) -> impl Iterator<Item = String> {
+    let range = |bind: &Bind| match bind {
+        Bind::Tcp { addr, .. } => listener.range_of(*addr),
+        Bind::Unix { .. } => None,
+    };
+    listener.binds.iter().filter_map(move |bind| match (range(bind), bind) {
+        (None, _) => Some(socket(bind)),
+        (Some(range), Bind::Tcp { addr, .. }) if range.first() != *addr => None,
+        (Some(range), _) => Some(
+            socket(bind).replacen(&range.first().to_string(), &range.to_string(), 1)
+                + &format!(", {} ports", range.len()),
+        ),
+    })
+}
+
 fn socket(bind: &Bind) -> String {
     match bind {
         Bind::Tcp { addr, families: Families::Both } => format!("{addr} (IPv6 and IPv4)"),
@@ -49,8 +64,7 @@ fn socket(bind: &Bind) -> String {
     }
 }
 
-fn line(listener: &Listener, bind: &Bind) -> String {
-    let socket = socket(bind);
+fn line(listener: &Listener, socket: &str) -> String {
     let plain = match listener.insecure {
         InsecureClients::Admit => format!(" to {}", backend(&listener.backend)),
         InsecureClients::Refuse => String::new(),

@@ -320,6 +320,10 @@ pub(super) fn relayed(
     if !at_once || !matches!(end, RelayEnd::Done | RelayEnd::BackendFailed(_)) {
         return;
     }
+    // A transfer to a server has no answer on its own connection.
+    if pool.backend.has_range() {
+        return;
+    }
     if traffic.bytes_in() == 0 && said <= A_REFUSAL {
         pool.suspect(target, family);
     }

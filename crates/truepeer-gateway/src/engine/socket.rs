@@ -27,6 +27,17 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// The address `further` ports behind this one; a UNIX socket has none.
+    #[must_use]
+    pub fn further(&self, further: u16) -> Self {
+        match self {
+            Self::Tcp(addr) => Self::Tcp(SocketAddr::new(addr.ip(), addr.port().saturating_add(further))),
+            Self::Unix(path) => Self::Unix(path.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -54,10 +54,10 @@ pub struct Room {
     pub pending: u32,
 }
 
-/// The configured numbers do not fit the descriptor limit.
+/// The configured numbers, or what is listened on, do not fit the descriptor limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooFewDescriptors {
-    /// 2 x max-connections + max-pending + reserve.
+    /// 2 x max-connections (or one connection, where it is not set) + max-pending + reserve.
     pub needed: u64,
     /// What is kept for everything but clients.
     pub reserve: u64,
@@ -70,7 +70,7 @@ impl std::fmt::Display for TooFewDescriptors {
         let Self { needed, reserve, limit } = self;
         write!(
             f,
-            "server.max-connections and server.proxy.max-pending need {needed} descriptors (2 x max-connections + max-pending + {reserve} for listening, operators, monitoring, health checks and the rest), but the hard limit is {limit}: lower them, or raise the limit (LimitNOFILE= in the service unit)"
+            "server.max-connections and server.proxy.max-pending need {needed} descriptors (2 x max-connections + max-pending + {reserve} for listening, operators, monitoring, health checks and the rest), but the hard limit is {limit}: lower them, listen on fewer ports, or raise the limit (LimitNOFILE= in the service unit)"
         )
     }
 }
@@ -108,7 +108,7 @@ pub fn descriptors() -> Descriptors {
 /// What fits into `descriptors`, beside what `sockets` take.
 ///
 /// # Errors
-/// [`TooFewDescriptors`] if `max_connections` is set and does not fit.
+/// [`TooFewDescriptors`] if `max_connections` is set and does not fit, or nothing is left for one connection.
 pub fn room(
     descriptors: u64,
     sockets: Sockets,
@@ -128,6 +128,10 @@ pub fn room(
     }
     let pending = u64::from(max_pending).min(descriptors / 4);
     let connections = descriptors.saturating_sub(fits(0, pending)) / 2;
+    if connections == 0 {
+        // What listens takes it all: a range of ports has a socket for each port and worker.
+        return Err(TooFewDescriptors { needed: fits(1, pending), reserve, limit: descriptors });
+    }
     Ok(Room {
         connections: u32::try_from(connections).unwrap_or(u32::MAX),
         pending: u32::try_from(pending).unwrap_or(max_pending),
@@ -166,6 +170,14 @@ mod tests {
         // 3 x 4 listen; 2 x (64 + 2) check; 32 + 2 operate; 64 + 4 watch.
         assert_eq!(sockets.reserve(4), 12 + 132 + 34 + 68 + 64);
         assert_eq!(Sockets::default().reserve(4), 64);
+    }
+
+    #[test]
+    fn a_machine_that_listens_with_all_it_has_serves_nobody_and_says_so() {
+        let sockets = Sockets { listeners: 1000, ..Sockets::default() };
+        let error = room(512, sockets, None, 16_384).unwrap_err();
+        assert_eq!((error.limit, error.reserve), (512, sockets.reserve(workers())));
+        assert!(error.to_string().contains("listen on fewer ports"), "{error}");
     }
 
     #[test]

@@ -7,4 +7,5 @@ pub mod lines;
 pub mod machine;
 pub mod manners;
 pub mod outcome;
+pub mod ports;
 pub mod protocol;

@@ -16,6 +16,7 @@ use truepeer::ClientIdentity;
 
 use crate::engine::{Address, Bell, FirstLines, Wake};
 use crate::facts::address::Family;
+use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
 
@@ -221,6 +222,7 @@ impl Pool {
     #[must_use]
     pub fn is_provable(&self) -> bool {
         match self.backend.handoff.facts().proof {
+            _ if self.backend.has_range() => false,
             Proof::Nothing => false,
             // What a client could say there for itself is asked, whatever `check` says.
             Proof::Accepts | Proof::AcceptsUnsaid => true,
@@ -233,6 +235,9 @@ impl Pool {
     /// How its addresses are asked whether they work.
     #[must_use]
     pub fn check(&self) -> Check {
+        if self.backend.has_range() {
+            return Check::None;
+        }
         let has_words = self.greeting == Greeting::Readable && self.protocol.has_words();
         match self.backend.check {
             None | Some(Check::Protocol) if has_words => Check::Protocol,
@@ -245,6 +250,18 @@ impl Pool {
     #[must_use]
     pub fn targets(&self) -> Arc<Vec<Arc<Target>>> {
         self.targets.load_full()
+    }
+
+    /// How `address`, one of its own, is called: with all of its ports.
+    #[must_use]
+    pub fn name_of(&self, address: &Address) -> String {
+        match address {
+            Address::Tcp(first) if self.backend.has_range() => {
+                let last = first.port().saturating_add(self.backend.ports.saturating_sub(1));
+                PortRange::new(*first, last).map_or_else(|| address.to_string(), |range| range.to_string())
+            }
+            _ => address.to_string(),
+        }
     }
 
     /// Replaces the addresses; those that stay keep what is known of them.
@@ -376,6 +393,7 @@ mod tests {
             handoff: Handoff::ProxyV2,
             tlvs: TlvChoice::Kind,
             addresses: Vec::new(),
+            ports: 1,
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(5),
             check: None,

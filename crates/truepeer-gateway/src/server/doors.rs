@@ -201,6 +201,7 @@ mod tests {
                 handoff: Handoff::ProxyV2,
                 tlvs: TlvChoice::Kind,
                 addresses: vec![BackendAddress::Host { name: "mta.example".to_owned(), port: 25 }],
+                ports: 1,
                 connect_timeout: Duration::from_secs(5),
                 proof_timeout: Duration::from_secs(5),
                 check: None,

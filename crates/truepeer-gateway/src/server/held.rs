@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Bound;
+use super::bound::Bound;
 use super::shutters::Shuttered;
 use super::view;
 use crate::config::{Advice, Listener, WhenBackendDown};

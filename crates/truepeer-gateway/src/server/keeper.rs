@@ -257,7 +257,7 @@ async fn ask_about_family(pool: &Pool, target: &Target) {
 fn say(pool: &Pool, target: &Target) {
     let Some(news) = target.news() else { return };
     let backend = &*pool.backend.id;
-    let address = target.address.to_string();
+    let address = pool.name_of(&target.address);
     match &*news {
         Readiness::Proved => {
             tracing::info!(event = "backend_proved", backend, address, "the backend takes our handoff");
@@ -270,7 +270,12 @@ fn say(pool: &Pool, target: &Target) {
         }
         Readiness::Unproven => {
             let question = pool.backend.handoff.facts().question;
-            let cause = format!("{question} does not show in what it says without a client");
+            let cause = match pool.backend.has_range() {
+                true => {
+                    format!("{question} is not asked: nobody but a client connects to the ports of a range")
+                }
+                false => format!("{question} does not show in what it says without a client"),
+            };
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
         Readiness::Unready(why) => {

@@ -2,6 +2,7 @@
 //!
 //! It knows the rooms only by their doors. Signals are the command's; files are the configuration's.
 
+mod bound;
 mod doors;
 mod error;
 pub mod health;
@@ -44,6 +45,8 @@ use crate::server::pulse::Pulse;
 use crate::server::registry::Registry;
 use crate::server::worker::{POSTS_QUEUED, Post, Stop, Told, Tools};
 
+pub use bound::Bound;
+use bound::named_once;
 use doors::Common;
 pub use doors::own_addresses;
 pub use error::StartError;
@@ -86,17 +89,6 @@ pub struct Server {
     keepers: Keepers,
     /// Rings when a backend may have come or gone.
     changed: Bell,
-}
-
-/// One address that a listener listens on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bound {
-    /// The listener.
-    pub listener: Arc<str>,
-    /// The address, with the port that the system chose.
-    pub address: String,
-    /// The same as a value, for TCP.
-    pub tcp: Option<SocketAddr>,
 }
 
 /// How a drain went.
@@ -250,7 +242,9 @@ impl Server {
                     if let Some(at) = held.iter().position(is) {
                         let mut kept = held.swap_remove(at);
                         kept.door.store(Arc::clone(&door));
-                        kept.bound.listener = listener.id.clone();
+                        if let Some(listening) = &kept.listening {
+                            kept.bound = Bound::of(listening, listener);
+                        }
                         if !whom.is_shut_without_backend(listener, address) {
                             let was = kept.tell.send_replace(Told::Listen);
                             if was == Told::Shut {
@@ -274,7 +268,8 @@ impl Server {
         let held = self.listening.iter().chain(&self.health);
         self.keepers.shut(held.filter_map(Held::shuttered).collect());
         self.drain_timeout = config.server.drain_timeout;
-        let listening = self.listening.iter().map(Held::view).collect();
+        let mut listening: Vec<ListeningAt> = self.listening.iter().map(Held::view).collect();
+        listening.dedup_by(|next, one| next.bound == one.bound);
         let health = self.health.iter().map(Held::view).collect();
         let advice = self.listening.iter().chain(&self.health).filter_map(Held::advice);
         let advice = config.advice.iter().cloned().chain(advice).collect();
@@ -318,7 +313,7 @@ impl Server {
     pub fn made_open(&self) -> [Vec<Bound>; 2] {
         [&self.listening, &self.health].map(|held| {
             let open = held.iter().filter(|held| !held.was_shut);
-            open.map(|held| held.bound.clone()).collect()
+            named_once(open.map(|held| &held.bound))
         })
     }
 
@@ -476,8 +471,7 @@ fn sockets(config: &Config) -> machine::Sockets {
 
 /// Those of them that are not shut.
 fn open(held: &[Held]) -> Vec<Bound> {
-    let open = held.iter().filter(|held| *held.tell.borrow() == Told::Listen);
-    open.map(|held| held.bound.clone()).collect()
+    named_once(held.iter().filter(|held| *held.tell.borrow() == Told::Listen).map(|held| &held.bound))
 }
 
 impl Drop for Server {

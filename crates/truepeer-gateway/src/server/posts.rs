@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::bound::Bound;
 use super::held::{For, Held};
-use super::{Bound, Server, StartError, shutters};
+use super::{Server, StartError, shutters};
 use crate::config::Listener;
 use crate::door::Door;
 use crate::engine::{Binding, Listening, bind};
@@ -88,8 +89,7 @@ impl Server {
                 self.keepers.check(share(), health::Desk { stop, metrics, shard: self.posts.len() });
             }
         }
-        let (address, tcp) = (listening.address.clone(), listening.tcp);
-        let bound = Bound { listener: door.listener.id.clone(), address, tcp };
+        let bound = Bound::of(&listening, &door.listener);
         self.hold(Held {
             whom,
             bind,

@@ -38,6 +38,9 @@ pub type Asked<T> = (T, Option<Leave>);
 
 /// Asks `address`, of which `known` was found out before.
 pub async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness> {
+    if pool.backend.has_range() {
+        return (Readiness::Unproven, None);
+    }
     if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
         return way::ask(pool, address).await;
     }

@@ -106,6 +106,7 @@ impl Plan {
             handoff: self.handoff,
             tlvs: TlvChoice::Kind,
             addresses: self.addresses,
+            ports: 1,
             connect_timeout: self.connect_timeout,
             proof_timeout: self.proof_timeout,
             check: self.check,
@@ -114,6 +115,7 @@ impl Plan {
         let listener = Listener {
             id: "door".into(),
             binds: self.binds,
+            ranges: Vec::new(),
             health_binds: Vec::new(),
             protocol: self.protocol,
             backend: Arc::clone(&backend),

@@ -91,6 +91,13 @@ fn door(sender: Sender, listener: &Listener, order: &Arguments) -> Result<Door, 
             Bind::Unix { .. } => None,
         })
     };
+    if let Some(range) = listener.ranges.first() {
+        return Err(format!(
+            "listener `{id}` has the ports of {range}: give the proxy the same range, and no port where it names this host, so that each port is handed to the same one here (HAProxy: `bind :{}-{}` and `server {id} ADDRESS send-proxy-v2`)",
+            range.first().port(),
+            range.first().port().saturating_add(range.len().saturating_sub(1))
+        ));
+    }
     let bound = tcp(&listener.binds).ok_or_else(|| format!("listener `{id}` has no TCP address"))?;
     let to = match (order.to, bound.ip().is_unspecified()) {
         (Some(addr), _) => SocketAddr::new(addr, bound.port()),

@@ -110,7 +110,7 @@ fn backend(pool: &Arc<Pool>) -> Value {
         .iter()
         .map(|target| {
             let (readiness, why) = address(&target.readiness());
-            json!({ "address": target.address.to_string(), "readiness": readiness, "why": why })
+            json!({ "address": pool.name_of(&target.address), "readiness": readiness, "why": why })
         })
         .collect();
     json!({
@@ -124,6 +124,10 @@ fn backend(pool: &Arc<Pool>) -> Value {
 
 fn unproven(pool: &Pool) -> String {
     let protocol = pool.protocol.name();
+    if pool.backend.has_range() {
+        return "nobody but a client connects to the ports of a range: whether they work shows when one does"
+            .to_owned();
+    }
     let lead = format!("it accepts connections; {}", pool.backend.handoff.facts().question);
     match (pool.backend.handoff.tells(), pool.greeting) {
         (false, _) => "it accepts connections; it is not told who the client is".to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use truepeer_doctor::change;
 
-use crate::engine::{DialError, Socket};
+use crate::engine::{Address, DialError, Socket};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::{Pool, Readiness, Target};
@@ -20,6 +20,8 @@ pub struct Connected {
     pub socket: Socket,
     /// Which of its addresses it is.
     pub target: Arc<Target>,
+    /// The same with the port of the client's lane.
+    pub address: Address,
     /// What it has said to the client already.
     pub said: Vec<u8>,
     /// What of the client was replaced.
@@ -47,30 +49,34 @@ impl NotConnected {
 
 /// Connects to the first address that accepts, writes `opening` to it, and tells it who the client is.
 ///
+/// `lane`: which port of a range the client reached, counted from 0; so many ports behind the first it is handed on.
+///
 /// # Errors
 /// [`NotConnected`].
 pub async fn to_backend(
     pool: &Pool,
     introduction: &Introduction,
+    lane: u16,
     opening: Vec<u8>,
 ) -> Result<Connected, NotConnected> {
     let family = introduction.header.family;
     let mut last = unready(pool, family);
     for target in pool.next(family) {
-        match introduction.dial(&target.address, &opening, pool.backend.connect_timeout).await {
+        let address = target.address.further(lane);
+        match introduction.dial(&address, &opening, pool.backend.connect_timeout).await {
             Ok(socket) => {
                 target.note_reached();
                 let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
                 return match drive(&socket, &mut conversation).await {
                     Ok(said) => {
                         let substituted = introduction.substituted(&socket);
-                        Ok(Connected { socket, target, said, substituted })
+                        Ok(Connected { socket, target, address, said, substituted })
                     }
                     Err(why) => Err(untold(pool, &target, why)),
                 };
             }
             Err(error) => {
-                let because = format!("{}: {error}", target.address);
+                let because = format!("{address}: {error}");
                 let outcome = match error {
                     DialError::Send(_) => {
                         return Err(NotConnected::new(Outcome::HandoffFailed, because));
@@ -86,6 +92,8 @@ pub async fn to_backend(
                 };
                 match (introduction.source, &error) {
                     _ if error.is_ours() => {}
+                    // One port of a range says nothing of the others.
+                    _ if pool.backend.has_range() => {}
                     // One client's address may be at fault for silence: then the others are not kept out for it.
                     (Some(_), DialError::Timeout(_)) => pool.ask_again(),
                     _ => pool.mark_unreachable(&target, error.to_string()),

@@ -20,6 +20,8 @@ pub struct Backend {
     pub tlvs: TlvChoice,
     /// Where it is; several are spread over. Empty for `whoami` only, which is started by us.
     pub addresses: Vec<BackendAddress>,
+    /// How many ports each of them has: one, or the length of a range, of which the address names the first.
+    pub ports: u16,
     /// Wall time for one connect.
     pub connect_timeout: Duration,
     /// Wall time for each answer when it is asked whether it reads our header.
@@ -56,6 +58,15 @@ pub enum BackendAddress {
 }
 
 impl Backend {
+    /// Whether each port of a listener has one of its own here.
+    ///
+    /// Nobody asks these whether they work: one of FTP's is open for the moment of a transfer, for one client, and
+    /// whoever else connects takes its place.
+    #[must_use]
+    pub const fn has_range(&self) -> bool {
+        self.ports > 1
+    }
+
     /// How it is told who the client is.
     #[must_use]
     pub const fn telling(&self) -> Telling {
