@@ -30,6 +30,7 @@ mod fault;
 mod finding;
 pub mod header;
 pub mod logs;
+pub mod misread;
 mod opening;
 mod product;
 pub mod unidentified;

@@ -8,6 +8,7 @@ mod identity;
 mod met;
 mod misfit;
 pub(crate) mod speak;
+mod unproven;
 
 use std::mem;
 
@@ -15,7 +16,7 @@ use truepeer::{FirstBytes, Role};
 
 use crate::connection::met::Met;
 use crate::door::{Desk, Door};
-use crate::engine::{self, Arrival, Early, Guard, RelayEnd};
+use crate::engine::{self, Arrival, Early, Guard, Pair, RelayEnd};
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
@@ -38,9 +39,9 @@ pub async fn walk(
     // So are the backend's first lines, which show whether it took our header for the client's words.
     let (early, guard) = (mem::take(&mut met.early), met.guard.take());
     let entered = engine::now();
-    let end = engine::relay(&met.client, &met.backend, early, guard, &record.entry.traffic).await;
+    let end = engine::relay(&met.pair, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(engine::now().saturating_duration_since(entered));
-    misfit::relayed(record, door.pool_for(&met.identity), &met.target, met.family, &end);
+    misfit::relayed(record, door.pool_for(&met.identity), &mut met, &end);
     Ok(match end {
         RelayEnd::Done => Outcome::Done,
         RelayEnd::Idle => Outcome::IdleTimeout,
@@ -123,9 +124,9 @@ async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -
         }
     };
     let early = Early { of_client: left, of_backend: said };
+    let pair = Pair { client, backend, overheard: unproven::overheard(pool, &target) };
     let guard = Guard { first_bytes: guard, first_lines, idle: listener.idle_timeout };
     let (family, _counted) = (introduction.header.family, (own, permit));
-    let met =
-        Met { client, peer, backend, target, family, identity, early, guard, header_deadline, _counted };
+    let met = Met { pair, target, family, identity, early, guard, header_deadline, _counted };
     Ok(Box::new(met))
 }

@@ -221,7 +221,7 @@ fn a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_el
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let introduction = Introduction::written(Header::default());
     let opening = vec![b'x'; 64 * 1024 * 1024];
-    let failure = runtime.block_on(connect::to_backend(&pool, &introduction, opening)).unwrap_err();
+    let failure = runtime.block_on(connect::to_backend(&pool, &introduction, 0, opening)).unwrap_err();
     assert_eq!(failure.outcome, Outcome::HandoffFailed);
     assert!(failure.because.contains(&stuck_at.to_string()), "{}", failure.because);
     assert_eq!(spare.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use truepeer::{ClientIdentity, HeaderReader, PeerAddress};
+use truepeer::{ClientIdentity, HeaderReader};
 
 use super::{misfit, speak};
 use crate::door::{Desk, Door, OwnPermit};
-use crate::engine::{Early, Guard, Socket, Stopped};
+use crate::engine::{Early, Guard, Pair, Stopped};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::Target;
@@ -18,15 +18,12 @@ use crate::rooms::refuse::Reason;
 
 /// A client and its backend.
 pub(super) struct Met {
-    /// The client's connection.
-    pub client: Socket,
-    /// Its other end.
-    pub peer: PeerAddress,
+    /// Its connection and the backend's, which has heard who the client is; and what that one says first, while it is not
+    /// known whether it reads our header.
+    pub pair: Pair,
     /// Whom it is for.
     pub identity: ClientIdentity,
-    /// The backend's connection, which has heard who the client is.
-    pub backend: Socket,
-    /// Which of its addresses that is.
+    /// Which of the backend's addresses that is.
     pub target: Arc<Target>,
     /// The family of the client that it was told.
     pub family: Option<Family>,
@@ -49,12 +46,13 @@ impl Met {
         desk: &Desk,
         record: &mut Record,
     ) -> Outcome {
-        let Self { client, peer, backend, identity, target, header_deadline, .. } = *self;
+        let Self { pair: Pair { client, backend, .. }, identity, target, header_deadline, .. } = *self;
         drop(backend);
         match why {
             Stopped::Header(bytes) => {
                 // Read on within the header's cap and deadline, only to say what it was.
-                let reader = HeaderReader::new(door.listener.header.clone(), peer, header_deadline);
+                let reader =
+                    HeaderReader::new(door.listener.header.clone(), identity.peer(), header_deadline);
                 let found = identify::read_on(&client, &reader, bytes).await;
                 misfit::second_header(record, &identity, &found)
             }

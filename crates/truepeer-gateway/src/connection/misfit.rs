@@ -13,16 +13,17 @@ use truepeer::{
 };
 use truepeer_doctor::{change, unidentified};
 
+use crate::connection::met::Met;
+use crate::connection::unproven;
 use crate::door::Door;
 use crate::engine::RelayEnd;
-use crate::facts::address::{Family, is_near};
+use crate::facts::address::is_near;
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::FirstSpeaker;
 use crate::rooms::access::Why;
 use crate::rooms::backend::connect::NotConnected;
-use crate::rooms::backend::{MUTE, Pool, Readiness, Target};
+use crate::rooms::backend::{MUTE, Pool, Target};
 use crate::rooms::bans::Ban;
-use crate::rooms::handoff::Handoff;
 use crate::rooms::identify::{MAX_HOPS, Unidentified};
 use crate::rooms::limits::Which;
 use crate::rooms::record::{Record, Refusal};
@@ -307,13 +308,11 @@ pub(super) fn over_budget(pool: &Pool, dropped: usize) {
 }
 
 /// A relay has ended: what an end right behind our header says of the backend.
-pub(super) fn relayed(
-    record: &mut Record,
-    pool: &Pool,
-    target: &Target,
-    family: Option<Family>,
-    end: &RelayEnd,
-) {
+pub(super) fn relayed(record: &mut Record, pool: &Pool, met: &mut Met, end: &RelayEnd) {
+    let (target, family) = (&*met.target, met.family);
+    if let Some(overheard) = met.pair.overheard.take() {
+        unproven::answered(record, pool, target, overheard);
+    }
     let traffic = &record.entry.traffic;
     let said = traffic.bytes_out();
     let at_once = record.times.relay.is_some_and(|relay| relay < AT_ONCE);
@@ -333,11 +332,8 @@ pub(super) fn relayed(
         let remedy = change::MUTE;
         tracing::info!(event = "backend_mute", backend, address, cause, remedy);
     }
-    if said == 0 && *target.readiness() == Readiness::Unproven && pool.backend.handoff != Handoff::None {
-        record.cause = Some(
-            "the backend said nothing before the end; whether it reads our header is not proved".to_owned(),
-        );
-        record.remedy = Some(format!("if its log says so, too: {}", pool.backend.telling().remedy()));
+    if said == 0 && unproven::may_misread(pool, target) {
+        unproven::silent(record, pool);
     }
 }
 
@@ -346,7 +342,7 @@ pub(super) fn relayed(
 pub(super) fn header_answered(record: &mut Record, pool: &Pool, target: &Target, said: &[u8]) -> Outcome {
     let saw = format!("to our header it said \"{}\"", Seen::new(said));
     let why = pool.mark_ignoring(target, saw);
-    record.cause = Some(format!("{}: {why}", target.address));
+    record.cause = Some(format!("{}: {why}", pool.name_of(&target.address)));
     record.remedy = Some(pool.backend.telling().remedy().to_owned());
     Outcome::HandoffRefused
 }

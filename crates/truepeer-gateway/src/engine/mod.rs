@@ -32,7 +32,7 @@ pub use lingering::Lingering;
 pub use listen::{Binding, ListenError, Listening, RawListener, bind, prove_free};
 pub use pending::{Pending, PendingHeaders};
 pub use receive::{Received, receive};
-pub use relay::{Early, FirstLines, Guard, Relay, RelayEnd, Stopped, relay};
+pub use relay::{Early, FirstLines, Guard, Overheard, Pair, Relay, RelayEnd, Stopped, relay};
 pub use run::{Tasks, run};
 pub use say::{say, say_and_close};
 pub use socket::{Address, Socket, Stream, Traffic};

@@ -7,6 +7,7 @@
 mod first_lines;
 mod flow;
 mod judge;
+mod overheard;
 mod pipe;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use flow::{Ending, Fault, Flow, Sides};
 use judge::{Backward, end_hold};
 
 pub use first_lines::FirstLines;
+pub use overheard::Overheard;
 
 /// How long silence may last once the backend has ended its stream or either side broke: as long as a kernel waits
 /// for the other end's FIN.
@@ -71,6 +73,17 @@ pub struct Guard {
     pub idle: Duration,
 }
 
+/// The two who are relayed between.
+#[derive(Debug)]
+pub struct Pair {
+    /// The client's connection.
+    pub client: Socket,
+    /// The backend's connection, which has heard who the client is.
+    pub backend: Socket,
+    /// Hears what the backend says first, where somebody wants to know.
+    pub overheard: Option<Overheard>,
+}
+
 /// What came before the relay began.
 #[derive(Debug, Default)]
 pub struct Early {
@@ -80,23 +93,16 @@ pub struct Early {
     pub of_backend: Vec<u8>,
 }
 
-/// Relays between `client` and `backend`, beginning with what came `early`.
+/// Relays between the two of `pair`, beginning with what came `early`.
 ///
 /// # Cancel safety
 /// Dropping the future ends the relay; bytes that were read and not yet written are lost with the connection.
-pub fn relay<'a>(
-    client: &'a Socket,
-    backend: &'a Socket,
-    early: Early,
-    guard: Guard,
-    traffic: &'a Traffic,
-) -> Relay<'a> {
+pub fn relay<'a>(pair: &'a Pair, early: Early, guard: Guard, traffic: &'a Traffic) -> Relay<'a> {
     let now = now();
     let mut to_client = Flow::beginning_with(early.of_backend);
     to_client.first_lines = guard.first_lines;
     Relay {
-        client,
-        backend,
+        pair,
         traffic,
         to_backend: Flow::beginning_with(early.of_client),
         to_client,
@@ -114,8 +120,7 @@ pub fn relay<'a>(
 /// these are idle at any time.
 #[must_use]
 pub struct Relay<'a> {
-    client: &'a Socket,
-    backend: &'a Socket,
+    pair: &'a Pair,
     traffic: &'a Traffic,
     to_backend: Flow,
     to_client: Flow,
@@ -150,7 +155,7 @@ impl Future for Relay<'_> {
                 return Poll::Ready(end);
             }
             // The backend closed while the client was still sending: its last words must not be lost to a reset.
-            this.discarding = Some(Box::new((Box::pin(discard_briefly(this.client)), Some(end))));
+            this.discarding = Some(Box::new((Box::pin(discard_briefly(&this.pair.client)), Some(end))));
         }
         let Some(discarding) = &mut this.discarding else { return Poll::Pending };
         ready!(discarding.0.as_mut().poll(cx));
@@ -167,7 +172,7 @@ impl Guard {
 
 impl Relay<'_> {
     fn move_bytes(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let (client, backend, traffic) = (self.client, self.backend, self.traffic);
+        let (Pair { client, backend, .. }, traffic) = (self.pair, self.traffic);
         loop {
             let moved = traffic.total();
             // What the backend says of our header is heard before a byte of the client's goes on.
@@ -178,7 +183,7 @@ impl Relay<'_> {
             }
             let ending = self.ending(&self.to_client);
             let count = |len| traffic.add_in(len);
-            let sides = Sides { source: client, sink: backend, count, ending };
+            let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
             let there = match self.to_backend.poll(cx, &sides, &mut self.guard) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
                 Poll::Ready(None) => Poll::Ready(()),
@@ -232,7 +237,9 @@ impl Relay<'_> {
     fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayEnd>> {
         let ending = self.ending(&self.to_backend);
         let count = |len| self.traffic.add_out(len);
-        let sides = Sides { source: self.backend, sink: self.client, count, ending };
+        let Pair { client, backend, overheard } = self.pair;
+        let overheard = overheard.as_ref().filter(|_| self.lasting_from.is_some());
+        let sides = Sides { source: backend, sink: client, count, ending, overheard };
         let mut judge = Backward { lines: self.to_client.first_lines.take(), last: self.last_activity };
         let polled = self.to_client.poll(cx, &sides, &mut judge);
         self.to_client.first_lines = judge.lines;

@@ -33,6 +33,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "backend_proved_in_part",
         "this address takes clients of one address family only; those of the other hear a temporary refusal",
     ),
+    (
+        "backend_misreads",
+        "a backend of which it is not proved that it reads our header answered the last 3 clients as a server does that takes it for its own protocol; said once until it answers otherwise",
+    ),
     ("backend_mute", "a backend ended the last 10 clients without a byte; said once until it says something"),
     ("backend_unproven", "this address is handed clients, but cannot be asked whether it reads our header"),
     (

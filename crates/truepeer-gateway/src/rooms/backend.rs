@@ -21,7 +21,7 @@ use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
-pub use target::{MUTE, Target};
+pub use target::{MISREADS, MUTE, Target};
 
 /// Whether an address may be handed clients.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::RelayEnd;
 use super::first_lines::FirstLines;
 use super::judge::{Judge, Source};
 use super::pipe::{CAPACITY, Pipe};
+use super::{Overheard, RelayEnd};
 use crate::engine::Socket;
 use crate::engine::receive::{SCRATCH, with_scratch};
 
@@ -77,6 +77,8 @@ pub(super) struct Sides<'a, C> {
     pub(super) sink: &'a Socket,
     pub(super) count: C,
     pub(super) ending: Ending,
+    /// Hears what the source says first, where somebody wants to know; that is always copied.
+    pub(super) overheard: Option<&'a Overheard>,
 }
 
 impl Flow {
@@ -172,7 +174,11 @@ impl Flow {
     fn hold(&mut self, sides: &Sides<'_, impl Fn(usize)>) -> Result<usize, Fault> {
         with_scratch(|buffer| {
             let len = sides.source.try_read(buffer).map_err(Fault::Source)?;
-            self.pending.extend_from_slice(buffer.get(..len).unwrap_or_default());
+            let read = buffer.get(..len).unwrap_or_default();
+            if let Some(overheard) = sides.overheard {
+                overheard.hear(read);
+            }
+            self.pending.extend_from_slice(read);
             Ok(len)
         })
     }
@@ -184,6 +190,9 @@ impl Flow {
             let mut rest = buffer.get(..len).unwrap_or_default();
             if rest.is_empty() {
                 return Ok(len);
+            }
+            if let Some(overheard) = sides.overheard {
+                overheard.hear(rest);
             }
             sides.sink.set_no_delay();
             match sides.sink.try_write(rest) {

@@ -179,11 +179,11 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
     tasks.spawn({
         let (traffic, outcome) = (Rc::clone(&traffic), Rc::clone(&outcome));
         let ours = |fd| Socket::accepted(fd, family).unwrap();
-        let (client, backend) = (ours(our_client), ours(our_backend));
+        let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
         async move {
             let guard = Guard { first_bytes: None, first_lines: None, idle: PATIENCE };
-            let end = relay(&client, &backend, Early::default(), guard, &traffic).await;
-            drop((client, backend));
+            let end = relay(&pair, Early::default(), guard, &traffic).await;
+            drop(pair);
             outcome.set(Some(end));
         }
     });

@@ -29,17 +29,11 @@ async fn with_relay<T, F: Future<Output = T>>(
     let deadline = Instant::now() + Duration::from_secs(1);
     let guard = Guard { first_bytes: Some(FirstBytes::new(own_header, deadline)), first_lines: None, idle };
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
-    let (our_client, our_backend) = (ours(our_client), ours(our_backend));
+    let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
     let relayed = async {
-        let end = relay(
-            &our_client,
-            &our_backend,
-            Early { of_client: early.to_vec(), ..Early::default() },
-            guard,
-            &traffic,
-        )
-        .await;
-        drop((our_client, our_backend));
+        let end =
+            relay(&pair, Early { of_client: early.to_vec(), ..Early::default() }, guard, &traffic).await;
+        drop(pair);
         end
     };
     let (end, played) = tokio::join!(relayed, play(Ends { client, backend }));
@@ -144,12 +138,12 @@ async fn an_answer_to_our_header_ends_the_relay_before_a_byte_of_the_client_goes
     let (mut client, our_client) = UnixStream::pair().unwrap();
     let (mut backend, our_backend) = UnixStream::pair().unwrap();
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
-    let (our_client, our_backend) = (ours(our_client), ours(our_backend));
+    let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
     let traffic = Traffic::default();
     let first_bytes = Some(FirstBytes::new(OwnHeader::Precedes, Instant::now() + LONG));
     let first_lines = Some(FirstLines::new(Protocol::Smtp));
     let guard = Guard { first_bytes, first_lines, idle: LONG };
-    let relay = relay(&our_client, &our_backend, Early::default(), guard, &traffic);
+    let relay = relay(&pair, Early::default(), guard, &traffic);
     let play = async {
         backend.write_all(b"220 mx.example\r\n").await.unwrap();
         let mut greeting = [0; 16];
@@ -161,7 +155,7 @@ async fn an_answer_to_our_header_ends_the_relay_before_a_byte_of_the_client_goes
     let (end, ()) = tokio::join!(relay, play);
     let RelayEnd::Stopped(Stopped::HeaderAnswered(said)) = end else { panic!("{end:?}") };
     assert_eq!(said, b"502 5.5.2 Error: command not recognized\r\n");
-    drop((our_client, our_backend));
+    drop(pair);
     let (mut leaked, mut heard) = (Vec::new(), Vec::new());
     let _ = backend.read_to_end(&mut leaked).await;
     let _ = client.read_to_end(&mut heard).await;

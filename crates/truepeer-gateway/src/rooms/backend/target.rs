@@ -13,6 +13,9 @@ use crate::facts::address::Family;
 /// So many clients in a row for whom a backend had no byte are worth a line.
 pub const MUTE: u32 = 10;
 
+/// So many clients in a row whom an unproven backend answered as if our header were theirs are worth a line.
+pub const MISREADS: u32 = 3;
+
 /// One address of a backend.
 #[derive(Debug)]
 pub struct Target {
@@ -27,6 +30,8 @@ pub struct Target {
     suspected: AtomicBool,
     /// Clients in a row for whom it had no byte.
     mute: AtomicU32,
+    /// Clients in a row whom it answered as if our header were theirs.
+    misreads: AtomicU32,
 }
 
 impl Target {
@@ -41,6 +46,7 @@ impl Target {
             reached: AtomicBool::new(false),
             suspected: AtomicBool::new(false),
             mute: AtomicU32::new(0),
+            misreads: AtomicU32::new(0),
         }
     }
 
@@ -92,14 +98,14 @@ impl Target {
     /// Notes how much it had for a client; true when it had nothing for [`MUTE`] in a row.
     #[must_use]
     pub fn note_said(&self, bytes: u64) -> bool {
-        if bytes == 0 {
-            return self.mute.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MUTE;
-        }
-        // Mostly it is zero already, and what all workers write is slow to write.
-        if self.mute.load(Ordering::Relaxed) != 0 {
-            self.mute.store(0, Ordering::Relaxed);
-        }
-        false
+        is_next(&self.mute, bytes == 0, MUTE)
+    }
+
+    /// Notes whether its answer was that of a server which takes our header for its own protocol; true when it was for
+    /// [`MISREADS`] in a row.
+    #[must_use]
+    pub fn note_misread(&self, misread: bool) -> bool {
+        is_next(&self.misreads, misread, MISREADS)
     }
 
     /// What is to be said now, if it was not said yet.
@@ -108,4 +114,16 @@ impl Target {
         let now = self.readiness();
         (*self.said.swap(Arc::clone(&now)) != *now).then_some(now)
     }
+}
+
+/// Counts one more `in_a_row`, or ends the row; true for the one that makes it `most` long.
+fn is_next(in_a_row: &AtomicU32, goes_on: bool, most: u32) -> bool {
+    if goes_on {
+        return in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1) == most;
+    }
+    // Mostly it is zero already, and what all workers write is slow to write.
+    if in_a_row.load(Ordering::Relaxed) != 0 {
+        in_a_row.store(0, Ordering::Relaxed);
+    }
+    false
 }
