@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod change;
+pub mod checker;
 mod disguise;
 mod excerpt;
 mod fault;

@@ -5,11 +5,12 @@
 //! supports it; settings in backquotes that begin with `proxy.` are those of truepeer.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use truepeer::{IdentifyError, IdentifyReason, Likely, Seen};
 use truepeer_proto::{V1_MAX_LEN, V2_SIGNATURE};
 
-use crate::fault;
+use crate::{checker, fault};
 
 /// Whose words come first in a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,60 @@ pub enum FirstSpeaker {
     Server,
     /// The client begins, or either may.
     Client,
+}
+
+/// What is known of a peer beside what it sent this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Past {
+    /// Whether a header of it came to this port before.
+    pub headers: Headers,
+    /// How far apart the times are when it came without one, if they are equally far apart.
+    pub rhythm: Option<Duration>,
+}
+
+/// Whether a header of a peer came to this port before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Headers {
+    /// Nobody remembers: peers without an address, and readers without a memory.
+    #[default]
+    Unknown,
+    /// None, as long as anybody remembers.
+    Never,
+    /// At least one.
+    Sent,
+}
+
+/// Whether an error says that something else came than a header, or nothing in time; not that one is wrong, or that the
+/// peer left at once.
+#[must_use]
+pub fn is_without(error: &IdentifyError) -> bool {
+    match error.reason() {
+        IdentifyReason::NotAHeader(_) => error.seen().likely() != Likely::BrokenHeader,
+        IdentifyReason::Timeout => error.seen().likely() == Likely::Nothing,
+        _ => false,
+    }
+}
+
+/// What the past of a peer that sent no header tells of it, in words that go on with "it"; `None` where nothing is known.
+#[must_use]
+pub fn circumstances(error: &IdentifyError, received: &[u8], past: &Past) -> Option<String> {
+    if !is_without(error) {
+        return None;
+    }
+    if let Some(who) = checker::of(received) {
+        return Some(format!("it is a health check of {who}"));
+    }
+    let headers = match past.headers {
+        Headers::Sent => "it has sent headers here before",
+        Headers::Never => "no header of it came here before",
+        Headers::Unknown => return None,
+    };
+    Some(match past.rhythm {
+        Some(rhythm) => {
+            format!("{headers}, and without one it comes every {} s, as health checks do", rhythm.as_secs())
+        }
+        None => headers.to_owned(),
+    })
 }
 
 /// The piece of `received` to show: the beginning, of a version 1 line up to the fault, of a version 2 header with the
@@ -47,7 +102,35 @@ pub fn excerpt(error: &IdentifyError, received: &[u8]) -> String {
 
 /// What would mend it; `None` where nothing is to be mended, or nothing is known.
 #[must_use]
-pub fn remedy(error: &IdentifyError, received: &[u8], first: FirstSpeaker) -> Option<Cow<'static, str>> {
+pub fn remedy(
+    error: &IdentifyError,
+    received: &[u8],
+    first: FirstSpeaker,
+    past: &Past,
+) -> Option<Cow<'static, str>> {
+    if is_without(error) {
+        if checker::of(received).is_some() {
+            return Some(CHECK.into());
+        }
+        let otherwise = match (past.headers, error.seen().likely(), first) {
+            (Headers::Sent, Likely::Nothing, FirstSpeaker::Server) => Some(HELD_BACK),
+            (Headers::Sent, Likely::Nothing, FirstSpeaker::Client) => Some(HELD_BACK_OR_SILENT),
+            (Headers::Sent, ..) => Some(OTHER_WAY),
+            (Headers::Never | Headers::Unknown, ..) => None,
+        };
+        let otherwise = otherwise.map(Cow::Borrowed).or_else(|| of_bytes(error, received, first));
+        return match (past.rhythm, otherwise) {
+            (Some(_), Some(otherwise)) => {
+                Some(format!("if this is a health check, {CHECK}; otherwise {otherwise}").into())
+            }
+            (_, otherwise) => otherwise,
+        };
+    }
+    of_bytes(error, received, first)
+}
+
+/// What the bytes alone say.
+fn of_bytes(error: &IdentifyError, received: &[u8], first: FirstSpeaker) -> Option<Cow<'static, str>> {
     let likely = error.seen().likely();
     let text = match error.reason() {
         IdentifyReason::Empty | IdentifyReason::Truncated => return None,
@@ -79,10 +162,18 @@ fn said(fault: &fault::Fault) -> Cow<'static, str> {
     format!("{}: {}", fault.cause, fault.change).into()
 }
 
+/// A check that cannot send a header.
+const CHECK: &str = "point it at the listener's `health-bind`, where no header is due, or let it send one (HAProxy: `check-send-proxy`)";
+/// A proxy that sends headers sent nothing, where the server speaks first.
+const HELD_BACK: &str = "if the proxy waits for its client's first bytes before it sends the header (sniffing of protocols or TLS names), switch that off: this protocol's server speaks first; if this is a health check of its, point it at the listener's `health-bind`; if another line or program of its connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
+/// The same where the client speaks first.
+const HELD_BACK_OR_SILENT: &str = "nothing, if the proxy sends its header with its client's first bytes and this client said nothing; if this is a health check of its, point it at the listener's `health-bind`; if another line or program of its connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
+/// A proxy that sends headers came without one.
+const OTHER_WAY: &str = "one way from this peer to this port has no header: look for a second line, backend or program on its host that connects here, and make that send one, too (HAProxy: `send-proxy-v2`); if it is a health check, point it at the listener's `health-bind`";
 /// A trusted peer sent nothing.
 const SEND: &str = "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`)";
 const SEND_FIRST: &str = "make the proxy send a header to this port (HAProxy: `send-proxy-v2` on the server line, nginx: `proxy_protocol on;`); if it waits for the client's first bytes, switch its protocol sniffing off: this protocol's server speaks first";
-const TLS_THROUGH: &str = "the proxy passes TLS through without a header: switch its PROXY protocol on for this port (the header goes before the TLS bytes)";
+const TLS_THROUGH: &str = "the proxy passes TLS through without a header: switch its PROXY protocol on for this port (the header goes before the TLS bytes), or take the peer out of `proxy.trusted-networks` if it is no proxy";
 const SWITCH_ON: &str = "switch the PROXY protocol on at the proxy for this port, or take the peer out of `proxy.trusted-networks` if it is no proxy";
 const SIP: &str =
     "these are SIP requests: no header stands before them; switch it on at the proxy for this port";
@@ -125,7 +216,7 @@ mod tests {
             (b"EHLO mail.example\r\n", "switch the PROXY protocol on"),
             (b"\x16\x03\x01\x02\x00\x01", "passes TLS through"),
         ] {
-            let remedy = remedy(&error(received), received, FirstSpeaker::Server).unwrap();
+            let remedy = remedy(&error(received), received, FirstSpeaker::Server, &Past::default()).unwrap();
             assert!(remedy.contains(expected), "{remedy} for {}", received.escape_ascii());
         }
     }
@@ -134,9 +225,56 @@ mod tests {
     fn who_speaks_first_decides_what_is_said_of_silence() {
         let peer = PeerAddress::tcp(([192, 0, 2, 1], 4711).into());
         let silent = HeaderReader::new(HeaderRules::default(), peer, Instant::now()).expired(b"");
-        let said = |first| remedy(&silent, b"", first).unwrap();
+        let said = |first| remedy(&silent, b"", first, &Past::default()).unwrap();
         assert!(said(FirstSpeaker::Server).contains("sniffing"));
         assert!(!said(FirstSpeaker::Client).contains("sniffing"));
+    }
+
+    #[test]
+    fn what_a_peer_did_before_tells_what_it_is() {
+        let peer = PeerAddress::tcp(([192, 0, 2, 1], 4711).into());
+        let silent = HeaderReader::new(HeaderRules::default(), peer, Instant::now()).expired(b"");
+        let past = |headers, seconds: Option<u64>| Past { headers, rhythm: seconds.map(Duration::from_secs) };
+        let elb = b"GET / HTTP/1.1\r\nUser-Agent: ELB-HealthChecker/2.0\r\n\r\n";
+        let (ehlo, get, tls) = (&b"EHLO a\r\n"[..], &b"GET / HTTP/1.1\r\n\r\n"[..], &b"\x16\x03\x01"[..]);
+        use FirstSpeaker::{Client, Server};
+        use Headers::{Never, Sent, Unknown};
+        for (received, first, past, cause, remedies) in [
+            (
+                &b""[..],
+                Server,
+                past(Sent, None),
+                Some("sent headers here before"),
+                &["first bytes", "health-bind"][..],
+            ),
+            (b"", Client, past(Sent, None), Some("sent headers here before"), &["this client said nothing"]),
+            (b"", Server, past(Never, None), Some("no header of it came"), &["send-proxy-v2"]),
+            (
+                b"",
+                Server,
+                past(Never, Some(10)),
+                Some("every 10 s"),
+                &["health-bind", "otherwise make the proxy"],
+            ),
+            (b"", Server, past(Unknown, None), None, &["send-proxy-v2"]),
+            (elb, Client, past(Sent, None), Some("AWS Elastic"), &["health-bind"]),
+            (ehlo, Server, past(Sent, None), Some("before"), &["one way from this peer"]),
+            (ehlo, Server, past(Never, None), Some("no header"), &["if it is no proxy"]),
+            (get, Client, past(Never, Some(5)), Some("every 5 s"), &["if this is a health check, point it"]),
+            (tls, Client, past(Never, None), Some("no header"), &["if it is no proxy"]),
+        ] {
+            let error = if received.is_empty() { silent.clone() } else { error(received) };
+            let said = circumstances(&error, received, &past);
+            assert_eq!(said.is_some(), cause.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(cause.unwrap_or_default()));
+            let remedy = remedy(&error, received, first, &past).unwrap();
+            for part in remedies {
+                assert!(remedy.contains(part), "{part} in {remedy}");
+            }
+        }
+        // A header that is wrong is a header.
+        let broken = b"PROXY TCP4 203.0.113.x 192.0.2.1 4711 25\r\n";
+        assert_eq!(circumstances(&error(broken), broken, &past(Sent, None)), None);
     }
 
     #[test]

@@ -13,12 +13,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress, TrustDecision};
 
-use crate::config::Listener;
+use crate::config::{Listener, TrustedNetwork};
 use crate::engine::{Lingering, PendingHeaders};
 use crate::observe::log::Log;
 use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
+use crate::rooms::identify::{Acquaintances, Recent};
 use crate::rooms::limits::Gate;
 use crate::rooms::trust::Named;
 
@@ -43,6 +44,8 @@ pub struct Door {
     pub gate: Gate,
     /// Which clients no far peer can have.
     pub own_addresses: OwnAddresses,
+    /// What is remembered of trusted peers.
+    pub acquaintances: Acquaintances,
 }
 
 /// This machine's addresses and the backends': no client of a far peer has one of them. Kept current while both move.
@@ -74,6 +77,15 @@ impl Door {
             }
             (decision, _) => decision,
         }
+    }
+
+    /// Whether `ip` is named here as a proxy by itself: by its address, not by a network around it, or by a trusted name.
+    #[must_use]
+    pub fn is_listed(&self, ip: IpAddr) -> bool {
+        let alone = |listed: &TrustedNetwork| {
+            listed.network.prefix_len() == listed.network.max_prefix_len() && listed.network.addr() == ip
+        };
+        self.listener.trusted_lines.iter().any(alone) || self.names.iter().any(|named| named.holds(ip))
     }
 
     /// The backends that its clients are handed to.
@@ -115,6 +127,8 @@ pub struct Desk {
     pub pending: PendingHeaders,
     /// Connections that have heard why they are turned away.
     pub lingering: Lingering,
+    /// Peers whose headers came lately.
+    pub recent: Recent,
     /// Where connection ids come from.
     pub ids: Ids,
     /// Where lines go.

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use truepeer::{ClientIdentity, HeaderReader, Implausible, PeerAddress, Role, TrustDecision};
+use truepeer_doctor::unidentified::{self, Headers, Past};
 
 use crate::connection::misfit;
 use crate::door::{Desk, Door};
 use crate::engine::{self, Arrival};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
-use crate::rooms::identify::{self, Begins, MAX_HOPS, MissingHeader};
+use crate::rooms::identify::{self, Begins, MAX_HOPS, MissingHeader, Unidentified};
 use crate::rooms::record::Record;
 
 /// Finds out whom the connection is for; returns it with the client's bytes that came behind the headers.
@@ -53,15 +54,18 @@ async fn chain(
     if let Some((itself, wait)) = &itself {
         let until = engine::later(arrival.at, *wait);
         let begins = identify::begins(client, &reader, until, &unfinished, &mut received).await;
-        if begins.map_err(|why| misfit::unidentified(record, &why))? == Begins::NoHeader {
+        if begins.map_err(|why| unidentified(record, arrival, door, &why))? == Begins::NoHeader {
             record.presumed = true;
             return Ok((itself.clone(), received));
         }
     }
     loop {
         let found = identify::read(client, &reader, &unfinished, received).await;
-        let (identity, early) = found.map_err(|why| misfit::unidentified(record, &why))?;
+        let (identity, early) = found.map_err(|why| unidentified(record, arrival, door, &why))?;
         let identity = identity.with_nat64(&listener.nat64);
+        if let Some(ip) = peer.ip().filter(|ip| desk.recent.is_new(&listener.id, *ip)) {
+            door.acquaintances.sent_header(&listener.id, ip);
+        }
         if let Some(hop) = identity.client().filter(|client| listener.hops.contains(client.ip)) {
             if record.hops.as_slice().len() >= MAX_HOPS {
                 return Err(misfit::endless_chain(record));
@@ -99,7 +103,36 @@ async fn chain(
             }
             plausible.map_err(|error| misfit::implausible(record, &error, door))?;
         }
+        note_proxy_behind(&identity, *peer, door);
         return Ok((identity.through(*peer), early));
+    }
+}
+
+/// Notes that no header came, with what is known of the peer.
+fn unidentified(record: &mut Record, arrival: &Arrival, door: &Door, why: &Unidentified) -> Outcome {
+    let error = match why {
+        Unidentified::Error(error, _) => Some(error),
+        Unidentified::Evicted(_) => None,
+    };
+    // What a proxy behind the peer leaves out is not the peer's doing.
+    let is_its = record.hops.as_slice().is_empty() && error.is_some_and(unidentified::is_without);
+    let ip = arrival.peer.ip().filter(|_| is_its);
+    let known = ip.map(|ip| door.acquaintances.came_without(&door.listener.id, ip, arrival.at));
+    let past = known.map_or_else(Past::default, |known| Past {
+        headers: if known.sends_headers { Headers::Sent } else { Headers::Never },
+        rhythm: known.rhythm,
+    });
+    misfit::unidentified(record, why, &past)
+}
+
+/// Says once that a header names a client which is a proxy of this listener: a chain that the configuration does not tell.
+fn note_proxy_behind(identity: &ClientIdentity, peer: PeerAddress, door: &Door) {
+    let Some(client) = identity.client().filter(|client| Some(client.ip) != peer.ip()) else { return };
+    let (listener, as_peer) = (&door.listener.id, PeerAddress::tcp(client.to_socket_addr(0)));
+    if door.trust(as_peer) == TrustDecision::ExpectHeader
+        && door.acquaintances.is_news(listener, client.ip, || door.is_listed(client.ip))
+    {
+        misfit::chain_not_told(listener, client.ip, peer);
     }
 }
 

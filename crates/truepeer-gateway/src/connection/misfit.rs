@@ -4,6 +4,8 @@
 //! decides who may enter. What concerns neighbours is said in the words of the doctor's crate.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use truepeer::proto::Version;
@@ -11,7 +13,8 @@ use truepeer::{
     ClientIdentity, Endpoint, IdentifyError, IdentifyReason, IdentitySource, OwnConnection, PeerAddress,
     Role, Seen,
 };
-use truepeer_doctor::{change, unidentified};
+use truepeer_doctor::change;
+use truepeer_doctor::unidentified::{self, Past};
 
 use crate::connection::met::Met;
 use crate::connection::unproven;
@@ -57,8 +60,8 @@ pub(super) fn unlisted(record: &mut Record) -> Outcome {
     Outcome::UnlistedPeer
 }
 
-/// A trusted peer without a usable header.
-pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
+/// A trusted peer without a usable header, and what is known of it.
+pub(super) fn unidentified(record: &mut Record, why: &Unidentified, past: &Past) -> Outcome {
     match why {
         Unidentified::Evicted(seen) => {
             note_seen(record, seen);
@@ -74,7 +77,10 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
             if !matches!(reason, IdentifyReason::Empty) {
                 record.seen = Some(unidentified::excerpt(error, received).into());
             }
-            record.cause = Some(error.to_string());
+            record.cause = Some(match unidentified::circumstances(error, received, past) {
+                Some(known) => format!("{error}; {known}"),
+                None => error.to_string(),
+            });
             record.remedy = match record.hops.as_slice().last() {
                 Some(hop) => behind_hop(reason, hop),
                 None => {
@@ -82,7 +88,7 @@ pub(super) fn unidentified(record: &mut Record, why: &Unidentified) -> Outcome {
                         FirstSpeaker::Server => unidentified::FirstSpeaker::Server,
                         _ => unidentified::FirstSpeaker::Client,
                     };
-                    unidentified::remedy(error, received, first).map(Cow::into_owned)
+                    unidentified::remedy(error, received, first, past).map(Cow::into_owned)
                 }
             };
             Outcome::from(error)
@@ -119,6 +125,18 @@ pub(super) fn doubted(record: &mut Record, error: &IdentifyError) -> Outcome {
             .to_owned(),
     );
     Outcome::from(error)
+}
+
+/// A header names a client that is a proxy itself: said once for each, since every one of its clients may come so.
+pub(super) fn chain_not_told(listener: &Arc<str>, client: IpAddr, peer: PeerAddress) {
+    let listener = &**listener;
+    let cause = format!(
+        "a header of {peer} names {client} as the client, which is a trusted proxy of this listener itself"
+    );
+    let remedy = format!(
+        "nothing, if {client} is a client as well; if it passes clients on to {peer}, they all count as {client} here: let it send a header to {peer}, and let {peer} read that one, or put {client} into `proxy.hop-networks`"
+    );
+    tracing::info!(event = "chain_not_told", listener, client = %client, cause, remedy);
 }
 
 /// Headers that name one listed proxy after the other, without an end.

@@ -28,6 +28,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "worker_failed",
         "the system no longer tells a worker which sockets are ready, and the worker ends; restart truepeer",
     ),
+    (
+        "chain_not_told",
+        "a header names as its client a proxy that this listener trusts, too: once for each; `remedy` says what to do if clients come through both",
+    ),
     ("backend_proved", "this address reads our header and is handed clients"),
     (
         "backend_proved_in_part",

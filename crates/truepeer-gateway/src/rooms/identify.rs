@@ -3,6 +3,7 @@
 //! The library decides; this drives it over the engine, within one deadline, one cap and one bound on unfinished
 //! headers. Bytes behind the header are the client's and are returned untouched.
 
+mod acquaintances;
 mod missing;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
 use crate::engine::{Pending, Received, Socket, receive};
 
+pub use acquaintances::{Acquaintances, Known, Recent};
 pub use missing::{Begins, MissingHeader, begins, doubt};
 
 /// Proxies that may stand in a row behind the peer. Each header of a loop among them would name the next.

@@ -14,6 +14,7 @@ use crate::facts::machine;
 use crate::facts::protocol::ClientTls;
 use crate::rooms::backend::{Backend, BackendAddress, Greeting, Pool, Target};
 use crate::rooms::bans::denied::{Denied, Guarded};
+use crate::rooms::identify::Acquaintances;
 use crate::rooms::limits::Limits;
 use crate::rooms::trust::Named;
 use crate::server::names::{self, Attending};
@@ -82,6 +83,7 @@ pub(super) struct Common {
     names: Vec<Arc<Named>>,
     limits: Arc<Limits>,
     denied: Denied,
+    acquaintances: Acquaintances,
 }
 
 impl Common {
@@ -93,6 +95,7 @@ impl Common {
         own_addresses: OwnAddresses,
         limits: Arc<Limits>,
         denied: Denied,
+        acquaintances: Acquaintances,
     ) -> Self {
         Self {
             hostname: config.server.hostname.as_str().into(),
@@ -101,6 +104,7 @@ impl Common {
             names: names.to_vec(),
             limits,
             denied,
+            acquaintances,
         }
     }
 
@@ -121,6 +125,7 @@ impl Common {
             gate: self.limits.gate(&listener.id, listener.limits.clone()),
             own_connections: self.own_connections.clone(),
             own_addresses: self.own_addresses.clone(),
+            acquaintances: self.acquaintances.clone(),
         })
     }
 }

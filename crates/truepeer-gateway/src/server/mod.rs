@@ -40,6 +40,7 @@ use crate::observe::metrics::Metrics;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::bans::state;
+use crate::rooms::identify::{Acquaintances, Recent};
 use crate::rooms::limits::Limits;
 use crate::server::pulse::Pulse;
 use crate::server::registry::Registry;
@@ -69,6 +70,7 @@ pub struct Server {
     layout: Arc<ArcSwap<Layout>>,
     started: SystemTime,
     own_connections: OwnCount,
+    acquaintances: Acquaintances,
     pending: Arc<AtomicU32>,
     max_pending: u32,
     metrics: Arc<Metrics>,
@@ -150,6 +152,7 @@ impl Server {
             layout: Arc::default(),
             started: SystemTime::now(),
             own_connections: OwnCount::default(),
+            acquaintances: Acquaintances::default(),
             pending: Arc::default(),
             max_pending: room.pending,
             metrics: Arc::default(),
@@ -225,6 +228,7 @@ impl Server {
             self.keepers.own_addresses().clone(),
             Arc::clone(&self.limits),
             self.denied.clone(),
+            self.acquaintances.clone(),
         );
         self.denied.take(doors::guarded(&config.listeners, &names));
         let mut held: Vec<Held> = std::mem::take(&mut self.listening);
@@ -416,7 +420,8 @@ impl Server {
                 let pending = PendingHeaders::new(max_pending, total);
                 let lingering = Lingering::new(tools.admission.max(), lingering);
                 let ids = Ids::new(started, number);
-                let desk = Desk { pending, lingering, ids, log: tools.log.clone() };
+                let recent = Recent::default();
+                let desk = Desk { pending, lingering, recent, ids, log: tools.log.clone() };
                 if let Err(error) = engine::run(beat.during(worker::work(posts, desk, tools))) {
                     let cause = error.to_string();
                     tracing::error!(event = "worker_failed", cause);
