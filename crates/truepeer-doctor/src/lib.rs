@@ -32,6 +32,7 @@ mod finding;
 pub mod header;
 pub mod logs;
 pub mod misread;
+pub mod neighbour;
 mod opening;
 mod product;
 pub mod unidentified;

@@ -1,0 +1,420 @@
+//! HAProxy: `bind` and `server` lines, and what joins them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::text::{Line, entry, lines};
+use super::{
+    Address, Check, Connect, ConnectTls, Entry, Families, File, Host, Listen, ListenTls, Neighbour,
+    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+};
+use crate::Product;
+
+/// A range of ports is taken apart up to so many.
+const MAX_RANGE: u16 = 64;
+
+/// One section, with what its defaults add.
+#[derive(Debug, Clone, Default)]
+struct Section<'t> {
+    kind: String,
+    name: String,
+    lines: Vec<Line<'t>>,
+    defaults: Option<usize>,
+}
+
+/// Reads one or several files as HAProxy does: one after the other, as if they were one.
+pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
+    let names: Vec<_> = files.iter().map(|file| file.name).collect();
+    let mut reader = Reader {
+        sections: sections(files),
+        out: Neighbour::new(Product::Haproxy, names.join(", ")),
+        fronts: BTreeMap::new(),
+    };
+    reader.fronts();
+    reader.servers();
+    vec![reader.out]
+}
+
+fn sections<'t>(files: &[File<'t>]) -> Vec<Section<'t>> {
+    let mut found: Vec<Section<'t>> = Vec::new();
+    let mut defaults: Option<usize> = None;
+    for line in files.iter().flat_map(lines) {
+        let begins = !line.raw.starts_with([' ', '\t']) || KINDS.contains(&line.word(0));
+        if begins && (KINDS.contains(&line.word(0)) || OTHERS.contains(&line.word(0))) {
+            let named = line.behind("from").and_then(|from| {
+                found.iter().position(|section| section.kind == "defaults" && section.name == from)
+            });
+            found.push(Section {
+                kind: line.word(0).to_owned(),
+                name: line.word(1).to_owned(),
+                defaults: named.or(defaults),
+                lines: Vec::new(),
+            });
+            if line.word(0) == "defaults" {
+                defaults = found.len().checked_sub(1);
+            }
+        } else if let Some(section) = found.last_mut() {
+            section.lines.push(line);
+        }
+    }
+    found
+}
+
+/// The sections that matter here, and those that only end them.
+const KINDS: &[&str] = &["defaults", "frontend", "backend", "listen"];
+const OTHERS: &[&str] = &[
+    "global",
+    "peers",
+    "resolvers",
+    "userlist",
+    "mailers",
+    "program",
+    "ring",
+    "cache",
+    "log-forward",
+    "http-errors",
+    "fcgi-app",
+    "crt-store",
+    "traces",
+    "acme",
+    "log-profile",
+];
+
+struct Reader<'t> {
+    sections: Vec<Section<'t>>,
+    out: Neighbour,
+    /// Which listens feed a backend, by its name.
+    fronts: BTreeMap<String, BTreeSet<usize>>,
+}
+
+impl<'t> Reader<'t> {
+    /// The lines of a section that begin with `keyword`, those of its defaults first.
+    fn said<'s>(
+        &'s self,
+        section: &'s Section<'t>,
+        keyword: &'s str,
+    ) -> impl DoubleEndedIterator<Item = &'s Line<'t>> {
+        let defaults = section.defaults.and_then(|index| self.sections.get(index));
+        let lines = defaults.into_iter().flat_map(|defaults| &defaults.lines).chain(&section.lines);
+        lines.filter(move |line| line.word(0) == keyword)
+    }
+
+    fn mode(&self, section: &Section<'t>) -> Option<Protocol> {
+        let mode = self.said(section, "mode").next_back()?;
+        (mode.word(1) == "http").then_some(Protocol::Http)
+    }
+
+    fn fronts(&mut self) {
+        for section in self.sections.clone() {
+            if !matches!(section.kind.as_str(), "frontend" | "listen") {
+                continue;
+            }
+            let expects = section.lines.iter().find(|line| {
+                line.word(0) == "tcp-request"
+                    && line.word(2) == "expect-proxy"
+                    && line.word(1) == "connection"
+            });
+            let protocol = self.mode(&section);
+            let mut indexes = BTreeSet::new();
+            for line in section.lines.iter().filter(|line| line.word(0) == "bind") {
+                let listen = self.bind(&section, line, expects, protocol);
+                indexes.insert(self.out.listens.len());
+                self.out.listens.push(listen);
+            }
+            let mut backends: Vec<String> = Vec::new();
+            let default = self.said(&section, "default_backend").next_back();
+            backends.extend(default.map(|line| line.word(1).to_owned()));
+            for line in section.lines.iter().filter(|line| line.word(0) == "use_backend") {
+                if line.word(1).contains('%') {
+                    self.unread(&line.place, "the backend's name is only known when a connection is there");
+                } else {
+                    backends.push(line.word(1).to_owned());
+                }
+            }
+            if section.kind == "listen" {
+                backends.push(section.name.clone());
+            }
+            for backend in backends {
+                self.fronts.entry(backend).or_default().extend(&indexes);
+            }
+        }
+    }
+
+    fn bind(
+        &mut self,
+        section: &Section<'t>,
+        line: &Line<'t>,
+        expects: Option<&Line<'t>>,
+        protocol: Option<Protocol>,
+    ) -> Listen {
+        let mut listen = Listen::new(section.name.clone(), line.place.clone());
+        for text in line.word(1).split(',') {
+            match bind_address(text, line) {
+                Some(addresses) => listen.addresses.extend(addresses),
+                None => self.unread(&line.place, "where it listens is not told in this file"),
+            }
+        }
+        listen.protocol =
+            protocol.or_else(|| listen.addresses.iter().find_map(Address::port).and_then(Protocol::of_port));
+        if line.has("ssl") {
+            listen.tls = ListenTls::Implicit;
+        }
+        if line.has("accept-proxy") {
+            listen.header = Reads::Required(Versions::BOTH);
+        } else if let Some(expects) = expects {
+            listen.header = Reads::Required(Versions::BOTH);
+            listen.header_place = expects.place.clone();
+            listen.outsiders = Outsiders::Clients;
+            listen.trust = condition(expects);
+            if listen.trust == Trust::Unknown {
+                self.unread(
+                    &expects.place,
+                    "who has to send a header is decided by a condition that is not understood here",
+                );
+            }
+        }
+        listen
+    }
+
+    fn servers(&mut self) {
+        for section in self.sections.clone() {
+            if !matches!(section.kind.as_str(), "backend" | "listen") {
+                continue;
+            }
+            let mut given: Vec<String> = Vec::new();
+            let mut given_at: Vec<(String, Place)> = Vec::new();
+            let defaults: Vec<Line<'t>> = self.said(&section, "default-server").cloned().collect();
+            for line in &defaults {
+                given.extend(line.words.iter().skip(1).cloned());
+                given_at.extend(line.words.iter().skip(1).map(|word| (word.clone(), line.place.clone())));
+            }
+            let servers: Vec<Line<'t>> = section
+                .lines
+                .iter()
+                .filter(|line| matches!(line.word(0), "server" | "server-template"))
+                .cloned()
+                .collect();
+            for line in servers {
+                self.server(&section, &line, &given_at);
+            }
+        }
+    }
+
+    fn server(&mut self, section: &Section<'t>, line: &Line<'t>, defaults: &[(String, Place)]) {
+        // `server-template PREFIX NUMBER ADDRESS`
+        let skip: usize = if line.word(0) == "server-template" { 3 } else { 2 };
+        let own =
+            line.words.iter().skip(skip.saturating_add(1)).map(|word| (word.clone(), line.place.clone()));
+        let words: Vec<(String, Place)> = defaults.iter().cloned().chain(own).collect();
+        let options = Options(&words);
+        let serves: Vec<usize> = self.fronts.get(&section.name).into_iter().flatten().copied().collect();
+        let ports: Vec<u16> = serves
+            .iter()
+            .filter_map(|index| self.out.listens.get(*index))
+            .flat_map(|listen| listen.addresses.iter().filter_map(Address::port))
+            .collect();
+        let Some(targets) = server_address(line.word(skip), &ports) else {
+            self.unread(&line.place, "where it connects to is not told in this file");
+            return;
+        };
+        for to in targets {
+            let mut connect =
+                Connect::new(format!("{}/{}", section.name, line.word(1)), line.place.clone(), to);
+            (connect.sends, connect.sends_place) = options.sends(&line.place);
+            if options.on("ssl") {
+                connect.tls = ConnectTls::AfterHeader;
+            }
+            let source = options
+                .value("source")
+                .or_else(|| self.said(section, "source").next_back().map(|line| line.word(1)));
+            connect.from.extend(source.and_then(|text| host_of(text)).and_then(|host| match host {
+                Host::Ip(ip) => Some(ip),
+                Host::Any(_) | Host::Name(_) => None,
+            }));
+            connect.protocol = self.mode(section).or_else(|| {
+                let fed = serves.iter().find_map(|index| self.out.listens.get(*index)?.protocol);
+                fed.or_else(|| connect.to.port().and_then(Protocol::of_port))
+            });
+            if options.on("check") {
+                connect.check = self.check(section, &connect, &options);
+            }
+            connect.serves = serves.clone();
+            self.out.connects.push(connect);
+        }
+    }
+
+    fn check(&self, section: &Section<'t>, connect: &Connect, options: &Options<'_>) -> Option<Check> {
+        let mut to = connect.to.clone();
+        let elsewhere = options.value("port").is_some() || options.value("addr").is_some();
+        let (port, host) = (options.value("port").and_then(|port| port.parse().ok()), options.value("addr"));
+        to = moved(to, port, host);
+        let mut sends =
+            if elsewhere && !options.on("check-send-proxy") { Sends::Nothing } else { connect.sends };
+        if options.on("check-send-proxy") && !sends.is_header() {
+            sends = Sends::V1;
+        }
+        // A rule of its own for the check's connection replaces all of that.
+        let rules = ["tcp-check", "http-check"]
+            .into_iter()
+            .find_map(|keyword| self.said(section, keyword).find(|line| line.word(1) == "connect"));
+        let mut place =
+            options.place("port").or_else(|| options.place("check")).unwrap_or(&connect.place).clone();
+        if let Some(rule) = rules {
+            place = rule.place.clone();
+            if !rule.has("default") {
+                sends = if rule.has("send-proxy") { Sends::V1 } else { Sends::Nothing };
+            }
+            to = moved(to, rule.behind("port").and_then(|port| port.parse().ok()), rule.behind("addr"));
+        }
+        Some(Check { place, to, sends })
+    }
+
+    fn unread(&mut self, place: &Place, why: &str) {
+        self.out.unread.push(Unread { place: place.clone(), why: why.to_owned() });
+    }
+}
+
+/// The words behind a server, those of `default-server` before its own; the last one holds.
+struct Options<'w>(&'w [(String, Place)]);
+
+impl Options<'_> {
+    fn on(&self, keyword: &str) -> bool {
+        let no = format!("no-{keyword}");
+        self.0
+            .iter()
+            .rev()
+            .find(|(word, _)| *word == keyword || *word == no)
+            .is_some_and(|(word, _)| word == keyword)
+    }
+
+    fn place(&self, keyword: &str) -> Option<&Place> {
+        self.0.iter().rev().find(|(word, _)| word == keyword).map(|(_, place)| place)
+    }
+
+    fn value(&self, keyword: &str) -> Option<&str> {
+        let at = self.0.iter().rposition(|(word, _)| word == keyword)?;
+        self.0.get(at.saturating_add(1)).map(|(word, _)| word.as_str())
+    }
+
+    fn sends(&self, place: &Place) -> (Sends, Place) {
+        const WORDS: &[(&str, Sends)] = &[
+            ("send-proxy-v2-ssl-cn", Sends::V2Ssl),
+            ("send-proxy-v2-ssl", Sends::V2Ssl),
+            ("send-proxy-v2", Sends::V2),
+            ("send-proxy", Sends::V1),
+        ];
+        let Some((word, sends)) = WORDS.iter().find(|(word, _)| self.on(word)) else {
+            return (Sends::Nothing, place.clone());
+        };
+        // Each of these brings the TLV along.
+        const SSL: &[&str] = &["ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key"];
+        let chosen = self.value("proxy-v2-options").unwrap_or_default();
+        let with_ssl = chosen.split(',').any(|option| SSL.contains(&option));
+        let sends = if *sends == Sends::V2 && with_ssl { Sends::V2Ssl } else { *sends };
+        (sends, self.place(word).unwrap_or(place).clone())
+    }
+}
+
+fn moved(to: Address, port: Option<u16>, host: Option<&str>) -> Address {
+    match to {
+        Address::Tcp { host: old, port: old_port } => {
+            Address::Tcp { host: host.and_then(host_of).unwrap_or(old), port: port.unwrap_or(old_port) }
+        }
+        unix @ Address::Unix(_) => unix,
+    }
+}
+
+/// `{ src 10.0.0.0/8 192.0.2.1 }` behind `if`.
+fn condition(line: &Line<'_>) -> Trust {
+    let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+    let Some(at) = words.iter().position(|word| *word == "if") else {
+        return if words.contains(&"unless") { Trust::Unknown } else { Trust::Everybody };
+    };
+    match words.get(at.saturating_add(1)..).unwrap_or_default() {
+        ["{", "src", networks @ .., "}"] => {
+            let entries: Vec<Entry> = networks.iter().map(|text| entry(text, &line.place)).collect();
+            if entries.iter().all(|entry| entry.network.is_some()) {
+                Trust::Listed(entries)
+            } else {
+                Trust::Unknown
+            }
+        }
+        _ => Trust::Unknown,
+    }
+}
+
+/// Parts the words for a family from the rest.
+fn family(text: &str) -> (Option<Families>, &str) {
+    let both = |family, rest| (Some(family), rest);
+    if let Some(rest) = text.strip_prefix("ipv4@").or_else(|| text.strip_prefix("tcp4@")) {
+        both(Families::V4, rest)
+    } else if let Some(rest) = text.strip_prefix("ipv6@").or_else(|| text.strip_prefix("tcp6@")) {
+        both(Families::V6, rest)
+    } else {
+        (None, text.strip_prefix("ipv@").or_else(|| text.strip_prefix("tcp@")).unwrap_or(text))
+    }
+}
+
+fn unix_path(text: &str) -> Option<&str> {
+    text.strip_prefix("unix@").or_else(|| text.starts_with('/').then_some(text))
+}
+
+/// Where a `bind` line listens; nothing if that is not told.
+fn bind_address(text: &str, line: &Line<'_>) -> Option<Vec<Address>> {
+    if let Some(path) = unix_path(text) {
+        return Some(vec![Address::Unix(path.to_owned())]);
+    }
+    let (_, text) = family(text);
+    if text.contains(['@', '$']) {
+        return None;
+    }
+    let (host, ports) = text.rsplit_once(':')?;
+    let host = match host {
+        "" | "*" => Host::Any(Families::V4),
+        "::" | "[::]" if line.has("v6only") => Host::Any(Families::V6),
+        other => Host::parse(other),
+    };
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (last.checked_sub(first)? < MAX_RANGE)
+        .then(|| (first..=last).map(|port| Address::tcp(host.clone(), port)).collect())
+}
+
+fn host_of(text: &str) -> Option<Host> {
+    let (_, text) = family(text);
+    let ip = text.parse().ok().or_else(|| {
+        let (host, port) = text.rsplit_once(':')?;
+        port.parse::<u16>().ok()?;
+        host.trim_matches(['[', ']']).parse().ok()
+    });
+    ip.map(Host::Ip).or_else(|| (!text.contains(['$', '@', ':'])).then(|| Host::parse(text)))
+}
+
+/// Where a server is; `ports` are those of its clients, for servers without one of their own.
+fn server_address(text: &str, ports: &[u16]) -> Option<Vec<Address>> {
+    if let Some(path) = unix_path(text) {
+        return Some(vec![Address::Unix(path.to_owned())]);
+    }
+    let (_, text) = family(text);
+    if text.contains(['@', '$', '%']) {
+        return None;
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        // An IPv6 address without a port would be cut in its middle.
+        Some((host, port))
+            if !host.contains(':') || host.starts_with('[') || text.parse::<std::net::IpAddr>().is_err() =>
+        {
+            (host, port)
+        }
+        _ => (text, ""),
+    };
+    let host = Host::parse(host);
+    let at = |port| Address::tcp(host.clone(), port);
+    if let (Ok(port), false) = (port.parse::<u16>(), port.starts_with('+')) {
+        return Some(vec![at(port)]);
+    }
+    // `:+100`, or nothing: the client's port, moved by so many.
+    let offset: i32 = if port.is_empty() { 0 } else { port.parse().ok()? };
+    let moved = ports.iter().filter_map(|port| u16::try_from(i32::from(*port).checked_add(offset)?).ok());
+    let found: Vec<_> = moved.map(at).collect();
+    (!found.is_empty()).then_some(found)
+}

@@ -1,0 +1,95 @@
+//! The lines that switch a header on or off, in each program's own words: one row each.
+
+use crate::Product;
+
+/// What to write, each as an order that follows "in FILE:LINE: ".
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    product: Product,
+    /// Read a header.
+    pub(super) read: &'static str,
+    /// Read none.
+    pub(super) read_not: &'static str,
+    /// Send a header.
+    pub(super) send: &'static str,
+    /// Send none.
+    pub(super) send_not: &'static str,
+    /// Send version 2.
+    pub(super) send_v2: &'static str,
+    /// Send the TLS facts along.
+    pub(super) send_tls: &'static str,
+    /// Believe one more proxy; its address follows.
+    pub(super) trust: &'static str,
+    /// Give health checks a way.
+    pub(super) check: &'static str,
+}
+
+impl Lines {
+    /// The row of `product`; words that fit all where there is none.
+    pub(super) fn of(product: Product) -> &'static Self {
+        ROWS.iter().find(|row| row.product == product).unwrap_or(&ANY)
+    }
+}
+
+/// For programs without a row.
+const ANY: Lines = Lines {
+    product: Product::GoServer,
+    read: "let it read the PROXY protocol on this port",
+    read_not: "let it read no PROXY protocol on this port",
+    send: "let it send a PROXY header there",
+    send_not: "let it send no PROXY header there",
+    send_v2: "let it send version 2",
+    send_tls: "let it send version 2 with the SSL TLV; if it cannot, give this port a proxy that can",
+    trust: "add to the proxies that it trusts:",
+    check: "point the health check at a port that reads no header",
+};
+
+const ROWS: &[Lines] = &[
+    Lines {
+        product: Product::Haproxy,
+        read: "add `accept-proxy` to the bind line",
+        read_not: "take `accept-proxy` off the bind line",
+        send: "add `send-proxy-v2` to the server line",
+        send_not: "take `send-proxy`, `send-proxy-v2` and the like off the server line",
+        send_v2: "write `send-proxy-v2` instead of `send-proxy`",
+        send_tls: "write `send-proxy-v2-ssl` instead",
+        trust: "instead of `accept-proxy`, write `tcp-request connection expect-proxy layer4 if { src ... }` with",
+        check: "add `check-send-proxy` to the server line, or point `port` at a port that reads no header",
+    },
+    Lines {
+        product: Product::Nginx,
+        read: "add `proxy_protocol` to the listen line (`listen 25 proxy_protocol;`)",
+        read_not: "take `proxy_protocol` off the listen line",
+        send: "add `proxy_protocol on;` to the server block",
+        send_not: "write `proxy_protocol off;`",
+        send_v2: "nginx sends version 1 only: let HAProxy or truepeer stand in its place, or before the server",
+        send_tls: "nginx sends no TLS facts: pass TLS through to the server, or let HAProxy end it (`send-proxy-v2-ssl`)",
+        trust: "add to the server block `set_real_ip_from` with",
+        check: "point the health check at a port that reads no header",
+    },
+    Lines {
+        product: Product::Postfix,
+        read: "add below the service's line `  -o smtpd_upstream_proxy_protocol=haproxy` (postscreen: `  -o postscreen_upstream_proxy_protocol=haproxy`)",
+        read_not: "take `smtpd_upstream_proxy_protocol` (`postscreen_upstream_proxy_protocol`) away",
+        trust: "Postfix has no list of proxies: let a firewall admit to this port only",
+        ..ANY
+    },
+    Lines {
+        product: Product::Dovecot,
+        read: "add `haproxy = yes` to the inet_listener block",
+        read_not: "take `haproxy = yes` out of the inet_listener block",
+        trust: "add to `haproxy_trusted_networks`",
+        ..ANY
+    },
+    Lines {
+        product: Product::Truepeer,
+        read: "write the proxy's address into `proxy.trusted-networks` of the listener",
+        read_not: "write `proxy.trusted-networks = \"off\"` for the listener",
+        send: "set `handoff = \"proxy-v2\"` for the backend",
+        send_not: "set `handoff = \"none\"` for the backend",
+        send_v2: "set `handoff = \"proxy-v2\"` for the backend",
+        send_tls: "set `handoff = \"proxy-v2\"` for the backend, and its `kind`",
+        trust: "add to `proxy.trusted-networks` of the listener",
+        check: "point the check at `health-bind`",
+    },
+];

@@ -1,0 +1,82 @@
+//! Which programs can be read, and where their configurations come from: as data, for whoever does the IO.
+
+use super::{Neighbour, Place, Unread, haproxy, postfix};
+use crate::Product;
+
+/// One text: a file, or what a command printed.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'t> {
+    /// Its path, or the command.
+    pub name: &'t str,
+    /// What it holds.
+    pub text: &'t str,
+}
+
+/// A program whose configuration can be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// Which program.
+    pub product: Product,
+    /// Other words for it on the command line.
+    pub also: &'static [&'static str],
+    /// Commands that make the program print its configuration; each prints a part, all are needed.
+    pub commands: &'static [&'static [&'static str]],
+    /// Where its files usually are, where no command prints them; the first that exists.
+    pub files: &'static [&'static str],
+    reader: fn(&[File<'_>]) -> Vec<Neighbour>,
+}
+
+impl Source {
+    /// Every program, in the order of the documentation.
+    pub const ALL: &[Self] = &[
+        Self {
+            product: Product::Haproxy,
+            also: &[],
+            commands: &[],
+            files: &["/etc/haproxy/haproxy.cfg", "/usr/local/etc/haproxy/haproxy.cfg"],
+            reader: haproxy::read,
+        },
+        Self {
+            product: Product::Postfix,
+            also: &["postscreen"],
+            commands: &[&["postconf", "-n"], &["postconf", "-Mf"]],
+            files: &[],
+            reader: postfix::read,
+        },
+    ];
+
+    /// The program of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|source| source.product.name() == name || source.also.contains(&name))
+    }
+
+    /// The program of that product.
+    #[must_use]
+    pub fn of(product: Product) -> Option<&'static Self> {
+        Self::ALL.iter().find(|source| source.product == product)
+    }
+
+    /// What its texts say.
+    #[must_use]
+    pub fn read(&self, files: &[File<'_>]) -> Vec<Neighbour> {
+        (self.reader)(files)
+    }
+}
+
+/// What the texts of `product` say; a neighbour with everything unread where there is no reader for it.
+#[must_use]
+pub fn read(product: Product, files: &[File<'_>]) -> Vec<Neighbour> {
+    match Source::of(product) {
+        Some(source) => source.read(files),
+        None => {
+            let names: Vec<_> = files.iter().map(|file| file.name).collect();
+            let mut neighbour = Neighbour::new(product, names.join(", "));
+            neighbour.unread.push(Unread {
+                place: Place::new(names.join(", "), 0, ""),
+                why: format!("there is no reader for {}'s configuration", product.title()),
+            });
+            vec![neighbour]
+        }
+    }
+}
