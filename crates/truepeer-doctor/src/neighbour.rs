@@ -32,9 +32,11 @@
 
 mod address;
 mod compare;
+mod dovecot;
 mod haproxy;
 mod lines;
 mod model;
+mod nginx;
 mod postfix;
 mod source;
 mod text;
@@ -42,7 +44,7 @@ mod text;
 pub use address::{Address, Families, Host};
 pub use compare::{Machine, Pair, compare, pairs};
 pub use model::{
-    Check, Connect, ConnectTls, Entry, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol, Reads,
-    Sends, Trust, Unread, Versions,
+    Check, CheckForm, Connect, ConnectTls, Entry, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol,
+    Reads, Sends, Trust, Unread, Versions,
 };
 pub use source::{File, Source, read};

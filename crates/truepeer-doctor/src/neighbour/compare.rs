@@ -1,11 +1,16 @@
 //! Who connects to whom, and what does not fit.
 
+mod checks;
 mod header;
+mod ports;
+mod rights;
+mod tls;
+mod trust;
 
 use std::net::IpAddr;
 
 use super::address::Fit;
-use super::{Connect, Host, Listen, Neighbour, Place};
+use super::{Connect, Entry, Host, Listen, Neighbour, Place};
 use crate::{Confidence, Finding};
 
 /// What the machine tells on which the neighbours run; empty where that is not this one.
@@ -15,6 +20,8 @@ pub struct Machine {
     pub addresses: Vec<IpAddr>,
     /// Its default gateways.
     pub gateways: Vec<IpAddr>,
+    /// Whether it is a container, whose gateway forwards strangers under its own address.
+    pub is_container: bool,
 }
 
 /// A connection of one neighbour that arrives at another.
@@ -78,10 +85,21 @@ pub fn compare(neighbours: &[Neighbour], machine: &Machine) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for neighbour in neighbours {
         found.extend(neighbour.findings.iter().cloned());
+        for listen in &neighbour.listens {
+            found.extend(trust::alone(neighbour, listen, machine));
+            found.extend(rights::alone(neighbour, listen, machine));
+        }
+        found.extend(checks::judge(neighbours, neighbour));
     }
     for pair in pairs(neighbours) {
         found.extend(header::judge(&pair, machine));
+        found.extend(trust::judge(&pair, machine));
+        found.extend(rights::judge(&pair, machine));
+        found.extend(tls::judge(&pair));
+        found.extend(ports::families(&pair));
+        found.extend(ports::identity(&pair));
     }
+    found.extend(ports::missed(neighbours));
     crate::sort(&mut found);
     let mut once: Vec<Finding> = Vec::new();
     for finding in found {
@@ -94,5 +112,15 @@ pub fn compare(neighbours: &[Neighbour], machine: &Machine) -> Vec<Finding> {
 
 /// Two places as they are shown: the sender's, then the receiver's.
 fn both(sender: &Place, receiver: &Place) -> String {
-    format!("{sender} -> {receiver}")
+    if sender == receiver { sender.to_string() } else { format!("{sender} -> {receiver}") }
+}
+
+/// The less sure of the two.
+fn weaker(one: Confidence, other: Confidence) -> Confidence {
+    one.max(other)
+}
+
+/// The networks as they were written.
+fn listed(entries: &[Entry]) -> String {
+    entries.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>().join(" ")
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::text::{Line, entry, lines};
 use super::{
-    Address, Check, Connect, ConnectTls, Entry, Families, File, Host, Listen, ListenTls, Neighbour,
-    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Address, Check, CheckForm, Connect, ConnectTls, Entry, Families, File, Host, Listen, ListenTls,
+    Neighbour, Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
 
@@ -77,6 +77,19 @@ const OTHERS: &[&str] = &[
     "traces",
     "acme",
     "log-profile",
+];
+
+/// Checks that wait for an answer.
+const SPEAKING: &[&str] = &[
+    "smtpchk",
+    "httpchk",
+    "tcp-check",
+    "mysql-check",
+    "pgsql-check",
+    "redis-check",
+    "ldap-check",
+    "ssl-hello-chk",
+    "spop-check",
 ];
 
 struct Reader<'t> {
@@ -180,12 +193,10 @@ impl<'t> Reader<'t> {
             if !matches!(section.kind.as_str(), "backend" | "listen") {
                 continue;
             }
-            let mut given: Vec<String> = Vec::new();
-            let mut given_at: Vec<(String, Place)> = Vec::new();
+            let mut given: Vec<(String, Place)> = Vec::new();
             let defaults: Vec<Line<'t>> = self.said(&section, "default-server").cloned().collect();
             for line in &defaults {
-                given.extend(line.words.iter().skip(1).cloned());
-                given_at.extend(line.words.iter().skip(1).map(|word| (word.clone(), line.place.clone())));
+                given.extend(line.words.iter().skip(1).map(|word| (word.clone(), line.place.clone())));
             }
             let servers: Vec<Line<'t>> = section
                 .lines
@@ -194,7 +205,7 @@ impl<'t> Reader<'t> {
                 .cloned()
                 .collect();
             for line in servers {
-                self.server(&section, &line, &given_at);
+                self.server(&section, &line, &given);
             }
         }
     }
@@ -265,7 +276,10 @@ impl<'t> Reader<'t> {
             }
             to = moved(to, rule.behind("port").and_then(|port| port.parse().ok()), rule.behind("addr"));
         }
-        Some(Check { place, to, sends })
+        let speaks = self.said(section, "option").any(|line| SPEAKING.contains(&line.word(1)))
+            || options.on("check-ssl");
+        let form = if speaks { CheckForm::Speaks } else { CheckForm::Connects };
+        Some(Check { place, to, sends, form })
     }
 
     fn unread(&mut self, place: &Place, why: &str) {

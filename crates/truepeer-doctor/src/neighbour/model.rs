@@ -62,6 +62,8 @@ pub struct Listen {
     pub privileged: Vec<Entry>,
     /// How long it waits for a header, where that is told or known.
     pub waits: Option<Duration>,
+    /// Where it says that its clients may log in over TLS only.
+    pub wants_tls: Option<Place>,
 }
 
 /// A place to which a neighbour connects for its clients.
@@ -98,6 +100,17 @@ pub struct Check {
     pub to: Address,
     /// The header that it sends.
     pub sends: Sends,
+    /// What it does besides.
+    pub form: CheckForm,
+}
+
+/// What a health check does with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckForm {
+    /// It only connects, and closes.
+    Connects,
+    /// It says something or waits for a greeting.
+    Speaks,
 }
 
 /// Whether a header is read.
@@ -181,6 +194,8 @@ pub enum ListenTls {
     None,
     /// From the first byte behind the header; it ends here.
     Implicit,
+    /// From the first byte behind the header; it passes through to the next server.
+    Passes,
     /// From the first byte, and the header is expected inside of it.
     HeaderInside,
     /// The configuration does not tell, or could not be interpreted.
@@ -261,6 +276,7 @@ impl Listen {
             protocol: None,
             privileged: Vec::new(),
             waits: None,
+            wants_tls: None,
         }
     }
 }

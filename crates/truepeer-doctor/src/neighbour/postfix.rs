@@ -187,7 +187,15 @@ fn listen(service: &Service, main: &Settings, out: &mut Neighbour) {
         }
         _ => Protocol::Smtp,
     });
-    // Without postscreen's rights in the way: what smtpd lets these networks do.
+    let only_tls = || {
+        let (value, place) = get("smtpd_tls_auth_only").filter(|_| authenticates)?;
+        (value == "yes").then_some(place)
+    };
+    let always_tls = || {
+        let (value, place) = get("smtpd_tls_security_level")?;
+        (value == "encrypt").then_some(place)
+    };
+    listen.wants_tls = always_tls().or_else(only_tls);
     listen.privileged = privileged(service, main);
     out.listens.push(listen);
 }

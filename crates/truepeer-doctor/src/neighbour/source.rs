@@ -1,6 +1,6 @@
 //! Which programs can be read, and where their configurations come from: as data, for whoever does the IO.
 
-use super::{Neighbour, Place, Unread, haproxy, postfix};
+use super::{Neighbour, Place, Unread, dovecot, haproxy, nginx, postfix};
 use crate::Product;
 
 /// One text: a file, or what a command printed.
@@ -37,11 +37,25 @@ impl Source {
             reader: haproxy::read,
         },
         Self {
+            product: Product::Nginx,
+            also: &[],
+            commands: &[&["nginx", "-T"]],
+            files: &["/etc/nginx/nginx.conf"],
+            reader: nginx::read,
+        },
+        Self {
             product: Product::Postfix,
             also: &["postscreen"],
             commands: &[&["postconf", "-n"], &["postconf", "-Mf"]],
             files: &[],
             reader: postfix::read,
+        },
+        Self {
+            product: Product::Dovecot,
+            also: &[],
+            commands: &[&["doveconf", "-n"]],
+            files: &[],
+            reader: dovecot::read,
         },
     ];
 

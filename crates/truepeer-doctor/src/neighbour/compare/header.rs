@@ -2,7 +2,7 @@
 
 use super::super::lines::Lines;
 use super::super::{Outsiders, Reads, Sends, Trust};
-use super::{Machine, Pair, both};
+use super::{Machine, Pair, both, weaker};
 use crate::{Class, Confidence, Finding, Side};
 
 /// What is wrong with the header of this pair.
@@ -162,9 +162,4 @@ fn unexpected(pair: &Pair<'_>) -> Finding {
         change: change.into(),
         confidence,
     }
-}
-
-/// The less sure of the two.
-fn weaker(one: Confidence, other: Confidence) -> Confidence {
-    one.max(other)
 }

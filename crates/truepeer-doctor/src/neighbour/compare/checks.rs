@@ -1,0 +1,73 @@
+//! Health checks: do they bring the header that the port expects?
+
+use super::super::address::Fit;
+use super::super::lines::Lines;
+use super::super::{Check, CheckForm, Connect, Listen, Neighbour, Outsiders, Reads};
+use super::both;
+use crate::{Class, Confidence, Finding, Product, Side};
+
+/// What is wrong with the health checks of `sender`.
+pub(super) fn judge(neighbours: &[Neighbour], sender: &Neighbour) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for connect in &sender.connects {
+        let Some(check) = &connect.check else { continue };
+        for receiver in neighbours.iter().filter(|each| !std::ptr::eq(*each, sender)) {
+            let reached = receiver.listens.iter().filter_map(|listen| {
+                let fit = listen.addresses.iter().map(|at| check.to.reaches(at)).max()?;
+                (fit != Fit::No).then_some((fit, listen))
+            });
+            let best = reached.max_by_key(|(fit, _)| *fit);
+            found.extend(best.and_then(|(fit, listen)| one(sender, connect, check, receiver, listen, fit)));
+        }
+    }
+    found
+}
+
+fn one(
+    sender: &Neighbour,
+    connect: &Connect,
+    check: &Check,
+    receiver: &Neighbour,
+    listen: &Listen,
+    fit: Fit,
+) -> Option<Finding> {
+    let (from, to) = (sender.product, receiver.product);
+    let confidence = if fit == Fit::Certain { Confidence::Certain } else { Confidence::Likely };
+    // Where the connection itself is wrong, its check needs no line of its own.
+    let own_way = check.to != connect.to || check.sends.is_header() != connect.sends.is_header();
+    match listen.header {
+        Reads::Required(_) if own_way && !check.sends.is_header() => {
+            let direct = listen.outsiders == Outsiders::Clients;
+            // truepeer takes a connection without a byte for what it is.
+            let known = to == Product::Truepeer && check.form == CheckForm::Connects;
+            (!direct && !known).then(|| Finding {
+                class: Class::Mix,
+                side: Side::Front,
+                product: Some(from),
+                seen: both(&check.place, &listen.header_place),
+                cause: format!(
+                    "the health check comes without a header to a port where {} expects one: it fails, or leaves an error in the log each time",
+                    to.title()
+                )
+                .into(),
+                change: format!("in {}: {}", check.place.spot(), Lines::of(from).check).into(),
+                confidence,
+            })
+        }
+        Reads::No if check.to != connect.to && check.sends.is_header() => Some(Finding {
+            class: Class::Unex,
+            side: Side::Front,
+            product: Some(from),
+            seen: both(&check.place, &listen.place),
+            cause: format!("the health check sends a header to a port where {} reads none", to.title())
+                .into(),
+            change: format!(
+                "in {}: let the check send no header (HAProxy: take `check-send-proxy` away)",
+                check.place.spot()
+            )
+            .into(),
+            confidence,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! What a server lets its neighbours do that others may not, and who gets that by mistake.
+
+use super::super::lines::Lines;
+use super::super::model::entry_of;
+use super::super::{Address, Listen, Neighbour, Reads, Sends};
+use super::{Machine, Pair, both, weaker};
+use crate::{Class, Confidence, Finding, Product, Side};
+
+/// What every client of this pair's proxy may do at its server.
+pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
+    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let (from, to) = (sender.product, receiver.product);
+    let peers = pair.peers(machine);
+    let held = peers.iter().find_map(|peer| entry_of(&listen.privileged, *peer).flatten());
+    match (connect.sends, listen.header) {
+        // Both agree, and the server sees the proxy in place of everybody.
+        (Sends::Nothing, Reads::No) if listen.protocol.is_some_and(|protocol| protocol.is_mail()) => {
+            if onward(receiver, listen) {
+                return None;
+            }
+            let switch = format!(
+                "in {}: {}; and in {}: {}",
+                connect.place.spot(),
+                Lines::of(from).send,
+                listen.place.spot(),
+                Lines::of(to).read
+            );
+            Some(match held {
+                Some(entry) => Finding {
+                    class: Class::Ban,
+                    side: Side::Both,
+                    product: Some(to),
+                    seen: format!("{}; {}", both(&connect.place, &listen.place), entry.place),
+                    cause: format!(
+                        "no header is sent, so every client of {} has {}'s address, and {}",
+                        from.title(),
+                        from.title(),
+                        right(to, &entry.text)
+                    )
+                    .into(),
+                    change: format!("{switch}; until then take `{}` out in {}", entry.text, entry.place.spot()).into(),
+                    confidence,
+                },
+                None => Finding {
+                    class: Class::Ban,
+                    side: Side::Both,
+                    product: Some(to),
+                    seen: both(&connect.place, &listen.place),
+                    cause: format!(
+                        "no header is sent and none is read: logs, bans and limits of {} see {} in place of every client",
+                        to.title(),
+                        from.title()
+                    )
+                    .into(),
+                    change: switch.into(),
+                    confidence: weaker(confidence, Confidence::Likely),
+                },
+            })
+        }
+        // A client that came by a UNIX socket is LOCAL in version 2: the server then takes the proxy for it.
+        (Sends::V2 | Sends::V2Ssl, Reads::Required(_) | Reads::Optional(_)) if from == Product::Haproxy => {
+            let entry = held?;
+            let front = unix_front(sender, connect.serves.as_slice())?;
+            Some(Finding {
+                class: Class::Ban,
+                side: Side::Front,
+                product: Some(from),
+                seen: format!("{}; {}", both(&front.place, &connect.sends_place), entry.place),
+                cause: format!(
+                    "for clients of a UNIX socket HAProxy sends LOCAL, and {} takes HAProxy for the client: {}",
+                    to.title(),
+                    right(to, &entry.text)
+                )
+                .into(),
+                change: format!("in {}: bind a TCP port, or take `{}` out in {}", front.place.spot(), entry.text, entry.place.spot())
+                    .into(),
+                confidence: weaker(confidence, Confidence::Likely),
+            })
+        }
+        (Sends::V1, Reads::Required(_))
+            if matches!(to, Product::Postfix | Product::Varnish | Product::Opensmtpd) =>
+        {
+            let front = unix_front(sender, connect.serves.as_slice())?;
+            Some(Finding {
+                class: Class::Fam,
+                side: Side::Front,
+                product: Some(from),
+                seen: both(&front.place, &listen.header_place),
+                cause: format!(
+                    "for clients of a UNIX socket {} sends `PROXY UNKNOWN`, which {} refuses",
+                    from.title(),
+                    to.title()
+                )
+                .into(),
+                change: format!("in {}: listen on a TCP port instead", front.place.spot()).into(),
+                confidence,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A port on which everybody whom the gateway forwards has rights.
+pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -> Option<Finding> {
+    if listen.header != Reads::No
+        || !machine.is_container
+        || listen.addresses.iter().all(Address::is_local_only)
+    {
+        return None;
+    }
+    let held = |gateway| entry_of(&listen.privileged, gateway).flatten();
+    let (gateway, entry) = machine.gateways.iter().find_map(|gateway| Some((gateway, held(*gateway)?)))?;
+    Some(Finding {
+        class: Class::Ban,
+        side: Side::Back,
+        product: Some(neighbour.product),
+        seen: both(&listen.place, &entry.place),
+        cause: format!(
+            "`{}` holds {gateway}, the gateway of this container: whoever it forwards may come from there, and {}",
+            entry.text,
+            right(neighbour.product, &entry.text)
+        )
+        .into(),
+        change: format!("in {}: take `{}` out, and name only hosts that send mail", entry.place.spot(), entry.text).into(),
+        confidence: Confidence::Likely,
+    })
+}
+
+fn unix_front<'n>(sender: &'n Neighbour, serves: &[usize]) -> Option<&'n Listen> {
+    let fronts = serves.iter().filter_map(|index| sender.listens.get(*index));
+    fronts.into_iter().find(|front| front.addresses.iter().any(|at| matches!(at, Address::Unix(_))))
+}
+
+/// Whether the receiver is a proxy itself at this port: then what it tells the next server counts.
+fn onward(receiver: &Neighbour, listen: &Listen) -> bool {
+    super::trust::serves(receiver, listen).next().is_some()
+}
+
+/// What an address in such a list may do.
+fn right(product: Product, list: &str) -> String {
+    match product {
+        Product::Dovecot => format!(
+            "`{list}` in login_trusted_networks lets them rewrite their address and log in without TLS"
+        ),
+        _ => format!("`{list}` lets them relay mail to anywhere: an open relay"),
+    }
+}
