@@ -35,6 +35,7 @@ pub mod misread;
 pub mod neighbour;
 mod opening;
 mod product;
+pub mod stalwart;
 pub mod unidentified;
 
 pub use excerpt::{EXCERPT_MAX, excerpt};

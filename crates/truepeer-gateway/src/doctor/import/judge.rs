@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
-use super::flat::{Entry, EntryForm, Place};
-use super::lists::{self, Item, Made, Spelled, Written};
 use super::note::{NoteKind, Section};
 use super::plan::{Plan, Trust};
 use super::{Behind, Form, Unreadable};
+use truepeer_doctor::stalwart::lists::{self, Item, Made, Spelled, Written};
+use truepeer_doctor::stalwart::{Entry, EntryForm, Place};
 
 const TRUSTED: &str = "server.proxy.trusted-networks";
 /// Its name in 0.5.1 and 0.5.2.

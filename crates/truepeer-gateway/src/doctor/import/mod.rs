@@ -1,25 +1,23 @@
 //! `truepeer import stalwart`: our configuration from that of a Stalwart mail server.
 //!
-//! `flat` reads the older text files and `objects` the newer JSON; both end as entries of one flat
-//! list. `judge` says what each entry means, to Stalwart and here, `write` puts our configuration down. Pure but for
-//! [`read_file`].
+//! The doctor's crate reads both forms into entries of one flat list. `judge` says what each entry means, to Stalwart
+//! and here, `write` puts our configuration down. Pure but for [`read_file`].
 
-mod flat;
 mod judge;
-mod lists;
 mod note;
-mod objects;
 mod plan;
 mod write;
 
-use std::fmt;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use truepeer_doctor::stalwart::{self, Form};
+
 use crate::config::{self, Surroundings};
 
 pub use note::{Note, NoteKind, Section};
+pub use truepeer_doctor::stalwart::Unreadable;
 
 /// The longest file that is read, in bytes; real ones have a few thousand.
 pub const MAX_FILE: u64 = 1024 * 1024;
@@ -59,36 +57,6 @@ pub struct Imported {
     pub stalwart: Vec<String>,
 }
 
-/// Why nothing came of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The line, where there is one.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Unreadable {
-    fn at(line: usize, reason: impl Into<String>) -> Self {
-        Self { line: Some(line), reason: reason.into() }
-    }
-
-    fn whole(reason: impl Into<String>) -> Self {
-        Self { line: None, reason: reason.into() }
-    }
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.reason),
-            None => f.write_str(&self.reason),
-        }
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
 /// Reads the file at `path`, or standard input for `-`.
 ///
 /// # Errors
@@ -122,11 +90,7 @@ pub fn read_file(path: &Path) -> Result<String, Unreadable> {
 /// # Errors
 /// If it cannot be read, holds no listener that could be served, or would end as a configuration that `run` refuses.
 pub fn import(text: &str, name: &str, behind: Behind) -> Result<Imported, Unreadable> {
-    let form = Form::of(text);
-    let entries = match form {
-        Form::Text => flat::read(text)?,
-        Form::Objects => objects::read(text)?,
-    };
+    let (form, entries) = stalwart::read(text)?;
     let plan = judge::judge(&entries, form, behind)?;
     let imported = write::write(plan, name, form);
     // What is printed is what `run` takes, or nothing is printed.
@@ -138,28 +102,6 @@ pub fn import(text: &str, name: &str, behind: Behind) -> Result<Imported, Unread
         )));
     }
     Ok(imported)
-}
-
-/// How Stalwart's configuration is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Keys and values, up to 0.15.
-    Text,
-    /// Objects in JSON, since 0.16.
-    Objects,
-}
-
-impl Form {
-    /// JSON begins with a brace or a bracket that no table's name follows.
-    fn of(text: &str) -> Self {
-        let text = text.trim_start_matches('\u{feff}').trim_start();
-        let behind = |bracket| text.strip_prefix(bracket).map(str::trim_start);
-        match behind('[') {
-            _ if text.starts_with('{') => Self::Objects,
-            Some(rest) if rest.starts_with(['{', ']']) || rest.is_empty() => Self::Objects,
-            _ => Self::Text,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::flat::Place;
+use truepeer_doctor::stalwart::Place;
 
 /// One thing to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,14 +94,5 @@ impl fmt::Display for Note {
             NoteKind::Stalwart | NoteKind::Stays | NoteKind::Unknown => "",
         };
         write!(f, "{}: {head}{}", self.key, self.text)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Object(name) => f.write_str(name),
-        }
     }
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use super::flat::Place;
 use super::note::{Note, NoteKind, Section};
+use truepeer_doctor::stalwart::Place;
 
 /// Our configuration, in parts.
 #[derive(Debug, Clone, Default)]

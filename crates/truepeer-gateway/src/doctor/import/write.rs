@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
-use super::lists;
 use super::note::{Note, NoteKind, Section};
 use super::plan::{Listener, Plan, Tls, Trust};
 use super::{Form, Imported};
+use truepeer_doctor::stalwart::lists;
 
 /// Where comments are wrapped.
 const WIDTH: usize = 100;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::super::flat::Entry;
-use super::super::lists;
 use super::super::note::{NoteKind, Section};
 use super::super::plan::{Listener, Tls, Trust};
 use super::super::{Form, Ports};
 use super::{Judge, TRUSTED, is_true};
+use truepeer_doctor::stalwart::Entry;
+use truepeer_doctor::stalwart::lists;
 
 const LISTENER: &str = "server.listener.";
 /// How much higher Stalwart's ports are behind us.

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::super::Form;
-use super::super::flat::{Entry, EntryForm, Place};
 use super::super::note::{NoteKind, Section};
 use super::super::plan::Trust;
 use super::{Judge, TRUSTED, is_true};
+use truepeer_doctor::stalwart::{Entry, EntryForm, Place};
 
 /// What is said of a key that is judged by its name alone.
 enum Fate {

@@ -10,20 +10,20 @@ use super::Unreadable;
 
 /// One key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// All of it, joined with dots; elements of lists end in `.0000` and so on, as Stalwart has them.
-    pub(super) key: String,
+    pub key: String,
     /// What was written, without quotes.
-    pub(super) value: String,
+    pub value: String,
     /// Where it was written.
-    pub(super) place: Place,
+    pub place: Place,
     /// How it was written.
-    pub(super) form: EntryForm,
+    pub form: EntryForm,
 }
 
 /// Where an entry stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// On this line.
     Line(usize),
     /// In this object.
@@ -32,7 +32,7 @@ pub(super) enum Place {
 
 /// How an entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EntryForm {
+pub enum EntryForm {
     /// `key = value`
     Value,
     /// One of a list in brackets.

@@ -8,25 +8,29 @@ use super::flat::{Entry, EntryForm, Place};
 
 /// A list as it was written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Written<'e> {
-    pub(super) items: Vec<Item<'e>>,
+pub struct Written<'e> {
+    /// Its entries, in the order of the file.
+    pub items: Vec<Item<'e>>,
     /// Where it is written that the list is empty.
-    pub(super) empty: Option<&'e Place>,
+    pub empty: Option<&'e Place>,
     /// What is under the key and no entry of a list.
-    pub(super) strange: Vec<&'e Entry>,
+    pub strange: Vec<&'e Entry>,
 }
 
 /// One entry of a list.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'e> {
-    pub(super) text: &'e str,
-    pub(super) place: &'e Place,
-    pub(super) spelled: Spelled,
+pub struct Item<'e> {
+    /// The entry itself.
+    pub text: &'e str,
+    /// Where it stands.
+    pub place: &'e Place,
+    /// How it is spelled.
+    pub spelled: Spelled,
 }
 
 /// How an entry of a list is spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spelled {
+pub enum Spelled {
     /// `key = "x"`
     Single,
     /// `key = ["x"]`
@@ -40,13 +44,16 @@ pub(super) enum Spelled {
 }
 
 impl Spelled {
-    pub(super) fn is_set(self) -> bool {
+    /// Whether it is one of a set, by either spelling.
+    #[must_use]
+    pub fn is_set(self) -> bool {
         matches!(self, Self::Set | Self::Table)
     }
 }
 
 /// The list of that key.
-pub(super) fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
+#[must_use]
+pub fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
     let mut list = Written::default();
     for entry in entries {
         let Some(tail) = entry.key.strip_prefix(key) else { continue };
@@ -74,7 +81,7 @@ pub(super) fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
 
 /// What Stalwart makes of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Made {
+pub enum Made {
     /// The network, and what of it is not what it looks like.
     Network(IpNet, Vec<String>),
     /// Nothing, for this reason.
@@ -85,7 +92,8 @@ pub(super) enum Made {
 const SHORTEST: u8 = 8;
 
 /// Reads an entry as Stalwart does.
-pub(super) fn made_of(text: &str) -> Made {
+#[must_use]
+pub fn made_of(text: &str) -> Made {
     let nothing = |why: &str| Made::Nothing(why.to_owned());
     if text.trim().is_empty() {
         return nothing(
@@ -159,7 +167,8 @@ fn mapped() -> Ipv6Net {
 }
 
 /// As people write it: a single address without a prefix.
-pub(super) fn shown(network: IpNet) -> String {
+#[must_use]
+pub fn shown(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() {
         network.addr().to_string()
     } else {
