@@ -31,15 +31,24 @@
 //! ```
 
 mod address;
+mod caddy;
 mod compare;
+mod compose;
 mod dovecot;
+mod environment;
+mod envoy;
+mod exim;
 mod haproxy;
+mod kubernetes;
 mod lines;
 mod model;
 mod nginx;
 mod postfix;
 mod source;
+mod stalwart;
 mod text;
+mod traefik;
+mod tree;
 
 pub use address::{Address, Families, Host};
 pub use compare::{Machine, Pair, compare, pairs};

@@ -46,8 +46,10 @@ pub(super) enum Fit {
     No,
     /// The port is the same, and nothing speaks against the host.
     Likely,
-    /// It is the same place.
+    /// Every address of the machine is meant, this one among them.
     Certain,
+    /// It is the same address.
+    Exact,
 }
 
 impl Address {
@@ -87,7 +89,7 @@ impl Address {
     /// Whether a connection to `self` arrives at `listen`.
     pub(super) fn reaches(&self, listen: &Self) -> Fit {
         match (self, listen) {
-            (Self::Unix(to), Self::Unix(at)) if to == at => Fit::Certain,
+            (Self::Unix(to), Self::Unix(at)) if to == at => Fit::Exact,
             (Self::Tcp { host: to, port }, Self::Tcp { host: at, port: there }) if port == there => {
                 to.is_at(at)
             }
@@ -122,31 +124,16 @@ impl Host {
 
     fn is_at(&self, listen: &Self) -> Fit {
         match (self, listen) {
-            (Self::Ip(to), Self::Ip(at)) => {
-                if to == at {
-                    Fit::Certain
-                } else {
-                    Fit::No
-                }
-            }
             (Self::Ip(to), Self::Any(families)) if !families.hold(*to) => Fit::No,
             // Whether another host's address is this machine's is not known here.
-            (to, Self::Any(_)) => {
-                if to.is_loopback() {
-                    Fit::Certain
-                } else {
-                    Fit::Likely
-                }
-            }
-            (Self::Name(to), Self::Name(at)) if to == at => Fit::Certain,
-            (Self::Name(_), at) | (at, Self::Name(_)) if self.is_loopback() || listen.is_loopback() => {
-                if at.is_loopback() && self.is_loopback() && listen.is_loopback() {
-                    Fit::Certain
-                } else {
-                    Fit::No
-                }
-            }
-            (Self::Name(_) | Self::Any(_), _) | (_, Self::Name(_)) => Fit::Likely,
+            (to, Self::Any(_)) if to.is_loopback() => Fit::Certain,
+            (Self::Ip(to), Self::Ip(at)) if to == at => Fit::Exact,
+            (Self::Name(to), Self::Name(at)) if to == at => Fit::Exact,
+            (Self::Ip(_), Self::Ip(_)) => Fit::No,
+            // One of the two is a name.
+            (to, at) if to.is_loopback() && at.is_loopback() => Fit::Certain,
+            (to, at) if to.is_loopback() || at.is_loopback() => Fit::No,
+            _ => Fit::Likely,
         }
     }
 }
@@ -194,7 +181,7 @@ mod tests {
     #[test]
     fn a_connection_arrives_where_port_and_host_allow() {
         for (to, listen, fit) in [
-            (at("127.0.0.1", 25), at("127.0.0.1", 25), Fit::Certain),
+            (at("127.0.0.1", 25), at("127.0.0.1", 25), Fit::Exact),
             (at("127.0.0.1", 25), at("*", 25), Fit::Certain),
             (at("localhost", 25), at("127.0.0.1", 25), Fit::Certain),
             (at("10.0.0.5", 25), at("*", 25), Fit::Likely),
@@ -204,7 +191,7 @@ mod tests {
             (at("::1", 25), at("0.0.0.0", 25), Fit::No),
             (at("127.0.0.1", 25), at("127.0.0.1", 26), Fit::No),
             (at("10.0.0.5", 25), at("127.0.0.1", 25), Fit::No),
-            (Address::Unix("/run/a".into()), Address::Unix("/run/a".into()), Fit::Certain),
+            (Address::Unix("/run/a".into()), Address::Unix("/run/a".into()), Fit::Exact),
         ] {
             assert_eq!(to.reaches(&listen), fit, "{to} at {listen}");
         }

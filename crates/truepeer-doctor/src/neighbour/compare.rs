@@ -10,8 +10,8 @@ mod trust;
 use std::net::IpAddr;
 
 use super::address::Fit;
-use super::{Connect, Entry, Host, Listen, Neighbour, Place};
-use crate::{Confidence, Finding};
+use super::{Address, Connect, Entry, Host, Listen, Neighbour, Place};
+use crate::{Confidence, Finding, Product};
 
 /// What the machine tells on which the neighbours run; empty where that is not this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Pair<'n> {
     pub receiver: &'n Neighbour,
     /// On which port.
     pub listen: &'n Listen,
+    /// The published port that hands it on, if it comes through one.
+    pub via: Option<&'n Connect>,
     /// How sure it is that this connection arrives there.
     pub confidence: Confidence,
 }
@@ -44,6 +46,10 @@ impl Pair<'_> {
     /// own where it connects to one of them.
     #[must_use]
     pub fn peers(&self, machine: &Machine) -> Vec<IpAddr> {
+        // Docker puts its gateway in place of whoever connects.
+        if let Some(via) = self.via {
+            return via.from.clone();
+        }
         if !self.connect.from.is_empty() {
             return self.connect.from.clone();
         }
@@ -60,23 +66,59 @@ impl Pair<'_> {
 #[must_use]
 pub fn pairs(neighbours: &[Neighbour]) -> Vec<Pair<'_>> {
     let mut found = Vec::new();
-    for (from, sender) in neighbours.iter().enumerate() {
+    for sender in neighbours {
         for connect in &sender.connects {
-            for (to, receiver) in neighbours.iter().enumerate() {
-                let fits = receiver.listens.iter().filter_map(|listen| {
-                    let fit = listen.addresses.iter().map(|at| connect.to.reaches(at)).max()?;
-                    // A proxy that connects to itself says so by an address of its own.
-                    (fit == Fit::Certain || fit == Fit::Likely && from != to).then_some((fit, listen))
-                });
-                // The first of the best: `max_by_key` keeps the last.
-                let fits: Vec<_> = fits.collect();
-                let Some((fit, listen)) = fits.iter().rev().max_by_key(|(fit, _)| *fit) else { continue };
-                let confidence = if *fit == Fit::Certain { Confidence::Certain } else { Confidence::Likely };
-                found.push(Pair { sender, connect, receiver, listen, confidence });
+            for (receiver, listen, confidence) in reached(neighbours, sender, &connect.to) {
+                let pair = Pair { sender, connect, receiver, listen, via: None, confidence };
+                match behind(receiver, listen) {
+                    Some(via) => found.extend(reached(neighbours, receiver, &via.to).into_iter().map(
+                        |(receiver, listen, _)| Pair {
+                            receiver,
+                            listen,
+                            via: Some(via),
+                            confidence: Confidence::Likely,
+                            ..pair
+                        },
+                    )),
+                    None => found.push(pair),
+                }
             }
         }
     }
     found
+}
+
+/// Where a published port of Docker's leads; nothing for any other.
+fn behind<'n>(receiver: &'n Neighbour, listen: &Listen) -> Option<&'n Connect> {
+    if receiver.product != Product::Docker {
+        return None;
+    }
+    trust::serves(receiver, listen).next()
+}
+
+/// Who takes a connection of `sender` to `to`: those that fit best, one port of each.
+fn reached<'n>(
+    neighbours: &'n [Neighbour],
+    sender: &Neighbour,
+    to: &Address,
+) -> Vec<(&'n Neighbour, &'n Listen, Confidence)> {
+    let mut found: Vec<(Fit, &Neighbour, &Listen)> = Vec::new();
+    for receiver in neighbours {
+        let fits = receiver.listens.iter().filter_map(|listen| {
+            let fit = listen.addresses.iter().map(|at| to.reaches(at)).max()?;
+            (fit != Fit::No).then_some((fit, receiver, listen))
+        });
+        // The first of the best: `max_by_key` keeps the last.
+        let fits: Vec<_> = fits.collect();
+        found.extend(fits.iter().rev().max_by_key(|(fit, ..)| *fit).copied());
+    }
+    let Some(best) = found.iter().map(|(fit, ..)| *fit).max() else { return Vec::new() };
+    found.retain(|(fit, ..)| *fit == best);
+    // A proxy connects to itself only where nobody else is meant, and its own address says so.
+    let others = found.iter().any(|(_, receiver, _)| !std::ptr::eq(*receiver, sender));
+    found.retain(|(fit, receiver, _)| !std::ptr::eq(*receiver, sender) || !others && *fit >= Fit::Certain);
+    let confidence = if best >= Fit::Certain { Confidence::Certain } else { Confidence::Likely };
+    found.into_iter().map(|(_, receiver, listen)| (receiver, listen, confidence)).collect()
 }
 
 /// What does not fit, best first: what is wrong with each alone, and with each pair.

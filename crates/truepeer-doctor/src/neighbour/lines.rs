@@ -82,6 +82,53 @@ const ROWS: &[Lines] = &[
         ..ANY
     },
     Lines {
+        product: Product::Exim,
+        read: "add the proxy's address to `hosts_proxy`, for this port only: `hosts_proxy = ${if eq{$received_port}{PORT}{ADDRESS}{}}`",
+        read_not: "take the proxy's address out of `hosts_proxy`",
+        trust: "add to `hosts_proxy`",
+        ..ANY
+    },
+    Lines {
+        product: Product::Stalwart,
+        read: "set `server.listener.<id>.proxy.trusted-networks` (from 0.16 on `overrideProxyTrustedNetworks`) to the proxy's address",
+        read_not: "take the proxy's address out of `proxy.trusted-networks`",
+        trust: "add to `proxy.trusted-networks` (from 0.16 on `overrideProxyTrustedNetworks`)",
+        ..ANY
+    },
+    Lines {
+        product: Product::Traefik,
+        read: "add `proxyProtocol: { trustedIPs: [ADDRESS] }` to the entry point",
+        read_not: "take `proxyProtocol` out of the entry point",
+        send: "name a serversTransport with `proxyProtocol: { version: 2 }` for the TCP service; HTTP services cannot send a header",
+        send_not: "take `proxyProtocol` out of the serversTransport",
+        send_v2: "write `version: 2`",
+        send_tls: "Traefik sends no TLS facts: pass TLS through (`tls: { passthrough: true }`), or let HAProxy end it",
+        trust: "add to `trustedIPs` of the entry point",
+        check: "set `port` of the healthCheck to one that reads no header: Traefik's checks never send one",
+    },
+    Lines {
+        product: Product::Envoy,
+        read: "add the listener filter `envoy.filters.listener.proxy_protocol`, before `tls_inspector`",
+        read_not: "take the proxy_protocol filter out of the listener",
+        send: "wrap the cluster's transport_socket in `ProxyProtocolUpstreamTransport` with `config: { version: V2 }`",
+        send_not: "take `ProxyProtocolUpstreamTransport` off the cluster's transport_socket",
+        send_v2: "write `version: V2`",
+        send_tls: "Envoy sends no TLS facts of its own: pass TLS through, or let HAProxy end it",
+        trust: "Envoy's filter has no list of proxies: let a firewall admit to this port only",
+        check: "give the tcp_health_check a `send`, with which it brings a header, or set `health_check_config.port_value` to a port that reads none",
+    },
+    Lines {
+        product: Product::Caddy,
+        read: "add to `servers` in the global options `listener_wrappers { proxy_protocol { allow ADDRESS } tls }`, one directive a line",
+        read_not: "take the proxy_protocol wrapper out of `listener_wrappers`",
+        send: "add `proxy_protocol v2` to `transport http` of the reverse_proxy",
+        send_not: "take `proxy_protocol` out of `transport http`",
+        send_v2: "write `proxy_protocol v2`",
+        send_tls: "Caddy sends no TLS facts: pass TLS through, or let HAProxy end it",
+        trust: "add to `allow` of the proxy_protocol wrapper",
+        check: "use passive health checks: with `proxy_protocol` Caddy's active ones always fail",
+    },
+    Lines {
         product: Product::Truepeer,
         read: "write the proxy's address into `proxy.trusted-networks` of the listener",
         read_not: "write `proxy.trusted-networks = \"off\"` for the listener",

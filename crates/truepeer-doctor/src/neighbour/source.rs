@@ -1,6 +1,9 @@
 //! Which programs can be read, and where their configurations come from: as data, for whoever does the IO.
 
-use super::{Neighbour, Place, Unread, dovecot, haproxy, nginx, postfix};
+use super::{
+    Neighbour, Place, Unread, caddy, compose, dovecot, environment, envoy, exim, haproxy, kubernetes, nginx,
+    postfix, stalwart, traefik,
+};
 use crate::Product;
 
 /// One text: a file, or what a command printed.
@@ -44,6 +47,27 @@ impl Source {
             reader: nginx::read,
         },
         Self {
+            product: Product::Traefik,
+            also: &[],
+            commands: &[],
+            files: &["/etc/traefik/traefik.yml", "/etc/traefik/traefik.yaml", "/etc/traefik/traefik.toml"],
+            reader: traefik::read,
+        },
+        Self {
+            product: Product::Envoy,
+            also: &[],
+            commands: &[],
+            files: &["/etc/envoy/envoy.yaml", "/etc/envoy/envoy.json"],
+            reader: envoy::read,
+        },
+        Self {
+            product: Product::Caddy,
+            also: &[],
+            commands: &[&["caddy", "adapt", "--pretty", "--config", "/etc/caddy/Caddyfile"]],
+            files: &[],
+            reader: caddy::read,
+        },
+        Self {
             product: Product::Postfix,
             also: &["postscreen"],
             commands: &[&["postconf", "-n"], &["postconf", "-Mf"]],
@@ -56,6 +80,66 @@ impl Source {
             commands: &[&["doveconf", "-n"]],
             files: &[],
             reader: dovecot::read,
+        },
+        Self {
+            product: Product::Exim,
+            also: &["exim4"],
+            commands: &[&["exim", "-bP"]],
+            files: &["/etc/exim4/exim4.conf", "/etc/exim/exim.conf"],
+            reader: exim::read,
+        },
+        Self {
+            product: Product::Stalwart,
+            also: &[],
+            commands: &[],
+            files: &[
+                "/opt/stalwart/etc/config.toml",
+                "/opt/stalwart-mail/etc/config.toml",
+                "/etc/stalwart/config.toml",
+            ],
+            reader: stalwart::read,
+        },
+        Self {
+            product: Product::Docker,
+            also: &["compose", "docker-compose"],
+            commands: &[&["docker", "compose", "config"]],
+            files: &["compose.yaml", "compose.yml", "docker-compose.yml"],
+            reader: compose::read,
+        },
+        Self {
+            product: Product::Kubernetes,
+            also: &["kubectl", "k8s", "ingress-nginx"],
+            commands: &[&[
+                "kubectl",
+                "get",
+                "service,configmap,ingress,daemonset",
+                "--all-namespaces",
+                "-o",
+                "yaml",
+            ]],
+            files: &[],
+            reader: kubernetes::read,
+        },
+        Self {
+            product: Product::DockerMailserver,
+            also: &["dms"],
+            commands: &[],
+            files: &["mailserver.env"],
+            reader: environment::docker_mailserver,
+        },
+        Self {
+            product: Product::Mailcow,
+            also: &[],
+            commands: &[],
+            files: &["/opt/mailcow-dockerized/mailcow.conf"],
+            reader: environment::mailcow,
+        },
+        Self {
+            product: Product::Mailu,
+            also: &[],
+            commands: &[],
+            files: &["/mailu/mailu.env"],
+            reader: environment::mailu,
         },
     ];
 

@@ -1,9 +1,8 @@
 //! Health checks: do they bring the header that the port expects?
 
-use super::super::address::Fit;
 use super::super::lines::Lines;
 use super::super::{Check, CheckForm, Connect, Listen, Neighbour, Outsiders, Reads};
-use super::both;
+use super::{both, reached};
 use crate::{Class, Confidence, Finding, Product, Side};
 
 /// What is wrong with the health checks of `sender`.
@@ -11,13 +10,8 @@ pub(super) fn judge(neighbours: &[Neighbour], sender: &Neighbour) -> Vec<Finding
     let mut found = Vec::new();
     for connect in &sender.connects {
         let Some(check) = &connect.check else { continue };
-        for receiver in neighbours.iter().filter(|each| !std::ptr::eq(*each, sender)) {
-            let reached = receiver.listens.iter().filter_map(|listen| {
-                let fit = listen.addresses.iter().map(|at| check.to.reaches(at)).max()?;
-                (fit != Fit::No).then_some((fit, listen))
-            });
-            let best = reached.max_by_key(|(fit, _)| *fit);
-            found.extend(best.and_then(|(fit, listen)| one(sender, connect, check, receiver, listen, fit)));
+        for (receiver, listen, confidence) in reached(neighbours, sender, &check.to) {
+            found.extend(one(sender, connect, check, receiver, listen, confidence));
         }
     }
     found
@@ -29,10 +23,9 @@ fn one(
     check: &Check,
     receiver: &Neighbour,
     listen: &Listen,
-    fit: Fit,
+    confidence: Confidence,
 ) -> Option<Finding> {
     let (from, to) = (sender.product, receiver.product);
-    let confidence = if fit == Fit::Certain { Confidence::Certain } else { Confidence::Likely };
     // Where the connection itself is wrong, its check needs no line of its own.
     let own_way = check.to != connect.to || check.sends.is_header() != connect.sends.is_header();
     match listen.header {

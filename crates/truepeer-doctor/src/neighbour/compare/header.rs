@@ -7,7 +7,7 @@ use crate::{Class, Confidence, Finding, Side};
 
 /// What is wrong with the header of this pair.
 pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Vec<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     let seen = || both(&connect.sends_place, &listen.header_place);
     let peers = pair.peers(machine);
@@ -108,7 +108,7 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Vec<Finding> {
 
 /// A header comes to a port that reads none.
 fn unexpected(pair: &Pair<'_>) -> Finding {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     // The receiver's other ports that read what is sent.
     let other = receiver.listens.iter().find(|other| {

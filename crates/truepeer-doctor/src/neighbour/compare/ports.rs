@@ -6,7 +6,7 @@ use crate::{Class, Confidence, Finding, Product, Side};
 
 /// One socket for both families hands IPv4 clients on as mapped IPv6.
 pub(super) fn families(pair: &Pair<'_>) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     // Observed: these senders write the mapped form, and these receivers keep it.
     let writes = matches!(from, Product::Haproxy | Product::Nginx);
@@ -40,7 +40,7 @@ pub(super) fn families(pair: &Pair<'_>) -> Option<Finding> {
 
 /// Stalwart's policies ask which port a client came to, and mean the one it is bound to.
 pub(super) fn identity(pair: &Pair<'_>) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let port = connect.to.port()?;
     let fronts = connect.serves.iter().filter_map(|index| sender.listens.get(*index));
     let public = fronts.flat_map(|front| &front.addresses).any(|at| at.port() == Some(25));

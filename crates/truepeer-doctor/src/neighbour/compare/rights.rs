@@ -8,7 +8,7 @@ use crate::{Class, Confidence, Finding, Product, Side};
 
 /// What every client of this pair's proxy may do at its server.
 pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     let peers = pair.peers(machine);
     let held = peers.iter().find_map(|peer| entry_of(&listen.privileged, *peer).flatten());
@@ -55,6 +55,28 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
                     change: switch.into(),
                     confidence: weaker(confidence, Confidence::Likely),
                 },
+            })
+        }
+        // Docker hands strangers on under its gateway's address.
+        (Sends::Unknown, Reads::No) if from == Product::Docker => {
+            let entry = held?;
+            Some(Finding {
+                class: Class::Ban,
+                side: Side::Back,
+                product: Some(to),
+                seen: format!("{}; {}", both(&connect.place, &listen.place), entry.place),
+                cause: format!(
+                    "clients of this published port may come from the network's gateway, and {}",
+                    right(to, &entry.text)
+                )
+                .into(),
+                change: format!(
+                    "in {}: take `{}` out, and name only hosts that send mail",
+                    entry.place.spot(),
+                    entry.text
+                )
+                .into(),
+                confidence: Confidence::Likely,
             })
         }
         // A client that came by a UNIX socket is LOCAL in version 2: the server then takes the proxy for it.

@@ -21,10 +21,15 @@ const TLS_PORTS: &[u16] = &[443, 465, 853, 993, 995, 8443];
 
 /// What is wrong with the TLS of this pair.
 pub(super) fn judge(pair: &Pair<'_>) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     let reads = matches!(listen.header, Reads::Required(_) | Reads::Optional(_));
-    let seen = both(&connect.place, &listen.place);
+    let seen = match (connect.tls, listen.tls) {
+        (ConnectTls::HeaderInside, _) | (_, ListenTls::HeaderInside) => {
+            both(&connect.sends_place, &listen.header_place)
+        }
+        _ => both(&connect.place, &listen.place),
+    };
     let finding = |side, cause: String, change: String, sure| Finding {
         class: Class::Tls,
         side,
@@ -130,7 +135,7 @@ pub(super) fn judge(pair: &Pair<'_>) -> Option<Finding> {
 
 /// TLS ended at the proxy, and the server, which asks for it, does not hear of it.
 fn untold(pair: &Pair<'_>) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     let (from, to) = (sender.product, receiver.product);
     let wants = listen.wants_tls.as_ref()?;
     let hears = matches!(to, Product::Dovecot | Product::Stalwart);

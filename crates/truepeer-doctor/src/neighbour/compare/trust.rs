@@ -9,7 +9,7 @@ use crate::{Class, Confidence, Finding, Product, Side};
 
 /// What is wrong between the list of one side and the address of the other.
 pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
-    let Pair { sender, connect, receiver, listen, confidence } = *pair;
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
     if !connect.sends.is_header() || matches!(listen.header, Reads::No | Reads::Unknown) {
         return None;
     }
