@@ -52,6 +52,7 @@ mod tree;
 
 pub use address::{Address, Families, Host};
 pub use compare::{Machine, Pair, compare, pairs};
+pub use lines::believes_everybody;
 pub use model::{
     Check, CheckForm, Connect, ConnectTls, Entry, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol,
     Reads, Sends, Trust, Unread, Versions,

@@ -140,3 +140,17 @@ const ROWS: &[Lines] = &[
         check: "point the check at `health-bind`",
     },
 ];
+
+/// Whether a program has no list of proxies, so that whoever reaches its port is believed.
+#[must_use]
+pub const fn believes_everybody(product: Product) -> bool {
+    matches!(
+        product,
+        Product::Postfix
+            | Product::Postscreen
+            | Product::Opensmtpd
+            | Product::Varnish
+            | Product::Envoy
+            | Product::Haproxy
+    )
+}

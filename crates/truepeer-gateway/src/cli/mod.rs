@@ -21,7 +21,6 @@ mod snippet;
 mod status;
 mod watch;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -75,23 +74,18 @@ enum Command {
     /// header from a peer that is not trusted; prints what happens at each step. Exits with 1 if the backend did not
     /// see the true client.
     Demo,
-    /// Read the configuration as `run` would, and say what it means.
+    /// Read the configuration as `run` would, and those of its neighbours, and say what does not fit.
     ///
-    /// Prints every mistake at once, or the sockets that result, with advice. Nothing is started.
-    Check {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Explain one key instead, such as `server.proxy.unlisted`.
-        #[arg(long, value_name = "KEY")]
-        explain: Option<String>,
-        /// Say what would happen to this address instead, as a peer and as a client, and which line says so.
-        #[arg(long, value_name = "ADDRESS", conflicts_with = "explain")]
-        explain_ip: Option<IpAddr>,
-        /// At this listener only.
-        #[arg(long, value_name = "ID", requires = "explain_ip")]
-        listener: Option<String>,
-    },
+    /// Prints every mistake at once, or the sockets that result, with advice: who else can reach each backend, which
+    /// lists are too wide, what this host lacks. Nothing is started.
+    ///
+    /// With --neighbour, the configurations of the proxies in front and the servers behind are read as far as the PROXY
+    /// protocol is concerned, and each mismatch is reported with file and line: one side on and the other off, the wrong
+    /// direction, versions, TLS, ports, health checks, lists that miss the real peer, relay rights that the proxy's
+    /// address gives to everybody. What could not be interpreted is listed. Works between two neighbours, too, without a
+    /// configuration of truepeer.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Arguments),
     /// Make a configuration of truepeer from another program's.
     Import {
         #[command(subcommand)]
@@ -199,11 +193,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Demo => demo::demo(),
-        Command::Check { config, explain, explain_ip, listener } => match (explain, explain_ip) {
-            (Some(key), _) => check::explain(&key),
-            (None, Some(addr)) => check::explain_ip(config.as_deref(), addr, listener.as_deref()),
-            (None, None) => check::check(config.as_deref()),
-        },
+        Command::Check(order) => check::check(&order),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),

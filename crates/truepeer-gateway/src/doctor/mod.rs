@@ -10,6 +10,8 @@ pub mod header;
 pub mod hear;
 pub mod import;
 pub mod input;
+pub mod listening;
+pub mod neighbours;
 pub mod probe;
 pub mod send;
 pub mod shown;

@@ -34,6 +34,8 @@ struct Part<'t> {
     text: &'t str,
     /// Whether another file includes it.
     included: bool,
+    /// Whether nginx printed it, with every file that is included.
+    dumped: bool,
 }
 
 /// All directives of the first text and of those that no other one includes.
@@ -65,13 +67,13 @@ fn parts<'t>(file: &File<'t>) -> Vec<Part<'t>> {
     }
     match begin {
         Some((name, from)) => found.push(part(name, file.text.get(from..))),
-        None => found.push(part(file.name, Some(file.text))),
+        None => found.push(Part { dumped: false, ..part(file.name, Some(file.text)) }),
     }
     found
 }
 
 fn part<'t>(name: &'t str, text: Option<&'t str>) -> Part<'t> {
-    Part { name, text: text.unwrap_or_default(), included: false }
+    Part { name, text: text.unwrap_or_default(), included: false, dumped: true }
 }
 
 struct Reader<'u> {
@@ -105,7 +107,7 @@ impl Reader<'_> {
                 Some(Token::End) if words.first().is_some_and(|word| word == "include") => {
                     let place = place(&words, line);
                     let pattern = words.get(1).cloned().unwrap_or_default();
-                    found.extend(self.include(&pattern, &place, parts, depth));
+                    found.extend(self.include(&pattern, &place, part.dumped, parts, depth));
                 }
                 Some(Token::End) if !words.is_empty() => {
                     let place = place(&words, line);
@@ -130,6 +132,7 @@ impl Reader<'_> {
         &mut self,
         pattern: &str,
         place: &Place,
+        dumped: bool,
         parts: &mut Vec<Part<'_>>,
         depth: usize,
     ) -> Vec<Directive> {
@@ -140,7 +143,9 @@ impl Reader<'_> {
         // What holds no addresses and no switches is left out without a word.
         const HARMLESS: &[&str] =
             &["mime.types", "_params", "modules-enabled", "fastcgi", "ssl-dhparams", "options-ssl"];
-        if matching.is_empty() && !HARMLESS.iter().any(|word| pattern.contains(word)) {
+        // In what nginx prints, a pattern without a file has none.
+        let none_there = dumped && pattern.contains(['*', '?', '[']);
+        if matching.is_empty() && !none_there && !HARMLESS.iter().any(|word| pattern.contains(word)) {
             self.unread.push(Unread {
                 place: place.clone(),
                 why: "the included files are not at hand; `nginx -T` prints them all".to_owned(),

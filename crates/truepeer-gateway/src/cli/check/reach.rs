@@ -1,0 +1,82 @@
+//! Who else can reach a backend: whoever can, and is believed there, may speak for any client.
+
+use std::net::SocketAddr;
+
+use truepeer_doctor::neighbour::believes_everybody;
+use truepeer_doctor::{Class, Confidence, Finding, Product, Side};
+
+use super::neighbours::machine;
+use crate::config::Config;
+use crate::doctor::listening::{listening, reached};
+use crate::rooms::backend::{Backend, BackendAddress};
+use crate::rooms::handoff::Handoff;
+
+/// What is to be said about the reach of all backends.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    pub(super) findings: Vec<Finding>,
+    /// Key and text.
+    pub(super) advice: Vec<(String, String)>,
+}
+
+/// Looks at each backend that is handed a header.
+pub(super) fn of(config: &Config) -> Reach {
+    let (machine, listening) = (machine(), listening());
+    let mut reach = Reach::default();
+    for backend in &config.backends {
+        if !matches!(backend.handoff, Handoff::ProxyV1 | Handoff::ProxyV2) {
+            continue;
+        }
+        for address in &backend.addresses {
+            match address {
+                BackendAddress::Socket(addr)
+                    if addr.ip().is_loopback() || machine.addresses.contains(&addr.ip()) =>
+                {
+                    reach.findings.extend(exposed(backend, *addr, &listening));
+                }
+                BackendAddress::Socket(addr) => reach.advice.push(elsewhere(backend, &addr.to_string())),
+                BackendAddress::Host { name, port } => {
+                    reach.advice.push(elsewhere(backend, &format!("{name}:{port}")));
+                }
+                BackendAddress::Unix(_) => {}
+            }
+        }
+    }
+    reach
+}
+
+/// A port of this machine on which more than this machine is believed.
+fn exposed(backend: &Backend, addr: SocketAddr, listening: &[SocketAddr]) -> Option<Finding> {
+    let kind = backend.kind.facts();
+    let product = Product::parse(kind.name);
+    if !product.is_some_and(believes_everybody) {
+        return None;
+    }
+    let wide = reached(listening, addr).into_iter().find(|at| !at.ip().is_loopback())?;
+    Some(Finding {
+        class: Class::Forge,
+        side: Side::Back,
+        product,
+        seen: format!("backend.{}: {addr} is served by a socket on {wide}", backend.id),
+        cause: format!(
+            "{} has no list of proxies: whoever can reach {wide} may speak for any client, past truepeer",
+            kind.title
+        )
+        .into(),
+        change: format!(
+            "let it listen on 127.0.0.1:{port} only, or let a firewall admit nobody else to port {port}; then on another machine `truepeer probe HOST:{port} --expect-closed` proves it",
+            port = addr.port()
+        )
+        .into(),
+        confidence: Confidence::Certain,
+    })
+}
+
+/// What only another machine can find out.
+fn elsewhere(backend: &Backend, address: &str) -> (String, String) {
+    let text = format!(
+        "whether others than truepeer are believed at {address} shows on a machine that is no proxy: \
+         `truepeer probe {address} --expect-closed`"
+    );
+    (format!("backend.{}.address", backend.id), text)
+}
