@@ -36,6 +36,7 @@ pub mod neighbour;
 mod opening;
 mod product;
 pub mod stalwart;
+pub mod survey;
 pub mod unidentified;
 
 pub use excerpt::{EXCERPT_MAX, excerpt};
