@@ -8,6 +8,7 @@ mod check;
 mod connections;
 mod demo;
 mod deny;
+mod doctor;
 mod explain;
 mod explain_ip;
 mod feed;
@@ -74,6 +75,12 @@ enum Command {
     /// header from a peer that is not trusted; prints what happens at each step. Exits with 1 if the backend did not
     /// see the true client.
     Demo,
+    /// Say what is wrong between the proxies and servers on this machine, and what line to change.
+    ///
+    /// Looks at the programs that run here, their configurations, who listens and who is connected, and their logs; pairs
+    /// proxies with servers by address and port; and asks the servers on loopback. Needs no configuration.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Arguments),
     /// Read the configuration as `run` would, and those of its neighbours, and say what does not fit.
     ///
     /// Prints every mistake at once, or the sockets that result, with advice: who else can reach each backend, which
@@ -194,6 +201,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Demo => demo::demo(),
         Command::Check(order) => check::check(&order),
+        Command::Doctor(order) => doctor::doctor(&order),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),

@@ -68,32 +68,10 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What a port is for; those of backends are often ten thousand higher.
-fn guess(port: u16) -> Option<(Protocol, Tls)> {
-    let port = match port {
-        10_000..=19_999 => port.saturating_sub(10_000),
-        port => port,
-    };
-    Some(match port {
-        25 | 2525 => (Protocol::Smtp, Tls::None),
-        587 => (Protocol::Submission, Tls::None),
-        465 => (Protocol::Submission, Tls::Implicit),
-        24 => (Protocol::Lmtp, Tls::None),
-        143 => (Protocol::Imap, Tls::None),
-        993 => (Protocol::Imap, Tls::Implicit),
-        110 => (Protocol::Pop3, Tls::None),
-        995 => (Protocol::Pop3, Tls::Implicit),
-        4190 => (Protocol::ManageSieve, Tls::None),
-        80 | 8080 => (Protocol::Http, Tls::None),
-        443 | 8443 => (Protocol::Http, Tls::Implicit),
-        _ => return None,
-    })
-}
-
 /// Asks, and says what the answers prove.
 pub(super) fn probe(order: &Arguments) -> ExitCode {
     answer(|out| {
-        let guessed = guess(order.target.port);
+        let guessed = probe::guess(order.target.port);
         let protocol = order.protocol.or(guessed.map(|(protocol, _)| protocol));
         let wrong = |text: &str| Failure { text: format!("error: {text}"), code: 2 };
         let protocol = protocol.ok_or_else(|| {
@@ -288,17 +266,4 @@ fn concluded(verdict: &Verdict) -> Value {
         "inconclusive": verdict.inconclusive,
         "findings": findings(&verdict.findings),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_say_what_is_spoken_on_them() {
-        assert_eq!(guess(25), Some((Protocol::Smtp, Tls::None)));
-        assert_eq!(guess(10_993), Some((Protocol::Imap, Tls::Implicit)));
-        assert_eq!(guess(14_190), Some((Protocol::ManageSieve, Tls::None)));
-        assert_eq!(guess(5432), None);
-    }
 }

@@ -54,7 +54,7 @@ pub use names::TrustedName;
 pub use problem::{Colour, ConfigErrors, Problem};
 pub use resolve::resolve;
 pub use sockets::{binds, sockets};
-pub use surroundings::{Surroundings, is_supervised, read as read_surroundings};
+pub use surroundings::{Surroundings, default_gateways, is_supervised, read as read_surroundings};
 
 /// Everything that one run needs to know.
 #[derive(Debug, Clone)]

@@ -36,10 +36,9 @@ const THROUGH_GATEWAY: u32 = 2;
 /// Reads them. What the system does not tell stays empty, and then draws no advice.
 #[must_use]
 pub fn read() -> Surroundings {
-    let mut default_gateways =
-        default_gateways_v4(&fs::read_to_string("/proc/self/net/route").unwrap_or_default());
-    default_gateways
-        .extend(default_gateways_v6(&fs::read_to_string("/proc/self/net/ipv6_route").unwrap_or_default()));
+    let table = |path| fs::read_to_string(path).unwrap_or_default();
+    let default_gateways =
+        default_gateways(&table("/proc/self/net/route"), &table("/proc/self/net/ipv6_route"));
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Surroundings { hostname, default_gateways, ..Surroundings::default() }
 }
@@ -56,6 +55,14 @@ pub fn is_supervised() -> bool {
         || exec_pid == Some(pid)
         || of_manager("NOTIFY_SOCKET")
         || (of_manager("INVOCATION_ID") && child_of_manager())
+}
+
+/// The default gateways in the kernel's tables of routes, `/proc/net/route` and `/proc/net/ipv6_route`.
+#[must_use]
+pub fn default_gateways(route: &str, ipv6_route: &str) -> Vec<IpAddr> {
+    let mut found = default_gateways_v4(route);
+    found.extend(default_gateways_v6(ipv6_route));
+    found
 }
 
 /// Gateways of default routes in the form of `/proc/net/route`: addresses as hexadecimal words in memory order.

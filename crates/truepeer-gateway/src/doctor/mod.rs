@@ -16,5 +16,6 @@ pub mod probe;
 pub mod send;
 pub mod shown;
 pub mod snippet;
+pub mod survey;
 pub mod tls;
 pub mod watch;

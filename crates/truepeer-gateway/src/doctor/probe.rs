@@ -105,6 +105,29 @@ impl Outcome {
     }
 }
 
+/// What a port is for; those of backends are often ten thousand higher.
+#[must_use]
+pub fn guess(port: u16) -> Option<(Protocol, Tls)> {
+    let port = match port {
+        10_000..=19_999 => port.saturating_sub(10_000),
+        port => port,
+    };
+    Some(match port {
+        25 | 2525 => (Protocol::Smtp, Tls::None),
+        587 => (Protocol::Submission, Tls::None),
+        465 => (Protocol::Submission, Tls::Implicit),
+        24 => (Protocol::Lmtp, Tls::None),
+        143 => (Protocol::Imap, Tls::None),
+        993 => (Protocol::Imap, Tls::Implicit),
+        110 => (Protocol::Pop3, Tls::None),
+        995 => (Protocol::Pop3, Tls::Implicit),
+        4190 => (Protocol::ManageSieve, Tls::None),
+        80 | 8080 => (Protocol::Http, Tls::None),
+        443 | 8443 => (Protocol::Http, Tls::Implicit),
+        _ => return None,
+    })
+}
+
 /// Asks everything; `tell` hears each answer, and may end it.
 ///
 /// # Cancel safety
@@ -135,7 +158,11 @@ pub async fn probe(inquiry: &Inquiry, mut tell: impl FnMut(&Asked) -> ControlFlo
     answers
 }
 
-async fn ask(inquiry: &Inquiry, question: Question) -> Asked {
+/// Asks one thing, over a connection of its own.
+///
+/// # Cancel safety
+/// The connection is closed.
+pub async fn ask(inquiry: &Inquiry, question: Question) -> Asked {
     let patience = if question == Question::NoHeader { inquiry.wait } else { inquiry.patience };
     let mut asked = Asked {
         question,
@@ -286,5 +313,18 @@ impl Asking<'_> {
     fn answered(&mut self, outcome: Outcome) {
         self.asked.outcome = outcome;
         self.asked.after = self.started.elapsed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_say_what_is_spoken_on_them() {
+        assert_eq!(guess(25), Some((Protocol::Smtp, Tls::None)));
+        assert_eq!(guess(10_993), Some((Protocol::Imap, Tls::Implicit)));
+        assert_eq!(guess(14_190), Some((Protocol::ManageSieve, Tls::None)));
+        assert_eq!(guess(5432), None);
     }
 }
