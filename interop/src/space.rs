@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -57,6 +57,75 @@ pub(crate) fn move_inside() {
         .exec();
 }
 
+/// A namespace with nothing in it but loopback: a machine of its own, as far as sockets go.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    keeper: Child,
+    namespace: Arc<File>,
+}
+
+impl Apart {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// Skipped where the machine does not allow namespaces.
+    pub(crate) fn build() -> Result<Self> {
+        let (keeper, namespace, _) = shell_apart()?;
+        Ok(Self { keeper, namespace })
+    }
+
+    /// Does `work` on a thread that is there: sockets it makes and programs it starts stay there.
+    pub(crate) fn enter<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        enter(&self.namespace, work)
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _status = self.keeper.wait();
+    }
+}
+
+/// A shell in a namespace of its own whose loopback is up. It reads commands from us, and keeps the namespace alive
+/// until our end of the pipe closes.
+fn shell_apart() -> Result<(Child, Arc<File>, BufReader<ChildStdout>)> {
+    find("ip")?;
+    if std::env::var_os(INSIDE).is_none() {
+        return Err(Verdict::Skipped("network namespace".to_owned()));
+    }
+    let mut keeper = Command::new("unshare")
+        .args(["--net", "sh"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .during("start the shell outside")?;
+    let mut answers = match keeper.stdout.take() {
+        Some(out) => BufReader::new(out),
+        None => return failed("the shell outside has no output"),
+    };
+    tell(&mut keeper, &mut answers, "ip link set lo up")?;
+    let path = format!("/proc/{}/ns/net", keeper.id());
+    let namespace = File::open(path).during("open the namespace outside")?;
+    Ok((keeper, Arc::new(namespace), answers))
+}
+
+fn enter<T: Send + 'static>(
+    namespace: &Arc<File>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let namespace = Arc::clone(namespace);
+    let there = thread::spawn(move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .during("enter the namespace outside")?;
+        work()
+    });
+    there.join().unwrap_or_else(|_| failed("the thread outside panicked"))
+}
+
 /// The namespace of clients from outside, joined to ours by one virtual cable.
 #[derive(Debug)]
 pub(crate) struct Outside {
@@ -70,23 +139,8 @@ impl Outside {
     /// # Errors
     /// Skipped where the machine does not allow namespaces.
     pub(crate) fn build() -> Result<Self> {
-        find("ip")?;
-        if std::env::var_os(INSIDE).is_none() {
-            return Err(Verdict::Skipped("network namespace".to_owned()));
-        }
-        // A shell that reads commands from us: it keeps the namespace alive until our end of the pipe closes.
-        let mut keeper = Command::new("unshare")
-            .args(["--net", "sh"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .during("start the shell outside")?;
+        let (mut keeper, namespace, mut answers) = shell_apart()?;
         let pid = keeper.id().to_string();
-        let mut answers = match keeper.stdout.take() {
-            Some(out) => BufReader::new(out),
-            None => return failed("the shell outside has no output"),
-        };
-        tell(&mut keeper, &mut answers, "ip link set lo up")?;
         run("ip", &["link", "add", "gate", "type", "veth", "peer", "name", "away", "netns", &pid])?;
         for (addr, prefix) in [
             (IpAddr::V4(GATE_V4), "24"),
@@ -102,8 +156,7 @@ impl Outside {
             tell(&mut keeper, &mut answers, &format!("ip {line}"))?;
         }
         tell(&mut keeper, &mut answers, "ip link set away up")?;
-        let namespace = File::open(format!("/proc/{pid}/ns/net")).during("open the namespace outside")?;
-        Ok(Self { keeper, namespace: Arc::new(namespace) })
+        Ok(Self { keeper, namespace })
     }
 
     /// Does `work` on a thread that is outside: sockets it makes and programs it starts stay there.
@@ -111,13 +164,7 @@ impl Outside {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let namespace = Arc::clone(&self.namespace);
-        let outside = thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                .during("enter the namespace outside")?;
-            work()
-        });
-        outside.join().unwrap_or_else(|_| failed("the thread outside panicked"))
+        enter(&self.namespace, work)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod chains;
 mod checks;
 mod crowdsec;
 mod direct;
+mod doctor;
 mod examples;
 mod fail2ban;
 mod health;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(readme::cases());
     cases.extend(logs::cases());
     cases.extend(tools::cases());
+    cases.extend(doctor::cases());
     cases
 }
 

@@ -46,6 +46,11 @@ pub(crate) struct Dovecot {
 impl Dovecot {
     /// Starts Dovecot with everything it writes below `dir`; `pair` is the file with certificate and key.
     pub(crate) fn start(dir: &Path, pair: &Path, believes: Believes) -> Result<Self> {
+        Self::start_trusting(dir, pair, believes, "127.0.0.1")
+    }
+
+    /// Starts it with this list of proxies.
+    pub(crate) fn start_trusting(dir: &Path, pair: &Path, believes: Believes, trusted: &str) -> Result<Self> {
         let dovecot = find("dovecot")?;
         need_root("Dovecot")?;
         let version = ask(&dovecot, &["--version"])?;
@@ -62,7 +67,7 @@ impl Dovecot {
             _ => return failed(format!("no configuration is written for Dovecot {version}")),
         };
         let config = dir.join("dovecot.conf");
-        write(&config, &format!("{dialect}{}", common(&dir_text, header.addr(), plain.addr())))?;
+        write(&config, &format!("{dialect}{}", common(&dir_text, header.addr(), plain.addr(), trusted)))?;
         let mut command = Command::new(dovecot);
         command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
         let program = Program::start("dovecot", &mut command)?;
@@ -93,7 +98,7 @@ impl Dovecot {
 }
 
 /// What both versions write alike.
-fn common(dir: &str, header: SocketAddr, plain: SocketAddr) -> String {
+fn common(dir: &str, header: SocketAddr, plain: SocketAddr, trusted: &str) -> String {
     format!(
         "\
 base_dir = {dir}/run
@@ -103,7 +108,7 @@ listen = {ip}
 protocols = imap
 auth_mechanisms = plain
 auth_failure_delay = 0 secs
-haproxy_trusted_networks = 127.0.0.1
+haproxy_trusted_networks = {trusted}
 mail_uid = nobody
 mail_gid = nogroup
 first_valid_uid = 1

@@ -37,6 +37,11 @@ impl Postfix {
     /// Starts Postfix with its own configuration, queue and data below `dir`; `sasl` is the socket of a Dovecot that
     /// knows passwords, which need not be there yet.
     pub(crate) fn start(dir: &Path, sasl: &Path) -> Result<Self> {
+        Self::start_with(dir, sasl, "")
+    }
+
+    /// Starts it with these services as well.
+    pub(crate) fn start_with(dir: &Path, sasl: &Path, more: &str) -> Result<Self> {
         need_root("Postfix")?;
         let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
         let (config, queue, data) = (dir.join("etc"), dir.join("spool"), dir.join("data"));
@@ -53,7 +58,7 @@ impl Postfix {
         let services = [header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()];
         write(
             &config.join("master.cf"),
-            &master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()]),
+            &format!("{}{more}", master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()])),
         )?;
         let program = launch(dir)?;
         Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth, screen, xclient, choosy })
@@ -74,6 +79,11 @@ impl Postfix {
     pub(crate) fn start_again(&mut self) -> Result {
         self.program = launch(&self.dir)?;
         Ok(())
+    }
+
+    /// Its file of services.
+    pub(crate) fn services(&self) -> PathBuf {
+        self.dir.join("etc/master.cf")
     }
 
     /// What Postfix logs.
