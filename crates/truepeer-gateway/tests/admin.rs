@@ -442,3 +442,52 @@ fn an_address_that_a_reload_gives_another_purpose_takes_two_and_no_other_program
     }
     assert!(program.wait_for("event=health_served").contains(&at));
 }
+
+#[test]
+fn what_peers_do_again_and_again_is_in_the_log_once_and_in_the_status() {
+    let backend = HeaderMailServer::start();
+    let mut program = Program::start(&config(&backend, ""));
+    let header = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
+    // Nobody has listed it.
+    for _ in 0..3 {
+        let mut unlisted = support::connect_from([127, 0, 0, 9].into(), program.address("door"));
+        unlisted.write_all(header).unwrap();
+        read_to_end(&unlisted);
+    }
+    // It is trusted, and speaks like a client.
+    for _ in 0..10 {
+        let mut silent = program.connect("door");
+        silent.write_all(b"EHLO client.example\r\n").unwrap();
+        read_to_end(&silent);
+    }
+    let said = program.wait_for("habit=never_a_header");
+    assert!(said.contains("level=info ") && said.contains("peer=127.0.0.1 "), "{said}");
+    assert_eq!(program.count("habit=unlisted_headers"), 1);
+    let status = program.command(&["status", "--json"]).ok().json().remove(0);
+    let habits: Vec<_> = status["habits"].as_array().unwrap().iter().collect();
+    let shown = |habit: &serde_json::Value| {
+        format!("{} {} {} {}", habit["peer"], habit["listener"], habit["habit"], habit["count"])
+    };
+    assert_eq!(
+        habits.iter().map(|habit| shown(habit)).collect::<Vec<_>>(),
+        [r#""127.0.0.1" "door" "never_a_header" 10"#, r#""127.0.0.9" "door" "unlisted_headers" 3"#,]
+    );
+    let text = program.command(&["status"]).ok().out();
+    for words in [
+        "peers to look at\n  127.0.0.1 is trusted at door and sent no header in any of 10 connections\n",
+        "server.listener.door.proxy.trusted-networks = [\"127.0.0.9\"]",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // One header, and it is a proxy.
+    let mut proxy = program.connect("door");
+    proxy.write_all(header).unwrap();
+    expect(&proxy, b"220 backend ready\r\n");
+    proxy.write_all(b"QUIT\r\n").unwrap();
+    proxy.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&proxy);
+    assert!(support::eventually(|| {
+        let status = program.command(&["status", "--json"]).ok().json().remove(0);
+        status["habits"].as_array().unwrap().len() == 1
+    }));
+}

@@ -98,7 +98,20 @@ fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
             age(number(peer, "oldest_ms"))
         )?;
     }
+    show_habits(out, status)?;
     show_advice(out, status)
+}
+
+/// What peers do again and again.
+fn show_habits(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
+    if !list(status, "habits").is_empty() {
+        writeln!(out, "\npeers to look at")?;
+    }
+    for habit in list(status, "habits") {
+        writeln!(out, "  {}", text(habit, "cause"))?;
+        writeln!(out, "    advice: {}", text(habit, "remedy"))?;
+    }
+    Ok(())
 }
 
 /// What each trusted name means now, and since when.

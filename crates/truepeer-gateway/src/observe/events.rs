@@ -71,6 +71,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("trusted_name_recovered", "its last good answer was confirmed"),
     ("trusted_name_surprising", "a trusted name stands for an address that a proxy hardly has"),
     (
+        "peer_habit",
+        "what `peer` does again and again at `listener`: it sends headers and is not trusted, it is trusted and never sends one, or nearly all clients come from it; said at first, and at each tenfold `count`",
+    ),
+    (
         "tlvs_dropped",
         "facts about a client did not fit into the longest header that the backend takes; said once for each backend",
     ),

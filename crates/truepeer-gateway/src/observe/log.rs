@@ -17,10 +17,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer};
+use truepeer::PeerAddress;
 
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Level;
 use crate::observe::folding::{Cause, Example, Fold, Folding};
+use crate::observe::habits::{Did, Habits, Remark};
 use crate::observe::line::Line;
 
 pub use destination::{Configured, Destination, OpenError};
@@ -45,8 +47,15 @@ pub enum Refusals {
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: Arc<Queue>,
-    folding: Arc<Mutex<Folding>>,
+    kept: Arc<Kept>,
     refusals: Refusals,
+}
+
+/// What is kept in mind between lines.
+#[derive(Debug, Default)]
+struct Kept {
+    folding: Mutex<Folding>,
+    habits: Mutex<Habits>,
 }
 
 /// The writer thread; dropping this writes out what is queued, for [`LAST_LINES`] at most.
@@ -73,15 +82,15 @@ impl Log {
         destination: impl Write + Send + 'static,
     ) -> io::Result<(Self, Writer)> {
         let queue = Arc::new(Queue::new(format));
-        let folding = Arc::new(Mutex::new(Folding::default()));
-        let writer = writer::Writer::new(Arc::clone(&queue), Arc::clone(&folding), Box::new(destination));
+        let kept = Arc::new(Kept::default());
+        let writer = writer::Writer::new(Arc::clone(&queue), Arc::clone(&kept), Box::new(destination));
         let (alive, ended) = sync_channel(0);
         let body = move || {
             let _alive = alive;
             writer.run();
         };
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(body)?;
-        let log = Self { queue: Arc::clone(&queue), folding, refusals };
+        let log = Self { queue: Arc::clone(&queue), kept, refusals };
         Ok((log, Writer { queue, ended, thread: Some(thread) }))
     }
 
@@ -103,13 +112,30 @@ impl Log {
             self.line(make);
             return Fold::Show;
         }
-        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folding = self.kept.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let fold = folding.note(cause, example, Instant::now());
         drop(folding);
         if fold == Fold::Show {
             self.line(make);
         }
         fold
+    }
+
+    /// Notes what `peer` did at `listener`, and says so if that has become a habit that the operator should know of.
+    pub fn peer_did(&self, listener: &Arc<str>, peer: PeerAddress, did: Did) {
+        let mut habits = self.kept.habits.lock().unwrap_or_else(PoisonError::into_inner);
+        let remark = habits.note(listener, peer, did);
+        drop(habits);
+        let Some(remark) = remark else { return };
+        let (habit, count) = (remark.habit.code(), remark.count);
+        let (peer, cause, remedy) = (remark.peer.to_string(), remark.cause(), remark.remedy());
+        tracing::info!(event = "peer_habit", %listener, peer, habit, count, cause, remedy);
+    }
+
+    /// Every habit of a peer that holds now.
+    #[must_use]
+    pub fn habits(&self) -> Vec<Remark> {
+        self.kept.habits.lock().unwrap_or_else(PoisonError::into_inner).remarks()
     }
 
     /// Has lines look like `format` from now on and, if there is one, go to `destination`. Lines that were queued

@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod folding;
+pub mod habits;
 pub mod line;
 pub mod log;
 pub mod metrics;

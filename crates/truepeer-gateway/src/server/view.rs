@@ -11,6 +11,7 @@ use crate::config::Advice;
 use crate::door::Door;
 use crate::engine::Admission;
 use crate::facts::machine;
+use crate::observe::habits::Remark;
 use crate::observe::log::Log;
 use crate::observe::metrics::{BackendGauge, Format, Gauges, Metrics};
 use crate::rooms::backend::Pool;
@@ -97,6 +98,12 @@ impl View {
     #[must_use]
     pub fn max_pending_headers(&self) -> u32 {
         self.max_pending
+    }
+
+    /// What peers do again and again, and the operator should know of.
+    #[must_use]
+    pub fn habits(&self) -> Vec<Remark> {
+        self.log.habits()
     }
 
     /// Everything that is counted, as text.

@@ -23,6 +23,7 @@ use crate::engine::{
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
+use crate::observe::habits::Did;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, Shard};
 use crate::observe::record::{Observer, line as record_line};
@@ -413,6 +414,10 @@ impl Drop for OpenRecord {
         let outcome = self.outcome.unwrap_or(unfinished);
         // Before the line: whoever has read it finds it counted.
         self.seen.ended(outcome, now());
+        let Record { entry, source, presumed, own, .. } = &self.seen.record;
+        if let Some(did) = Did::of(outcome, *source, *presumed, own.is_some()) {
+            self.log.peer_did(&entry.listener, entry.peer, did);
+        }
         if outcome.facts().level == Level::Debug {
             return;
         }

@@ -276,13 +276,7 @@ impl House {
     }
 
     pub fn connect_from(&self, from: IpAddr) -> TcpStream {
-        let socket = Socket::new(Domain::for_address(self.address()), Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
-        socket.connect_timeout(&self.address().into(), PATIENCE).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+        connect_from(from, self.address())
     }
 
     /// The next line, a record or that of a start.
@@ -299,6 +293,17 @@ impl House {
             }
         }
     }
+}
+
+/// A connection from one address of this machine to another.
+pub fn connect_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// Whether `condition` becomes true within the patience.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use truepeer::PeerAddress;
 
 use crate::config::Advice;
+use crate::observe::habits::Remark;
 use crate::rooms::backend::{Pool, Readiness};
 use crate::rooms::record::{Entry, HeaderState};
 use crate::rooms::trust::Named;
@@ -15,6 +16,8 @@ use crate::server::{Bound, ListeningAt, View};
 
 /// Peers named for their unfinished headers.
 const MAX_PENDING_PEERS: usize = 20;
+/// Habits named, those with most connections first.
+const MAX_HABITS: usize = 50;
 
 /// One open connection.
 pub(super) fn connection(entry: &Entry, now: SystemTime) -> Value {
@@ -74,7 +77,20 @@ pub(super) fn status(view: &View, now: SystemTime) -> Value {
         "backends": layout.pools.iter().map(backend).collect::<Vec<_>>(),
         "trusted_names": layout.names.iter().map(|named| trusted_name(named, now)).collect::<Vec<_>>(),
         "pending": pending(view, now),
+        "habits": view.habits().iter().take(MAX_HABITS).map(habit).collect::<Vec<_>>(),
         "advice": layout.advice.iter().map(advice).collect::<Vec<_>>(),
+    })
+}
+
+/// What a peer does again and again.
+fn habit(remark: &Remark) -> Value {
+    json!({
+        "peer": remark.peer.to_string(),
+        "listener": &*remark.listener,
+        "habit": remark.habit.code(),
+        "count": remark.count,
+        "cause": remark.cause(),
+        "remedy": remark.remedy(),
     })
 }
 

@@ -5,14 +5,14 @@
 //! finished before anything else follows it.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Level;
-use crate::observe::folding::Folding;
 use crate::observe::line::Line;
 
+use super::Kept;
 use super::queue::{Message, Phase, Queue, Switch};
 
 /// How often summaries of folded records are looked for.
@@ -25,20 +25,16 @@ const RETRY_SOON: Duration = Duration::from_millis(20);
 /// What the thread works with.
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    folding: Arc<Mutex<Folding>>,
+    kept: Arc<Kept>,
     destination: Box<dyn Write + Send>,
     format: LogFormat,
     batch: Batch,
 }
 
 impl Writer {
-    pub(super) fn new(
-        queue: Arc<Queue>,
-        folding: Arc<Mutex<Folding>>,
-        destination: Box<dyn Write + Send>,
-    ) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, kept: Arc<Kept>, destination: Box<dyn Write + Send>) -> Self {
         let format = queue.format();
-        Self { queue, folding, destination, format, batch: Batch::default() }
+        Self { queue, kept, destination, format, batch: Batch::default() }
     }
 
     /// Writes until the queue is closing and empty.
@@ -114,7 +110,7 @@ impl Writer {
     }
 
     fn add_summaries(&mut self, is_last: bool) {
-        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folding = self.kept.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let summaries = if is_last { folding.finish() } else { folding.due(Instant::now()) };
         drop(folding);
         for summary in summaries {
