@@ -215,3 +215,6 @@ pub fn main() -> ExitCode {
         Command::Reload { reach } => reload::reload(&reach),
     }
 }
+
+#[cfg(test)]
+mod pages;
