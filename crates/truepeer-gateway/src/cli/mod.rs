@@ -28,6 +28,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use ipnet::IpNet;
+
+use crate::engine;
 use reach::Reach;
 
 /// It did not go well.
@@ -197,6 +199,7 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    engine::keep_to_files_and_dns();
     match Arguments::parse().command {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Demo => demo::demo(),
