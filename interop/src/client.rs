@@ -62,10 +62,20 @@ impl Client {
 
     /// Connects with TLS from the first byte; the certificate is not looked at.
     pub(crate) fn dial_tls(place: Place<'_>, to: SocketAddr) -> Result<Self> {
+        Self::dial_openssl(place, to, Vec::new())
+    }
+
+    /// Connects in clear and begins TLS as `protocol` does, such as `smtp`; the certificate is not looked at.
+    pub(crate) fn dial_starttls(place: Place<'_>, to: SocketAddr, protocol: &'static str) -> Result<Self> {
+        Self::dial_openssl(place, to, vec!["-starttls", protocol])
+    }
+
+    fn dial_openssl(place: Place<'_>, to: SocketAddr, words: Vec<&'static str>) -> Result<Self> {
         let (mut program, port) = at(place, move |ip| {
             let port = Port::free(ip)?;
             let program = Command::new("openssl")
                 .args(["s_client", "-quiet", "-verify_quiet"])
+                .args(words)
                 .args(["-bind", &port.addr().to_string(), "-connect", &to.to_string()])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::cases::matrix::House;
 use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark};
 use crate::port::Port;
@@ -22,6 +23,7 @@ use crate::verdict::{During, Result, Verdict, failed};
 pub(crate) struct Lab {
     /// The proxies of the chains, which `cases` fills.
     pub(crate) chains: crate::cases::chains::Chains,
+    house: Shared<House>,
     truepeer: Shared<Truepeer>,
     postfix: Shared<Postfix>,
     dovecot: Shared<Dovecot>,
@@ -41,6 +43,7 @@ impl Lab {
     pub(crate) fn new(program: PathBuf, examples: PathBuf) -> Result<Self> {
         Ok(Self {
             chains: crate::cases::chains::Chains::default(),
+            house: Shared::default(),
             truepeer: Shared::default(),
             postfix: Shared::default(),
             dovecot: Shared::default(),
@@ -59,8 +62,8 @@ impl Lab {
     /// The Postfix of this run.
     pub(crate) fn postfix(&self) -> Result<&Postfix> {
         self.postfix.get(|| {
-            let postfix =
-                Postfix::start(&self.dir.0.join("postfix"), &sasl_socket(&self.dir.0.join("dovecot")))?;
+            let sasl = sasl_socket(&self.dir.0.join("dovecot"));
+            let postfix = Postfix::start(&self.dir.0.join("postfix"), &sasl, self.pair()?)?;
             self.watch("postfix", postfix.log());
             Ok(postfix)
         })
@@ -68,7 +71,8 @@ impl Lab {
 
     /// Another Postfix, for cases that stop it.
     pub(crate) fn start_postfix(&self, name: &str) -> Result<Postfix> {
-        let postfix = Postfix::start(&self.fresh_dir(name)?, &sasl_socket(&self.dir.0.join("dovecot")))?;
+        let sasl = sasl_socket(&self.dir.0.join("dovecot"));
+        let postfix = Postfix::start(&self.fresh_dir(name)?, &sasl, self.pair()?)?;
         self.watch(name, postfix.log());
         Ok(postfix)
     }
@@ -132,6 +136,11 @@ impl Lab {
             }
             Ok(truepeer)
         })
+    }
+
+    /// The servers of the matrix with a truepeer of their own.
+    pub(crate) fn house(&self) -> Result<&House> {
+        self.house.get(|| House::start(self))
     }
 
     /// Another truepeer, for cases that need a configuration of their own.

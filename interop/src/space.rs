@@ -12,9 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::feed::PATIENCE;
 use crate::servers::find;
 use crate::verdict::{During, Result, Verdict, failed};
 
@@ -27,6 +29,14 @@ pub(crate) const GATE_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub(crate) const GATE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// A proxy's own address that is not loopback.
 pub(crate) const PROXY_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Where proxies connect from to reach truepeer at [`DOOR_V4`], whatever they are: the route says so.
+pub(crate) const SENDER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+/// The same for IPv6.
+pub(crate) const SENDER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x10);
+/// Where truepeer listens apart from the proxies.
+pub(crate) const DOOR_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 20);
+/// The same for IPv6.
+pub(crate) const DOOR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x20);
 /// The addresses of clients outside.
 pub(crate) const OUTSIDE_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 /// The same for IPv6.
@@ -151,6 +161,8 @@ impl Outside {
             run("ip", &add_address(&format!("{addr}/{prefix}"), "gate", addr))?;
         }
         run("ip", &["link", "set", "gate", "up"])?;
+        part(IpAddr::V4(SENDER_V4), IpAddr::V4(DOOR_V4))?;
+        part(IpAddr::V6(SENDER_V6), IpAddr::V6(DOOR_V6))?;
         for (addr, prefix) in [(IpAddr::V4(OUTSIDE_V4), "24"), (IpAddr::V6(OUTSIDE_V6), "64")] {
             let line = add_address(&format!("{addr}/{prefix}"), "away", addr).join(" ");
             tell(&mut keeper, &mut answers, &format!("ip {line}"))?;
@@ -173,6 +185,26 @@ impl Drop for Outside {
         drop(self.keeper.stdin.take());
         let _status = self.keeper.wait();
     }
+}
+
+/// Gives this namespace both addresses; whoever connects from it to `door` does so from `sender`.
+fn part(sender: IpAddr, door: IpAddr) -> Result {
+    let family = if sender.is_ipv4() { "-4" } else { "-6" };
+    let prefix = if sender.is_ipv4() { 32 } else { 128 };
+    for addr in [sender, door] {
+        run("ip", &add_address(&format!("{addr}/{prefix}"), "lo", addr))?;
+    }
+    let (sender, door) = (sender.to_string(), door.to_string());
+    // The route of its own that every local address has would have `door` as the source; the kernel adds one of IPv6 a
+    // moment after the address.
+    let begin = Instant::now();
+    let delete = [family, "route", "del", "local", &door, "dev", "lo", "table", "local"];
+    while let Err(why) = run("ip", &delete) {
+        if begin.elapsed() > PATIENCE {
+            return Err(why);
+        }
+    }
+    run("ip", &[family, "route", "add", "local", &door, "dev", "lo", "table", "local", "src", &sender])
 }
 
 /// The arguments of `ip` that give `device` an address, usable at once.

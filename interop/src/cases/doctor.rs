@@ -182,8 +182,9 @@ fn start(machine: &Machine, needs: &Needs) -> Result<Running> {
         To::Header | To::Plain => String::new(),
     };
     let dovecot_dir = needs.dir.join("dovecot");
-    let postfix = Postfix::start_with(&needs.dir.join("postfix"), &sasl_socket(&dovecot_dir), &services)?;
-    let dovecot = Dovecot::start_trusting(&dovecot_dir, &needs.pair, Believes::Nobody, machine.trusted)?;
+    let postfix =
+        Postfix::start_with(&needs.dir.join("postfix"), &sasl_socket(&dovecot_dir), &needs.pair, &services)?;
+    let dovecot = Dovecot::start_with(&dovecot_dir, &needs.pair, Believes::Nobody, machine.trusted, "")?;
     let to = match machine.smtp.1 {
         To::Header => postfix.header_port(),
         To::Plain => postfix.plain_port(),

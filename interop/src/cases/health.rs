@@ -10,6 +10,7 @@ use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark, PATIENCE};
 use crate::header;
 use crate::lab::Lab;
+use crate::page;
 use crate::port::Port;
 use crate::servers::envoy::Envoy;
 use crate::servers::haproxy::{HEAD, Haproxy};
@@ -17,7 +18,7 @@ use crate::servers::nginx::Nginx;
 use crate::servers::postfix::Postfix;
 use crate::servers::traefik::Traefik;
 use crate::servers::truepeer::Truepeer;
-use crate::verdict::{Result, ensure, failed};
+use crate::verdict::{Result, ensure};
 
 /// One case per question of the page that a real balancer can be asked.
 pub(super) fn cases() -> Vec<Case> {
@@ -255,14 +256,7 @@ fn yaml(addr: SocketAddr) -> String {
 
 /// The first block in this `language` under the heading of the page.
 fn block(heading: &str, language: &str) -> Result<String> {
-    const PAGE: &str = include_str!("../../../docs/health-checks.md");
-    let section = PAGE.split("\n## ").find(|section| section.starts_with(heading));
-    let fence = format!("```{language}\n");
-    let found = section.and_then(|text| text.split_once(&fence)).and_then(|(_, rest)| rest.split_once("```"));
-    match found {
-        Some((text, _)) => Ok(text.to_owned()),
-        None => failed(format!("docs/health-checks.md has no {language} under `{heading}`")),
-    }
+    page::block(include_str!("../../../docs/health-checks.md"), heading, language)
 }
 
 /// The lines of the page on the ports of a case.

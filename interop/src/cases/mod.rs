@@ -14,6 +14,7 @@ mod health;
 mod kinds;
 mod library;
 mod logs;
+pub(crate) mod matrix;
 mod metrics;
 mod proof;
 mod readme;
@@ -42,9 +43,19 @@ pub(crate) struct Case {
 /// The proxy that a case plays itself when it needs bytes which no real proxy sends: a trusted address.
 const PROXY: Place<'static> = Place::Here(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-/// Every case.
-pub(crate) fn all() -> Vec<Case> {
+/// How much a run is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What CI has time for.
+    Ordinary,
+    /// Every cell of the matrix as well, and the sizes that take minutes.
+    All,
+}
+
+/// Every case of a run.
+pub(crate) fn all(extent: Extent) -> Vec<Case> {
     let mut cases = chains::cases();
+    cases.extend(matrix::cases(extent == Extent::All));
     cases.extend(relay::cases());
     cases.extend(checks::cases());
     cases.extend(health::cases());
@@ -120,7 +131,7 @@ mod tests {
     /// The README's reasons for truepeer each name the case that shows them.
     #[test]
     fn every_case_that_the_documents_name_exists() {
-        let cases = all();
+        let cases = all(Extent::Ordinary);
         for document in [include_str!("../../../README.md"), include_str!("../../../ARCHITECTURE.md")] {
             let quoted = document.split('`').skip(1).step_by(2);
             let named = quoted.filter(|name| name.contains("truepeer_") || name.starts_with("..."));

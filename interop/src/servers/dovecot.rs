@@ -46,11 +46,17 @@ pub(crate) struct Dovecot {
 impl Dovecot {
     /// Starts Dovecot with everything it writes below `dir`; `pair` is the file with certificate and key.
     pub(crate) fn start(dir: &Path, pair: &Path, believes: Believes) -> Result<Self> {
-        Self::start_trusting(dir, pair, believes, "127.0.0.1")
+        Self::start_with(dir, pair, believes, "127.0.0.1", "")
     }
 
-    /// Starts it with this list of proxies.
-    pub(crate) fn start_trusting(dir: &Path, pair: &Path, believes: Believes, trusted: &str) -> Result<Self> {
+    /// Starts it with this list of proxies, and further lines.
+    pub(crate) fn start_with(
+        dir: &Path,
+        pair: &Path,
+        believes: Believes,
+        trusted: &str,
+        lines: &str,
+    ) -> Result<Self> {
         let dovecot = find("dovecot")?;
         need_root("Dovecot")?;
         let version = ask(&dovecot, &["--version"])?;
@@ -67,7 +73,8 @@ impl Dovecot {
             _ => return failed(format!("no configuration is written for Dovecot {version}")),
         };
         let config = dir.join("dovecot.conf");
-        write(&config, &format!("{dialect}{}", common(&dir_text, header.addr(), plain.addr(), trusted)))?;
+        let common = common(&dir_text, header.addr(), plain.addr(), trusted);
+        write(&config, &format!("{dialect}{common}{lines}"))?;
         let mut command = Command::new(dovecot);
         command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
         let program = Program::start("dovecot", &mut command)?;

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::feed::Feed;
+use crate::page;
+use crate::port::Port;
 use crate::program::Program;
-use crate::servers::{find_fetched, make_dir, need_root, write};
+use crate::servers::{fetched_dir, find_fetched, make_dir, need_root, write};
 use crate::verdict::{During, Result};
 
 /// A running Exim.
@@ -20,6 +22,15 @@ pub(crate) struct Exim {
 impl Exim {
     /// Starts Exim at `listen`; each client waits `pause` before it is greeted, such as `0s`.
     pub(crate) fn start(dir: &Path, listen: SocketAddr, pause: &str) -> Result<Self> {
+        let lines = format!(
+            "local_interfaces = {}\ndaemon_smtp_ports = {}\nhosts_proxy = 127.0.0.1\n",
+            listen.ip(),
+            listen.port()
+        );
+        Self::start_with(dir, &lines, pause)
+    }
+
+    fn start_with(dir: &Path, lines: &str, pause: &str) -> Result<Self> {
         need_root("Exim")?;
         let exim = find_fetched("exim/usr/sbin/exim4")?;
         make_dir(dir)?;
@@ -33,10 +44,7 @@ spool_directory = {at}/spool
 log_file_path = {at}/%slog
 pid_file_path = {at}/exim.pid
 primary_hostname = exim.interop.test
-local_interfaces = {}
-daemon_smtp_ports = {}
-hosts_proxy = 127.0.0.1
-host_lookup =
+{lines}host_lookup =
 rfc1413_hosts =
 acl_smtp_connect = connect
 begin acl
@@ -44,8 +52,6 @@ connect:
   accept delay = {pause}
 ",
             exim.display(),
-            listen.ip(),
-            listen.port()
         );
         write(&config, &text)?;
         let spool = dir.join("spool");
@@ -55,11 +61,22 @@ connect:
         let mut command = Command::new(&exim);
         // Its libraries lie beside it.
         command
-            .env("LD_LIBRARY_PATH", "/usr/local/lib/truepeer-interop/exim/libraries")
+            .env("LD_LIBRARY_PATH", fetched_dir().join("exim/libraries"))
             .arg("-C")
             .arg(&config)
             .arg("-bdf");
         Ok(Self { program: Program::start("exim", &mut command)? })
+    }
+
+    /// Starts Exim by the lines of its page, at a port of 127.0.0.1, with STARTTLS; `pair` is the file with certificate
+    /// and key.
+    pub(crate) fn start_by_page(dir: &Path, port: &Port, pair: &Path) -> Result<Self> {
+        let lines = page::block(include_str!("../../../docs/neighbours/exim.md"), "", "exim")?
+            .replace("10025", &port.addr().port().to_string());
+        let pair = pair.display();
+        let tls =
+            format!("tls_advertise_hosts = *\ntls_certificate = {pair}\ntls_privatekey = {pair}\n{lines}");
+        Self::start_with(dir, &tls, "0s")
     }
 
     /// What it prints.

@@ -2,6 +2,7 @@
 //!
 //! Called by `lab`. They must not know the cases.
 
+pub(crate) mod caddy;
 pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
 pub(crate) mod envoy;
@@ -9,8 +10,10 @@ pub(crate) mod example;
 pub(crate) mod exim;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
+pub(crate) mod http;
 pub(crate) mod names;
 pub(crate) mod nginx;
+pub(crate) mod opensmtpd;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
 pub(crate) mod sshd;
@@ -44,12 +47,18 @@ pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
 }
 
 /// Finds a program that `interop/install-wheels` or `interop/install-unpacked` fetches, by its path there.
-fn find_fetched(name: &str) -> Result<PathBuf> {
-    let file = Path::new("/usr/local/lib/truepeer-interop").join(name);
+pub(crate) fn find_fetched(name: &str) -> Result<PathBuf> {
+    let file = fetched_dir().join(name);
     if file.is_file() {
         return Ok(file);
     }
     Err(Verdict::Skipped(format!("{} is not there, interop/install says why", file.display())))
+}
+
+/// Where those programs are: `INTEROP_DIR`, or the directory that they go to without it.
+fn fetched_dir() -> PathBuf {
+    std::env::var_os("INTEROP_DIR")
+        .map_or_else(|| PathBuf::from("/usr/local/lib/truepeer-interop"), PathBuf::from)
 }
 
 /// Skips what only root can start.

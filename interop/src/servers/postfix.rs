@@ -10,6 +10,7 @@ use std::process::Command;
 use rustix::process::Pid;
 
 use crate::feed::{Feed, Mark};
+use crate::page;
 use crate::port::Port;
 use crate::program::Program;
 use crate::servers::{ask, find, make_dir, need_root, write};
@@ -31,17 +32,18 @@ pub(crate) struct Postfix {
     screen: Port,
     xclient: Port,
     choosy: Port,
+    matrix: [Port; 3],
 }
 
 impl Postfix {
     /// Starts Postfix with its own configuration, queue and data below `dir`; `sasl` is the socket of a Dovecot that
-    /// knows passwords, which need not be there yet.
-    pub(crate) fn start(dir: &Path, sasl: &Path) -> Result<Self> {
-        Self::start_with(dir, sasl, "")
+    /// knows passwords, which need not be there yet; `pair` is the file with certificate and key.
+    pub(crate) fn start(dir: &Path, sasl: &Path, pair: &Path) -> Result<Self> {
+        Self::start_with(dir, sasl, pair, "")
     }
 
     /// Starts it with these services as well.
-    pub(crate) fn start_with(dir: &Path, sasl: &Path, more: &str) -> Result<Self> {
+    pub(crate) fn start_with(dir: &Path, sasl: &Path, pair: &Path, more: &str) -> Result<Self> {
         need_root("Postfix")?;
         let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
         let (config, queue, data) = (dir.join("etc"), dir.join("spool"), dir.join("data"));
@@ -54,14 +56,29 @@ impl Postfix {
         let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
         let screen = Port::free(loopback)?;
         let (xclient, choosy) = (Port::free(loopback)?, Port::free(loopback)?);
+        let matrix = [Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?];
         write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
         let services = [header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()];
-        write(
-            &config.join("master.cf"),
-            &format!("{}{more}", master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()])),
-        )?;
+        let permitted = config.join("permitted");
+        write(&permitted, "203.0.113.0/24 permit\n2001:db8::/32 permit\n")?;
+        let matrix_addrs = matrix.each_ref().map(Port::addr);
+        let master = master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()]);
+        let by_page = by_page(matrix_addrs, pair, &permitted)?;
+        write(&config.join("master.cf"), &format!("{master}{by_page}{more}"))?;
         let program = launch(dir)?;
-        Ok(Self { program, dir: dir.to_owned(), header, plain, slow, readme, auth, screen, xclient, choosy })
+        Ok(Self {
+            program,
+            dir: dir.to_owned(),
+            header,
+            plain,
+            slow,
+            readme,
+            auth,
+            screen,
+            xclient,
+            choosy,
+            matrix,
+        })
     }
 
     /// Ends it; its ports stay its own, and nobody listens there.
@@ -140,6 +157,11 @@ impl Postfix {
         self.choosy.addr()
     }
 
+    /// The ports that the lines of its page make: smtpd, smtpd behind TLS, and postscreen.
+    pub(crate) fn page_ports(&self) -> [SocketAddr; 3] {
+        self.matrix.each_ref().map(Port::addr)
+    }
+
     /// A port without it that lets every client wait for its greeting.
     pub(crate) fn slow_port(&self) -> SocketAddr {
         self.slow.addr()
@@ -201,6 +223,31 @@ smtpd_sasl_path = {sasl}
         sasl = sasl.display(),
         proxy = crate::space::PROXY_V4,
     )
+}
+
+/// The services of its page, on other ports, and with TLS.
+fn by_page([smtpd, wrapped, screen]: [SocketAddr; 3], pair: &Path, permitted: &Path) -> Result<String> {
+    const PAGE: &str = include_str!("../../../docs/neighbours/postfix.md");
+    let smtpds = page::block(PAGE, "Behind truepeer: smtpd", "master.cf")?;
+    let screens = page::block(PAGE, "Behind truepeer: postscreen", "master.cf")?;
+    let tls = format!(
+        "  -o smtpd_tls_security_level=may\n  -o smtpd_tls_chain_files={}\n  -o syslog_name=page\n",
+        pair.display()
+    );
+    let reads = "  -o smtpd_upstream_proxy_protocol=haproxy\n";
+    let smtpds = smtpds
+        .replace("127.0.0.1:10025", &smtpd.to_string())
+        .replace("127.0.0.1:10465", &wrapped.to_string())
+        .replace(reads, &format!("{reads}{tls}"));
+    // Strangers would be kept waiting.
+    let lines = format!(
+        "  -o postscreen_access_list=permit_mynetworks,cidr:{}\n  -o syslog_name=page\n  -o smtpd_service_name=page\n",
+        permitted.display()
+    );
+    let screens = screens
+        .replace("127.0.0.1:10026", &screen.to_string())
+        .replace("smtpd pass", &format!("{lines}page pass"));
+    Ok(format!("{smtpds}{screens}{tls}"))
 }
 
 fn master_cf(

@@ -35,13 +35,45 @@ providers: {{file: {{filename: \"{}\", watch: false}}}}
         );
         write(&config, &text)?;
         write(&routes, dynamic)?;
-        let mut command = Command::new(traefik);
-        command.arg(format!("--configfile={}", config.display()));
-        let started = Self { program: Program::start("traefik", &mut command)? };
+        let started = Self::launch(&traefik, &config)?;
         started
             .program
             .wait_started(|line| line.contains("Setting status of ") && line.contains(" to UP"))?;
         Ok(started)
+    }
+
+    /// Starts Traefik with these entry points and dynamic files, and waits until it has read them.
+    pub(crate) fn start_with(dir: &Path, entries: &[(&str, SocketAddr)], dynamic: &[String]) -> Result<Self> {
+        let traefik = find_fetched("bin/traefik")?;
+        let files = dir.join("dynamic");
+        make_dir(dir)?;
+        make_dir(&files)?;
+        for (number, text) in dynamic.iter().enumerate() {
+            write(&files.join(format!("{number}.yml")), text)?;
+        }
+        let points: String =
+            entries.iter().map(|(id, listen)| format!("  {id}: {{address: \"{listen}\"}}\n")).collect();
+        let config = dir.join("traefik.yml");
+        let text = format!(
+            "\
+global: {{checkNewVersion: false, sendAnonymousUsage: false}}
+log: {{level: DEBUG, format: json}}
+entryPoints:
+{points}providers: {{file: {{directory: \"{}\", watch: false}}}}
+",
+            files.display()
+        );
+        write(&config, &text)?;
+        let started = Self::launch(&traefik, &config)?;
+        // It listens before it knows its routes, and names each of those as it makes it.
+        started.program.wait_started(|line| line.contains("Creating TCP server"))?;
+        Ok(started)
+    }
+
+    fn launch(traefik: &Path, config: &Path) -> Result<Self> {
+        let mut command = Command::new(traefik);
+        command.arg(format!("--configfile={}", config.display()));
+        Ok(Self { program: Program::start("traefik", &mut command)? })
     }
 
     /// What Traefik logs.
