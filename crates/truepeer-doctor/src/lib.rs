@@ -35,6 +35,7 @@ pub mod misread;
 pub mod neighbour;
 mod opening;
 mod product;
+pub mod senders;
 pub mod stalwart;
 pub mod survey;
 pub mod unidentified;

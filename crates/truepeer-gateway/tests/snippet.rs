@@ -36,8 +36,12 @@ kind = \"whoami\"
 ";
 
 fn snippet(arguments: &[&str]) -> Answer {
+    snippet_of(CONFIG, arguments)
+}
+
+fn snippet_of(config: &str, arguments: &[&str]) -> Answer {
     let folder = Folder::new();
-    write_config(&folder, CONFIG);
+    write_config(&folder, config);
     let mut command = Command::new(BINARY);
     command.arg("snippet").args(arguments).arg("--config").arg(folder.path("truepeer.toml"));
     Answer(command.output().unwrap())
@@ -90,6 +94,21 @@ fn each_proxy_is_told_what_it_can_do() {
     // All of them in one go.
     let all = snippet(&["haproxy", "--to", "192.0.2.20"]).ok().out();
     assert_eq!(all.matches("frontend ").count(), 3, "{all}");
+}
+
+#[test]
+fn caddy_is_told_of_http_and_of_nothing_else() {
+    let refused = snippet(&["caddy", "--listener", "second"]);
+    assert_eq!((refused.code(), refused.out().as_str()), (Some(1), ""));
+    let why = "stock Caddy passes on HTTP requests only, and listener `second` has something else: it cannot carry mail";
+    assert!(refused.error().contains(why), "{}", refused.error());
+    let web = CONFIG.replace("protocol = \"submission\"", "protocol = \"http\"").replace(":587", ":80");
+    let told = snippet_of(&web, &["caddy", "--listener", "second"]).ok();
+    assert_eq!(
+        told.out(),
+        "http://:80 { # second\n  reverse_proxy [2001:db8::20]:80 {\n    transport http {\n      proxy_protocol v2\n    \
+         }\n  }\n}\n"
+    );
 }
 
 #[test]

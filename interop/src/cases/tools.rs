@@ -15,8 +15,10 @@ use crate::lab::Lab;
 use crate::port::Port;
 use crate::program::Program;
 use crate::servers::Front;
+use crate::servers::caddy::Caddy;
 use crate::servers::envoy::Envoy;
 use crate::servers::haproxy::{Frontend, HEAD, Haproxy};
+use crate::servers::http::WebServer;
 use crate::servers::nginx::{Chained, Nginx, StreamServer};
 use crate::servers::traefik::Traefik;
 use crate::servers::truepeer::{Backend, Listener};
@@ -141,6 +143,7 @@ pub(super) fn cases() -> Vec<Case> {
         row("snippet_of_nginx_carries_a_client".to_owned(), "nginx", snippet),
         row("snippet_of_traefik_carries_a_client".to_owned(), "traefik", snippet),
         row("snippet_of_envoy_carries_a_client".to_owned(), "envoy", snippet),
+        case("snippet_of_caddy_carries_a_client", snippet_of_caddy),
         case("send_is_served_where_headers_are_read_and_only_there", send),
     ]
 }
@@ -258,6 +261,28 @@ fn watch(lab: &Lab, watched: &Watched) -> Result {
     let classes: Vec<_> =
         findings.iter().filter_map(|found| found.get("class").and_then(Value::as_str)).collect();
     ensure(classes == watched.findings, || format!("found {classes:?}: {line}"))
+}
+
+/// The same for HTTP, which is all that Caddy carries.
+fn snippet_of_caddy(lab: &Lab) -> Result {
+    let web = WebServer::start(&lab.fresh_dir("web-snippet")?, lab.pair()?)?;
+    lab.watch("web-snippet", web.log());
+    let listener = Listener { id: "web", ip: PROXY.ip(), protocol: "http", backend: "web", lines: "" };
+    let backend = Backend { id: "web", kind: "nginx", handoff: None, addr: web.clear_port() };
+    let truepeer = lab.start_truepeer("truepeer-snippet", &[listener], &[backend])?;
+    truepeer.wait_event(Mark::default(), "backend_proved", "web")?;
+    let front = Port::free(PROXY.ip())?;
+    let words = ["snippet", "caddy", "--listener", "web", "--front", &front.addr().to_string()];
+    let output = truepeer.command(&words)?;
+    ensure(output.status.success() && output.stderr.is_empty(), || said(&output))?;
+    let caddy = Caddy::start(&lab.fresh_dir("snippet")?, &String::from_utf8_lossy(&output.stdout))?;
+    lab.watch("snippet", caddy.log());
+    let place = Place::Here(lab.fresh_source());
+    let mut client = Client::dial(place, front.addr())?;
+    client.send(b"GET / HTTP/1.1\r\nHost: web.interop.test\r\nConnection: close\r\n\r\n")?;
+    let heard = client.rest("the web server answers")?;
+    let words = format!("you are {} port ", place.ip());
+    ensure(heard.contains(&words), || format!("NGINX does not say `{words}`: {heard}"))
 }
 
 /// The printed lines start that proxy, and a client who comes through it is known to truepeer and to Postfix.

@@ -239,9 +239,10 @@ fn by_page([smtpd, wrapped, screen]: [SocketAddr; 3], pair: &Path, permitted: &P
         .replace("127.0.0.1:10025", &smtpd.to_string())
         .replace("127.0.0.1:10465", &wrapped.to_string())
         .replace(reads, &format!("{reads}{tls}"));
-    // Strangers would be kept waiting.
+    // Strangers would be kept waiting, and one postscreen alone may have the cache of those who waited.
     let lines = format!(
-        "  -o postscreen_access_list=permit_mynetworks,cidr:{}\n  -o syslog_name=page\n  -o smtpd_service_name=page\n",
+        "  -o postscreen_access_list=permit_mynetworks,cidr:{}\n  -o postscreen_cache_map=\n  -o \
+         syslog_name=page\n  -o smtpd_service_name=page\n",
         permitted.display()
     );
     let screens = screens

@@ -27,6 +27,9 @@ pub(super) enum Snippet {
     /// Envoy's static resources for this configuration.
     #[command(after_help = sender::EXAMPLES)]
     Envoy(sender::Arguments),
+    /// Caddy's site for each http listener; stock Caddy cannot carry mail.
+    #[command(after_help = sender::EXAMPLES)]
+    Caddy(sender::Arguments),
 }
 
 /// Prints it. Nothing on the host is changed.
@@ -38,6 +41,7 @@ pub(super) fn snippet(which: &Snippet) -> ExitCode {
         Snippet::Nginx(order) => return sender::print(Sender::Nginx, order),
         Snippet::Traefik(order) => return sender::print(Sender::Traefik, order),
         Snippet::Envoy(order) => return sender::print(Sender::Envoy, order),
+        Snippet::Caddy(order) => return sender::print(Sender::Caddy, order),
     }
     ExitCode::SUCCESS
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use truepeer::proto::Version;
+use truepeer_doctor::{Product, senders};
 
 use crate::facts::protocol::{ClientTls, Protocol};
 
@@ -18,6 +19,8 @@ pub enum Sender {
     Traefik,
     /// Envoy, a static configuration.
     Envoy,
+    /// Caddy, for HTTP.
+    Caddy,
 }
 
 /// What a proxy has to be told of one listener.
@@ -42,16 +45,42 @@ pub struct Door {
 }
 
 impl Sender {
+    /// What is known of it.
+    fn facts(self) -> Option<&'static senders::Sender> {
+        senders::Sender::of(match self {
+            Self::Haproxy => Product::Haproxy,
+            Self::Nginx => Product::Nginx,
+            Self::Traefik => Product::Traefik,
+            Self::Envoy => Product::Envoy,
+            Self::Caddy => Product::Caddy,
+        })
+    }
+
+    /// Whether it can send that version.
+    #[must_use]
+    pub fn sends(self, version: Version) -> bool {
+        self.facts().is_some_and(|facts| facts.sends(version))
+    }
+
     /// The lines for all of `doors`.
     ///
     /// # Errors
-    /// If the proxy cannot send what a listener reads.
+    /// If the proxy cannot send what a listener reads, or cannot carry it at all.
     pub fn lines(self, doors: &[Door]) -> Result<String, String> {
+        if let Some(door) = doors.iter().find(|door| !self.sends(door.version)) {
+            let title = self.facts().map_or("it", |facts| facts.product.title());
+            let other = 3_u8.saturating_sub(number(door.version));
+            return Err(format!(
+                "{title} sends version {other} only, and listener `{}` does not read it (`proxy.versions`)",
+                door.id
+            ));
+        }
         match self {
             Self::Haproxy => Ok(doors.iter().map(haproxy).collect()),
-            Self::Nginx => nginx(doors),
+            Self::Nginx => Ok(nginx(doors)),
             Self::Traefik => Ok(traefik(doors)),
             Self::Envoy => Ok(envoy(doors)),
+            Self::Caddy => doors.iter().map(caddy).collect(),
         }
     }
 }
@@ -97,14 +126,9 @@ fn haproxy(door: &Door) -> String {
     )
 }
 
-fn nginx(doors: &[Door]) -> Result<String, String> {
+fn nginx(doors: &[Door]) -> String {
     let mut text = "stream {\n".to_owned();
-    for Door { id, front, to, version, .. } in doors {
-        if *version == Version::V2 {
-            return Err(format!(
-                "nginx sends version 1 only, and listener `{id}` does not read it (`proxy.versions`)"
-            ));
-        }
+    for Door { id, front, to, .. } in doors {
         let listen = match every(*front) {
             true => format!("    listen {port};\n    listen [::]:{port} ipv6only=on;\n", port = front.port()),
             false => format!("    listen {front};\n"),
@@ -114,7 +138,24 @@ fn nginx(doors: &[Door]) -> Result<String, String> {
         ));
     }
     text.push_str("}\n");
-    Ok(text)
+    text
+}
+
+fn caddy(door: &Door) -> Result<String, String> {
+    let Door { id, front, to, version, protocol, tls, .. } = door;
+    if *protocol != Protocol::Http || *tls == ClientTls::Implicit {
+        return Err(format!(
+            "stock Caddy passes on HTTP requests only, and listener `{id}` has something else: it cannot carry mail, nor \
+             TLS that passes through"
+        ));
+    }
+    let bind = if every(*front) { String::new() } else { format!("  bind {}\n", front.ip()) };
+    Ok(format!(
+        "http://:{} {{ # {id}\n{bind}  reverse_proxy {to} {{\n    transport http {{\n      proxy_protocol v{}\n    }}\n  \
+         }}\n}}\n",
+        front.port(),
+        number(*version)
+    ))
 }
 
 fn traefik(doors: &[Door]) -> String {

@@ -116,11 +116,9 @@ fn door(sender: Sender, listener: &Listener, order: &Arguments) -> Result<Door, 
     // Asked, not remembered: the decoder knows which it takes.
     let takes = |header: &[u8]| listener.header.decoder.decode(header).is_ok();
     let (v1, v2) = (takes(b"PROXY UNKNOWN\r\n"), takes(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"));
-    let version = match sender {
-        Sender::Nginx if v1 => Version::V1,
-        _ if v2 => Version::V2,
-        _ => Version::V1,
-    };
+    let both = |version, takes: bool| takes && sender.sends(version);
+    let version =
+        if both(Version::V2, v2) || (v2 && !both(Version::V1, v1)) { Version::V2 } else { Version::V1 };
     let health = tcp(&listener.health_binds).map(|addr| addr.port());
     let (protocol, tls, idle) = (listener.protocol, listener.tls, listener.idle_timeout);
     Ok(Door { id, front, to, version, protocol, tls, health, idle })

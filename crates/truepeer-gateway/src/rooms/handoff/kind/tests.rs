@@ -77,6 +77,66 @@ fn the_documented_table_is_that_of_the_program() {
     }
 }
 
+/// The page of each server in `docs/neighbours/` has what the table says of it.
+#[test]
+fn the_documented_limits_of_each_server_are_those_of_the_program() {
+    for (page, kinds) in [
+        ("postfix", &[Kind::Postfix, Kind::Postscreen][..]),
+        ("dovecot", &[Kind::Dovecot]),
+        ("exim", &[Kind::Exim]),
+        ("opensmtpd", &[Kind::Opensmtpd]),
+        ("stalwart", &[Kind::Stalwart]),
+        ("nginx", &[Kind::Nginx]),
+    ] {
+        let name = format!("../../docs/neighbours/{page}.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let written = std::fs::read_to_string(&path).unwrap();
+        let mut current = written.clone();
+        for kind in kinds {
+            let (begin, end) =
+                (format!("<!-- generated: kind {kind} -->\n"), format!("<!-- end: kind {kind} -->"));
+            let (before, rest) = current.split_once(&begin).unwrap();
+            let (_, after) = rest.split_once(&end).unwrap();
+            current = format!("{before}{begin}{}{end}{after}", limits(*kind));
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &current).unwrap();
+        } else {
+            assert!(written == current, "{name} is stale: run the tests with UPDATE=1");
+        }
+    }
+}
+
+fn limits(kind: Kind) -> String {
+    let row = kind.facts();
+    let tlvs: Vec<_> = row.tlvs.iter().map(|fact| format!("`{}`", fact.name())).collect();
+    let tlvs = if tlvs.is_empty() { "none".to_owned() } else { tlvs.join(", ") };
+    let unreadable: Vec<_> =
+        row.unreadable.iter().map(|(handoff, why)| format!("`{}`: {why}", handoff.name())).collect();
+    let unreadable = if unreadable.is_empty() { "none".to_owned() } else { unreadable.join("; ") };
+    let breaks = row.breaks.map_or("none known".to_owned(), |(facts, why)| {
+        let names: Vec<_> = facts.iter().map(|fact| format!("`{}`", fact.name())).collect();
+        format!("{}: {why}", names.join(", "))
+    });
+    let port_zero = match row.v1_port_zero {
+        PortZero::Taken => "taken",
+        PortZero::Refused => "refused; truepeer writes 1 there",
+    };
+    let silence = match row.silence {
+        Silence::Kept => "no greeting".to_owned(),
+        Silence::KeptFor(time) => format!("it greets after {} s, and then refuses all", time.as_secs()),
+        Silence::Broken => "it greets at once".to_owned(),
+    };
+    let handoff = row.handoff.map_or("must be said", Handoff::name);
+    format!(
+        "`kind = \"{kind}\"` ({}), seen on {}:\n\n| what | is so |\n|---|---|\n| `handoff` by default | `{handoff}` |\n| \
+         longest header | {} bytes |\n| TLVs that it reads, and gets by default | {tlvs} |\n| TLVs that break it | \
+         {breaks} |\n| handoffs that it cannot read | {unreadable} |\n| port 0 in version 1 | {port_zero} |\n| without \
+         a header | {silence} |\n| to make it read headers | {} |\n\n",
+        row.title, row.seen, row.header_budget, row.remedy
+    )
+}
+
 fn page() -> String {
     let mut page = "| `kind` | server | `handoff` | longest header, bytes | TLVs | v1 with port 0 | without a header | seen on |\n|---|---|---|---:|---|---|---|---|\n".to_owned();
     for kind in Kind::ALL {
