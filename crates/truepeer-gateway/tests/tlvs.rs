@@ -69,6 +69,66 @@ fn a_kind_gets_what_it_reads_and_a_choice_wins() {
     }
 }
 
+/// TLS facts with a certificate of `alice` that the proxy has verified (0) or not.
+fn with_certificate(verify: u8) -> Vec<u8> {
+    [&[0x03, 0, 0, 0, verify][..], b"\x22\0\x05alice"].concat()
+}
+
+#[test]
+fn our_own_tlvs_say_what_we_know_and_no_proxy_can_say_it_for_us() {
+    let lines = "kind = \"exim\"\ntlvs = \"all\"\nown-tlvs = [\"0xe3 source\", \"0xe0 listener\", \"0xef client-cn\", \"0xe5 id\"]\n";
+    let verified = with_certificate(0);
+    let received = v2(&[(0xE0, b"forged"), (0xE7, b"unknown"), (0x20, &verified), (0xEF, b"forged")]);
+    let header = told(&received, lines);
+    let of = |kind: u8| {
+        let found: Vec<_> = header.tlvs.iter().filter(|(known, _)| *known == kind).collect();
+        assert_eq!(found.len(), 1, "{kind:#x}");
+        String::from_utf8_lossy(&found[0].1).into_owned()
+    };
+    assert_eq!((of(0xE0).as_str(), of(0xE3).as_str(), of(0xEF).as_str()), ("door", "v2", "alice"));
+    assert_eq!(of(0xE7), "unknown");
+    // Ours, beside the unique id, which would be the proxy's.
+    assert_eq!(of(0xE5), of(0x05));
+
+    // Nobody verified it: there is no such TLV, and the forged one does not take its place.
+    let unverified = with_certificate(1);
+    let header = told(&v2(&[(0x20, &unverified), (0xEF, b"forged")]), lines);
+    assert!(!types(&header).contains(&0xEF), "{:?}", types(&header));
+}
+
+#[test]
+fn the_peer_is_the_proxy_and_a_version_1_header_has_no_room_for_it() {
+    let own = "own-tlvs = \"0xe1 peer\"\n";
+    let v1_in = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
+    let header = told(v1_in, &format!("kind = \"exim\"\n{own}"));
+    let [(0xE1, peer)] = header.tlvs.as_slice() else { panic!("{:?}", header.tlvs) };
+    assert!(String::from_utf8_lossy(peer).starts_with("127.0.0.1:"), "{peer:?}");
+    let header = told(v1_in, &format!("kind = \"exim\"\nhandoff = \"proxy-v1\"\n{own}"));
+    assert_eq!(header.raw, v1_in);
+}
+
+#[test]
+fn a_type_or_a_fact_that_cannot_be_is_named_with_what_can() {
+    for (entry, title, help) in [
+        ("0xe0", "\"0xe0\" is not a type and a fact", "write the type, one space, and what stands in it"),
+        ("0x20 listener", "\"0x20\" is no type of your own", "types below 0xe0 have a meaning"),
+        ("0xf0 listener", "\"0xf0\" is no type of your own", "are for experiments"),
+        ("255 listener", "\"255\" is no type of your own", "are reserved"),
+        ("0x100 listener", "\"0x100\" is no type of your own", "a number of one byte"),
+        ("0xe0 client-ip", "\"client-ip\" is no fact that truepeer can write", "the nearest is `client-cn`"),
+        ("0xe0 $remote", "\"$remote\" is no fact that truepeer can write", "these are: `\"listener\"`"),
+        ("224 peer\", \"0xe0 id", "type 0xe0 stands here twice", "give each fact a type of its own"),
+    ] {
+        let text = format!(
+            "[server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nbackend = \"b\"\n[backend.b]\n\
+             kind = \"exim\"\naddress = \"127.0.0.1:1\"\nown-tlvs = [\"{entry}\"]\n"
+        );
+        let errors = config::resolve(&text, "test.toml", &Surroundings::default()).unwrap_err();
+        let said = errors.render(config::Colour::Plain);
+        assert!(said.contains(&format!("`backend.b.own-tlvs`: {title}")) && said.contains(help), "{said}");
+    }
+}
+
 #[test]
 fn one_version_in_and_the_other_out() {
     let v1_in = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::addresses::parse_backend;
+use super::own_tlvs;
 use super::problem::Problem;
 use super::read::Reader;
 use super::setting::names;
@@ -49,6 +50,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
         tlvs::check_pair(reader, owner, kind, handoff);
     }
     let tlvs = told.map(|(kind, handoff)| tlvs::read(reader, owner, kind, handoff)).unwrap_or_default();
+    let own_tlvs = handoff.map(|handoff| own_tlvs::read(reader, owner, handoff)).unwrap_or_default();
     let addresses = read_addresses(reader, &section, kind);
     let (addresses, ports) = addresses.map(|found| (found.addresses, found.ports)).unzip();
     let ports = ports.unwrap_or(1);
@@ -90,6 +92,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             kind,
             handoff,
             tlvs,
+            own_tlvs,
             addresses: addresses.iter().map(|(address, _)| address.clone()).collect(),
             ports,
             connect_timeout,

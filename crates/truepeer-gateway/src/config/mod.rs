@@ -18,6 +18,7 @@ mod missing;
 mod names;
 mod nearest;
 mod networks;
+mod own_tlvs;
 mod problem;
 mod proxy;
 mod ranges;

@@ -113,6 +113,8 @@ pub(super) enum Shape {
     Binds,
     /// One word for a choice of TLVs, or a list of their names.
     Tlvs(fn() -> Vec<&'static str>),
+    /// Types and what stands in them.
+    OwnTlvs(fn() -> Vec<&'static str>),
     /// Addresses to connect to.
     Addresses,
     /// The path of a file, such as this one.
@@ -166,6 +168,10 @@ impl Shape {
             Self::Tlvs(names) => {
                 format!("`\"kind\"`, `\"all\"`, `\"none\"`, or a list of {}", quoted(&names()))
             }
+            Self::OwnTlvs(names) => format!(
+                "`\"TYPE FACT\"` or a list of them, such as `[\"0xe0 listener\"]`: a type from `0xe0` to `0xef`, and one of {}",
+                quoted(&names())
+            ),
             Self::Binds => {
                 "`\"address:port\"`, `\"[address]:port\"` or `\"unix:/path\"`, or a list of them".to_owned()
             }

@@ -14,7 +14,7 @@ use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, name
 use crate::facts::lines::{ConnectionLines, LogFormat};
 use crate::facts::protocol::Protocol;
 use crate::rooms::handoff::kind::Kind;
-use crate::rooms::handoff::{Fact, Facts, Handoff, TlvChoice};
+use crate::rooms::handoff::{Fact, Facts, Handoff, OwnFact, TlvChoice};
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
@@ -87,6 +87,7 @@ pub(super) static ALL: &[&Setting] = &[
     &KIND,
     &HANDOFF_KIND,
     &TLVS,
+    &OWN_TLVS,
     &ADDRESS,
     &CONNECT_TIMEOUT,
     &PROOF_TIMEOUT,
@@ -341,6 +342,18 @@ pub(super) static TLVS: Setting = Setting {
            A list names them: `\"ssl\"` is TLS version and cipher, with the common name of a client certificate only if the proxy verified it; `\"unique-id\"` is the proxy's id for the connection, or truepeer's where it has none; `\"crc32c\"` is a checksum, always computed anew.\n\
            Where they do not fit into the longest header that the kind takes, the last in the order of the list above go first, and one line says so.",
     sample: Sample::Comment("[\"ssl\", \"unique-id\"]"),
+};
+
+pub(super) static OWN_TLVS: Setting = Setting {
+    scope: Scope::Backend,
+    name: "own-tlvs",
+    shape: Shape::OwnTlvs(|| OwnFact::ALL.into_iter().map(OwnFact::name).collect()),
+    default: Default::Derived("none"),
+    docs: "TLVs that truepeer adds to a version 2 header by itself: each is a type from `0xe0` to `0xef`, which the specification leaves to applications, and what stands in it.\n\
+           `listener` is the listener's id; `peer` the proxy's address and port; `source` is how the client is known, `v1`, `v2` or `direct`; `client-cn` the common name of a client certificate that the proxy verified; `id` truepeer's id for the connection.\n\
+           One that has nothing to say of a connection is left out of its header.\n\
+           A TLV of the same type that the proxy sent is not passed on, so that the backend can rely on what it reads there.",
+    sample: Sample::Comment("[\"0xe0 listener\", \"0xe1 peer\"]"),
 };
 
 pub(super) static ADDRESS: Setting = Setting {

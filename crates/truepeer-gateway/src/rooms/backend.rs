@@ -18,7 +18,7 @@ use crate::engine::{Address, Bell, FirstLines, Wake};
 use crate::facts::address::Family;
 use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
-use crate::rooms::handoff::{self, Counter, Introduction, Proof, Untellable};
+use crate::rooms::handoff::{self, Counter, Introduction, Labels, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
 pub use target::{MISREADS, MUTE, Target};
@@ -212,10 +212,10 @@ impl Pool {
         &self,
         identity: &ClientIdentity,
         reached: Option<SocketAddr>,
-        id: &str,
+        labels: Labels<'_>,
     ) -> Result<Introduction, Untellable> {
         let counter = Counter { protocol: self.protocol, hostname: Arc::clone(&self.hostname) };
-        handoff::introduce(self.backend.telling(), &counter, identity, reached, id)
+        handoff::introduce(self.backend.telling(), &counter, identity, reached, labels)
     }
 
     /// Whether its addresses are to be proved, not only connected to.
@@ -384,7 +384,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rooms::handoff::{Handoff, Kind, TlvChoice};
+    use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, TlvChoice};
 
     fn pool(readiness: &[Readiness]) -> Pool {
         let backend = Arc::new(Backend {
@@ -392,6 +392,7 @@ mod tests {
             kind: Kind::Postfix,
             handoff: Handoff::ProxyV2,
             tlvs: TlvChoice::Kind,
+            own_tlvs: OwnTlvs::default(),
             addresses: Vec::new(),
             ports: 1,
             connect_timeout: Duration::from_secs(5),

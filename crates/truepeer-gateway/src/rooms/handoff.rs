@@ -10,6 +10,7 @@ mod conversation;
 mod imap_id;
 pub mod kind;
 mod opening;
+mod own_tlvs;
 mod tlvs;
 mod turn;
 mod xclient;
@@ -30,6 +31,7 @@ use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::PortZero;
 pub use opening::{Company, Opening};
+pub use own_tlvs::{CUSTOM, Labels, OwnFact, OwnTlvs};
 use tlvs::Collected;
 pub use tlvs::{Fact, Facts, TlvChoice};
 pub use turn::{Purpose, Untold};
@@ -44,6 +46,8 @@ pub struct Telling {
     pub handoff: Handoff,
     /// Which facts travel besides addresses.
     pub tlvs: TlvChoice,
+    /// What we add to them.
+    pub own_tlvs: OwnTlvs,
 }
 
 impl Telling {
@@ -91,8 +95,8 @@ const MADE_UP_PORT: u16 = 1;
 
 /// What a backend that is told in this way is to be told.
 ///
-/// `reached`: the address that the peer connected to. `id`: the connection's id, sent to those that read it, where the
-/// proxy sent none.
+/// `reached`: the address that the peer connected to. `labels`: the connection's id, sent to those that read it, where
+/// the proxy sent none, and its listener.
 ///
 /// # Errors
 /// [`Untellable`].
@@ -101,16 +105,16 @@ pub fn introduce(
     counter: &Counter,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
-    id: &str,
+    labels: Labels<'_>,
 ) -> Result<Introduction, Untellable> {
     let spoken = |words: fn(About) -> Words| {
-        let about = About::new(counter, identity, reached, id)?;
+        let about = About::new(counter, identity, reached, labels.id)?;
         let substituted = about.substituted;
         Ok(Introduction::spoken(words(about), substituted))
     };
     match telling.handoff {
         Handoff::ProxyV2 | Handoff::ProxyV1 | Handoff::None => {
-            header(telling, identity, reached, id).map(Introduction::written)
+            header(telling, identity, reached, labels).map(Introduction::written)
         }
         Handoff::Transparent => {
             let client = client(identity)?;
@@ -127,7 +131,7 @@ fn header(
     telling: Telling,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
-    id: &str,
+    labels: Labels<'_>,
 ) -> Result<Header, Untellable> {
     if telling.handoff == Handoff::None {
         return Ok(Header::default());
@@ -151,7 +155,7 @@ fn header(
         return Ok(Header { bytes, substituted, dropped_tlvs: 0, family });
     }
     let breaks = facts.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
-    let collected = Collected::new(telling.tlvs, facts.tlvs, breaks, identity, id);
+    let collected = Collected::new(telling, facts.tlvs, breaks, identity, labels);
     let mut tlvs = collected.tlvs();
     let mut dropped_tlvs = 0_usize;
     loop {

@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::facts::protocol::Protocol;
-    use crate::rooms::handoff::{Handoff, Kind, TlvChoice};
+    use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, TlvChoice};
 
     #[test]
     fn the_addresses_that_a_name_stands_for_now_are_no_clients() {
@@ -205,6 +205,7 @@ mod tests {
                 kind: Kind::Other,
                 handoff: Handoff::ProxyV2,
                 tlvs: TlvChoice::Kind,
+                own_tlvs: OwnTlvs::default(),
                 addresses: vec![BackendAddress::Host { name: "mta.example".to_owned(), port: 25 }],
                 ports: 1,
                 connect_timeout: Duration::from_secs(5),

@@ -29,7 +29,7 @@ use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
 use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::handoff::{Handoff, TlvChoice};
+use truepeer_gateway::rooms::handoff::{Handoff, OwnTlvs, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
@@ -105,6 +105,7 @@ impl Plan {
             kind: self.kind,
             handoff: self.handoff,
             tlvs: TlvChoice::Kind,
+            own_tlvs: OwnTlvs::default(),
             addresses: self.addresses,
             ports: 1,
             connect_timeout: self.connect_timeout,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rooms::handoff::{Handoff, Kind, Telling, TlvChoice};
+use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, Telling, TlvChoice};
 
 /// `[backend.<id>]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Backend {
     pub handoff: Handoff,
     /// Which facts about the client travel besides addresses.
     pub tlvs: TlvChoice,
+    /// What we add to them.
+    pub own_tlvs: OwnTlvs,
     /// Where it is; several are spread over. Empty for `whoami` only, which is started by us.
     pub addresses: Vec<BackendAddress>,
     /// How many ports each of them has: one, or the length of a range, of which the address names the first.
@@ -70,6 +72,6 @@ impl Backend {
     /// How it is told who the client is.
     #[must_use]
     pub const fn telling(&self) -> Telling {
-        Telling { kind: self.kind, handoff: self.handoff, tlvs: self.tlvs }
+        Telling { kind: self.kind, handoff: self.handoff, tlvs: self.tlvs, own_tlvs: self.own_tlvs }
     }
 }

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
-use super::{Conversation, Counter, Handoff, Kind, Purpose, Step, Telling, TlvChoice, Untold, introduce};
+use super::{
+    Conversation, Counter, Handoff, Kind, Labels, OwnTlvs, Purpose, Step, Telling, TlvChoice, Untold,
+    introduce,
+};
 use crate::facts::protocol::Protocol;
 
 /// An IPv4 client behind its proxy.
@@ -30,9 +33,11 @@ pub(super) fn conversation(
         Progress::Done { identity, .. } => identity,
         Progress::NeedMore { at_least } => panic!("{at_least} bytes are missing"),
     };
-    let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind };
+    let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind, own_tlvs: OwnTlvs::default() };
     let counter = Counter { protocol, hostname: "gate.example".into() };
-    introduce(telling, &counter, &identity, None, "id-1").unwrap().begin(purpose, PATIENCE)
+    introduce(telling, &counter, &identity, None, Labels { id: "id-1", listener: "door" })
+        .unwrap()
+        .begin(purpose, PATIENCE)
 }
 
 /// How a dialogue ends.

@@ -19,13 +19,15 @@ fn identity(header: &[u8]) -> ClientIdentity {
     }
 }
 
+const LABELS: Labels<'static> = Labels { id: "id-1", listener: "door" };
+
 fn made(kind: Kind, handoff: Handoff, received: &[u8]) -> Header {
     told(kind, handoff, TlvChoice::Kind, received)
 }
 
 fn told(kind: Kind, handoff: Handoff, tlvs: TlvChoice, received: &[u8]) -> Header {
-    header(Telling { kind, handoff, tlvs }, &identity(received), Some(REACHED.parse().unwrap()), "id-1")
-        .unwrap()
+    let telling = Telling { kind, handoff, tlvs, own_tlvs: OwnTlvs::default() };
+    header(telling, &identity(received), Some(REACHED.parse().unwrap()), LABELS).unwrap()
 }
 
 fn decoded(header: &Header) -> Decoded<'_> {
@@ -187,8 +189,13 @@ fn a_unix_proxys_own_connection_cannot_be_told() {
     let Progress::Done { identity, .. } = reader.advance(b"PROXY UNKNOWN\r\n").unwrap() else {
         panic!("incomplete")
     };
-    let telling = Telling { kind: Kind::Other, handoff: Handoff::ProxyV2, tlvs: TlvChoice::Kind };
-    assert_eq!(header(telling, &identity, None, ""), Err(Untellable::NoAddress));
+    let telling = Telling {
+        kind: Kind::Other,
+        handoff: Handoff::ProxyV2,
+        tlvs: TlvChoice::Kind,
+        own_tlvs: OwnTlvs::default(),
+    };
+    assert_eq!(header(telling, &identity, None, Labels::default()), Err(Untellable::NoAddress));
 }
 
 #[test]

@@ -6,6 +6,8 @@
 use truepeer::ClientIdentity;
 use truepeer::proto::{Ssl, Tlv, TlvType, TlvValue};
 
+use super::{Labels, Telling};
+
 /// A kind of fact with a name in the configuration; the most useful first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
@@ -132,22 +134,23 @@ pub enum TlvChoice {
 /// What one header carries.
 #[derive(Debug)]
 pub(super) struct Collected {
-    /// The items, most useful first: the last one is the first to go when they do not fit.
+    /// The items, most useful first, ours behind those with a name: the last one is the first to go when they do not fit.
     items: Vec<(TlvType, Vec<u8>)>,
     /// Whether a checksum is added; it never goes.
     pub(super) checksum: bool,
 }
 
 impl Collected {
-    /// What is known of `identity`, as far as `choice` lets it travel to a kind that reads `usual`, never what is in
-    /// `breaks`. `id`: ours for the connection, for proxies that have none.
+    /// What is known of `identity`, as far as the choice of `telling` lets it travel to a kind that reads `usual`, never
+    /// what is in `breaks`. `labels`: what we call the connection, for proxies that have no id, and for our own items.
     pub(super) fn new(
-        choice: TlvChoice,
+        telling: Telling,
         usual: Facts,
         breaks: Facts,
         identity: &ClientIdentity,
-        id: &str,
+        labels: Labels<'_>,
     ) -> Self {
+        let (choice, own) = (telling.tlvs, telling.own_tlvs);
         let facts = match choice {
             TlvChoice::Kind => usual,
             TlvChoice::Only(facts) => facts,
@@ -160,7 +163,7 @@ impl Collected {
             match fact {
                 Fact::Ssl => items.extend(ssl(identity, all).map(|value| (TlvType::SSL, value))),
                 Fact::UniqueId => {
-                    items.extend(unique_id(identity, id).map(|value| (TlvType::UNIQUE_ID, value)));
+                    items.extend(unique_id(identity, labels.id).map(|value| (TlvType::UNIQUE_ID, value)));
                 }
                 Fact::Crc32c => {}
                 _ => {
@@ -170,8 +173,9 @@ impl Collected {
                 }
             }
         }
+        items.extend(own.collect(identity, labels));
         if all {
-            let others = identity.tlvs().filter(|tlv| !is_understood(tlv));
+            let others = identity.tlvs().filter(|tlv| !is_understood(tlv) && !own.hides(tlv));
             items.extend(others.map(|tlv| (tlv.kind, tlv.value.to_vec())));
         }
         Self { items, checksum: facts.has(Fact::Crc32c) }
