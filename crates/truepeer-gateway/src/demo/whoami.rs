@@ -25,22 +25,10 @@ pub use session::question;
 /// The running backend: one loopback port for each protocol. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct Whoami {
-    addresses: Addresses,
+    /// Where each protocol is spoken.
+    addresses: Vec<(Protocol, SocketAddr)>,
     /// Owns the accept loops, each of which owns its connections.
     ports: JoinSet<()>,
-}
-
-/// Where each protocol is spoken.
-#[derive(Debug, Clone, Copy)]
-struct Addresses {
-    smtp: SocketAddr,
-    submission: SocketAddr,
-    lmtp: SocketAddr,
-    imap: SocketAddr,
-    pop3: SocketAddr,
-    managesieve: SocketAddr,
-    http: SocketAddr,
-    tcp: SocketAddr,
 }
 
 impl Whoami {
@@ -68,16 +56,8 @@ impl Whoami {
             ports.spawn(serve(TcpListener::from_std(listener)?, protocol, limits));
             Ok(address)
         };
-        let addresses = Addresses {
-            smtp: open(Protocol::Smtp)?,
-            submission: open(Protocol::Submission)?,
-            lmtp: open(Protocol::Lmtp)?,
-            imap: open(Protocol::Imap)?,
-            pop3: open(Protocol::Pop3)?,
-            managesieve: open(Protocol::ManageSieve)?,
-            http: open(Protocol::Http)?,
-            tcp: open(Protocol::Tcp)?,
-        };
+        let addresses = Protocol::ALL.into_iter().map(|protocol| Ok((protocol, open(protocol)?)));
+        let addresses = addresses.collect::<io::Result<_>>()?;
         Ok(Self { addresses, ports })
     }
 
@@ -92,17 +72,9 @@ impl Whoami {
     /// Where `protocol` is spoken.
     #[must_use]
     pub fn address(&self, protocol: Protocol) -> SocketAddr {
-        let at = &self.addresses;
-        match protocol {
-            Protocol::Smtp => at.smtp,
-            Protocol::Submission => at.submission,
-            Protocol::Lmtp => at.lmtp,
-            Protocol::Imap => at.imap,
-            Protocol::Pop3 => at.pop3,
-            Protocol::ManageSieve => at.managesieve,
-            Protocol::Http => at.http,
-            Protocol::Tcp => at.tcp,
-        }
+        let found = self.addresses.iter().find(|(spoken, _)| *spoken == protocol);
+        // Every protocol has its port since the start.
+        found.map_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |(_, address)| *address)
     }
 }
 

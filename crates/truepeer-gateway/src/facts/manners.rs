@@ -3,15 +3,12 @@
 //! For whoever asks a server what it makes of a header: the prober of backends, and the commands beside the front door.
 //! Pure; what the front door itself says is in `rooms/own`.
 
-use super::protocol::Protocol;
+use super::protocol::{Manners, Protocol};
 
-/// Which line is awaited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// What a server says first.
-    Greeting,
-    /// What it says to our goodbye.
-    Answer,
+pub use super::protocol::Part;
+
+fn manners(protocol: Protocol) -> Option<Manners> {
+    protocol.language().manners
 }
 
 /// Where the line that completes an answer ends, if it is there.
@@ -20,15 +17,8 @@ pub fn complete_len(protocol: Protocol, part: Part, heard: &[u8]) -> Option<usiz
     let mut len = 0_usize;
     for line in heard.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
         len = len.saturating_add(line.len());
-        let completes = match (protocol, part) {
-            // `220-` lines go on; capabilities end with a line that begins with OK.
-            (Protocol::Smtp | Protocol::Submission | Protocol::Lmtp, _) => line.get(3) != Some(&b'-'),
-            (Protocol::ManageSieve, Part::Greeting) => {
-                ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word.as_bytes()))
-            }
-            _ => true,
-        };
-        if completes {
+        // Where nobody is known to greet, any line is whole.
+        if manners(protocol).is_none_or(|manners| (manners.ends)(part, line)) {
             return Some(len);
         }
     }
@@ -38,48 +28,25 @@ pub fn complete_len(protocol: Protocol, part: Part, heard: &[u8]) -> Option<usiz
 /// Whether a server of that language greets so.
 #[must_use]
 pub fn is_greeting(protocol: Protocol, heard: &[u8]) -> bool {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"220"),
-        Protocol::Imap => heard.starts_with(b"* OK") || heard.starts_with(b"* PREAUTH"),
-        Protocol::Pop3 => heard.starts_with(b"+OK"),
-        Protocol::ManageSieve => heard.starts_with(b"\"") || heard.starts_with(b"OK"),
-        Protocol::Http | Protocol::Tcp => false,
-    }
+    manners(protocol).is_some_and(|manners| (manners.is_greeting)(heard))
 }
 
 /// What a client says to end a session.
 #[must_use]
 pub fn goodbye(protocol: Protocol) -> &'static [u8] {
-    match protocol {
-        Protocol::Imap => b"a LOGOUT\r\n",
-        Protocol::ManageSieve => b"LOGOUT\r\n",
-        _ => b"QUIT\r\n",
-    }
+    manners(protocol).map_or(b"QUIT\r\n", |manners| manners.goodbye)
 }
 
 /// Whether a server of that language takes leave so.
 #[must_use]
 pub fn is_goodbye(protocol: Protocol, heard: &[u8]) -> bool {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"221"),
-        Protocol::Imap => heard.starts_with(b"* BYE"),
-        Protocol::Pop3 => heard.starts_with(b"+OK"),
-        Protocol::ManageSieve => heard.starts_with(b"OK"),
-        Protocol::Http | Protocol::Tcp => false,
-    }
+    manners(protocol).is_some_and(|manners| (manners.is_goodbye)(heard))
 }
 
-/// Whether a server of that language says so that it cannot make anything of a command. One that tags its answers takes
-/// the first word of a version 1 header for the tag.
+/// Whether a server of that language says so that it cannot make anything of a command.
 #[must_use]
 pub fn is_complaint(protocol: Protocol, heard: &[u8]) -> bool {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => heard.starts_with(b"5"),
-        Protocol::Imap => heard.starts_with(b"* BAD") || heard.starts_with(b"PROXY "),
-        Protocol::Pop3 => heard.starts_with(b"-ERR"),
-        Protocol::ManageSieve => heard.starts_with(b"NO"),
-        Protocol::Http | Protocol::Tcp => false,
-    }
+    manners(protocol).is_some_and(|manners| (manners.is_complaint)(heard))
 }
 
 /// The status of an answer that is HTTP/1.

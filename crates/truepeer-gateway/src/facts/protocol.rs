@@ -1,42 +1,74 @@
-//! The languages that listeners speak: what they call themselves, who speaks first, how long silence is normal.
+//! The languages that listeners speak. A new one is a file in this folder, and a row here.
 //!
-//! Facts only. The refusals in each language are in `refuse`, the greetings of the built-in backend in `whoami`.
+//! A protocol's file holds all that is known of it: its name, who speaks first, how long silence is normal, how servers
+//! greet and take leave, how a client is turned away, how checks are answered.
+
+mod http;
+mod imap;
+mod language;
+mod lines;
+mod lmtp;
+mod managesieve;
+mod pop3;
+mod refusal;
+mod script;
+mod smtp;
+mod tcp;
+mod text;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::lines::ConnectionLines;
 
-/// The language of a listener: that of its refusals, and what its idle limit follows from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Mail between servers, port 25.
-    Smtp,
-    /// Mail from users, ports 587 and 465.
-    Submission,
-    /// Local delivery, RFC 2033.
-    Lmtp,
-    /// Port 143 and 993.
-    Imap,
-    /// Port 110 and 995.
-    Pop3,
-    /// Port 4190, RFC 5804.
-    ManageSieve,
-    /// HTTP/1 and HTTP/2 in clear text.
-    Http,
-    /// Anything else on TCP.
-    Tcp,
+use language::Language;
+pub use language::{FirstSpeaker, Part};
+pub(crate) use language::{Manners, Pending};
+pub(crate) use refusal::SpokenHost;
+pub use refusal::{Permanence, Reason, Refusal};
+pub use script::{Script, Then};
+pub use text::{BadText, RefusalText};
+
+macro_rules! protocols {
+    ($($(#[$docs:meta])* $name:ident = $language:expr;)*) => {
+        /// The language of a listener: that of its refusals, and what its idle limit follows from.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Protocol {
+            $($(#[$docs])* $name,)*
+        }
+
+        impl Protocol {
+            /// Every protocol, in the order of the documentation.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+
+            /// What is known of it.
+            pub(crate) const fn language(self) -> &'static Language {
+                match self {
+                    $(Self::$name => &$language,)*
+                }
+            }
+        }
+    };
 }
 
-/// Who speaks first once a connection is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstSpeaker {
-    /// The server greets.
-    Server,
-    /// The client asks.
-    Client,
-    /// Not known.
-    Unknown,
+protocols! {
+    /// Mail between servers, port 25.
+    Smtp = smtp::SMTP;
+    /// Mail from users, ports 587 and 465.
+    Submission = smtp::SUBMISSION;
+    /// Local delivery, RFC 2033.
+    Lmtp = lmtp::LMTP;
+    /// Ports 143 and 993.
+    Imap = imap::IMAP;
+    /// Ports 110 and 995.
+    Pop3 = pop3::POP3;
+    /// Port 4190, RFC 5804.
+    ManageSieve = managesieve::MANAGE_SIEVE;
+    /// HTTP/1 and HTTP/2 in clear text.
+    Http = http::HTTP;
+    /// Anything else on TCP.
+    Tcp = tcp::TCP;
 }
 
 /// `proxy.own`
@@ -74,31 +106,10 @@ pub enum ClientTls {
 }
 
 impl Protocol {
-    /// Every protocol, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
-        Self::Smtp,
-        Self::Submission,
-        Self::Lmtp,
-        Self::Imap,
-        Self::Pop3,
-        Self::ManageSieve,
-        Self::Http,
-        Self::Tcp,
-    ];
-
     /// The word in the configuration, in logs and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Submission => "submission",
-            Self::Lmtp => "lmtp",
-            Self::Imap => "imap",
-            Self::Pop3 => "pop3",
-            Self::ManageSieve => "managesieve",
-            Self::Http => "http",
-            Self::Tcp => "tcp",
-        }
+        self.language().name
     }
 
     /// The protocol of that name.
@@ -110,11 +121,7 @@ impl Protocol {
     /// Who speaks first in clear text.
     #[must_use]
     pub const fn first_speaker(self) -> FirstSpeaker {
-        match self {
-            Self::Http => FirstSpeaker::Client,
-            Self::Tcp => FirstSpeaker::Unknown,
-            _ => FirstSpeaker::Server,
-        }
+        self.language().first_speaker
     }
 
     /// Whether a server can be asked in it whether it works.
@@ -126,31 +133,32 @@ impl Protocol {
     /// Whether this is a mail protocol: a backend that takes our address for the client's would be an open relay.
     #[must_use]
     pub const fn is_mail(self) -> bool {
-        !matches!(self, Self::Http | Self::Tcp)
+        self.language().is_mail
     }
 
     /// How long both directions may be silent.
-    ///
-    /// IMAP clients renew IDLE every 29 minutes (RFC 2177), ManageSieve sessions stay open in an editor as long;
-    /// RFC 5321 4.5.3.2 asks for 5 to 10 minutes between SMTP commands.
     #[must_use]
     pub const fn idle_timeout(self) -> Duration {
-        const MINUTE: u64 = 60;
-        Duration::from_secs(match self {
-            Self::Imap | Self::ManageSieve => 35 * MINUTE,
-            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 => 15 * MINUTE,
-            Self::Http => 5 * MINUTE,
-            Self::Tcp => 60 * MINUTE,
-        })
+        self.language().silence()
     }
 
     /// Which lines a served connection leaves by default: sessions that last for hours are told of when they begin, too.
     #[must_use]
     pub const fn connection_lines(self) -> ConnectionLines {
-        match self {
-            Self::Imap | Self::Pop3 | Self::ManageSieve => ConnectionLines::Both,
-            _ => ConnectionLines::End,
-        }
+        self.language().lines
+    }
+
+    /// How many connections a client may have at once by default. Users' protocols have no default: an office or a
+    /// mobile network is one address with hundreds of people behind it.
+    #[must_use]
+    pub const fn at_once(self) -> Option<NonZeroU32> {
+        self.language().at_once
+    }
+
+    /// What a client writes to be told everything there is to tell, and then goodbye. Plain TCP needs no question.
+    #[must_use]
+    pub const fn question(self) -> &'static [u8] {
+        self.language().question
     }
 
     /// What happens by default to connections that a proxy makes for itself.

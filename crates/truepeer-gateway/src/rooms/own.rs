@@ -7,17 +7,14 @@
 //! The built-in backend of the demonstration speaks through the same dialogue, with more to say.
 
 mod dialogue;
-mod http;
-mod imap;
 mod lines;
-mod managesieve;
-mod pop3;
-mod smtp;
 
-use crate::facts::protocol::Protocol;
+use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::refuse::{Reason, Refusal, SpokenHost, refuse};
 
-pub(crate) use dialogue::{Dialogue, Script};
+pub(crate) use crate::facts::protocol::Script;
+pub use crate::facts::protocol::Then;
+pub(crate) use dialogue::Dialogue;
 
 /// Whether a backend of the listener can take connections now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,15 +34,6 @@ pub enum Asker {
     Proxy,
     /// Whoever connects to a health port.
     Check,
-}
-
-/// Whether the connection goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Then {
-    /// Wait for more.
-    GoOn,
-    /// Write what there is to write, then close.
-    Close,
 }
 
 /// What to write, and what then.
@@ -108,9 +96,9 @@ impl Answer {
     /// What to write as soon as the connection is the proxy's own; `None` where the client speaks first.
     #[must_use]
     pub fn greeting(&self) -> Option<Vec<u8>> {
-        match (self.backend, self.protocol) {
+        match (self.backend, self.protocol.first_speaker()) {
             (BackendState::Reachable, _) => self.dialogue.greeting(),
-            (BackendState::Unreachable | BackendState::Draining, Protocol::Http) => None,
+            (BackendState::Unreachable | BackendState::Draining, FirstSpeaker::Client) => None,
             (BackendState::Unreachable | BackendState::Draining, _) => self.refusal(),
         }
     }
@@ -118,8 +106,8 @@ impl Answer {
     /// Whether the connection goes on once the greeting is written.
     #[must_use]
     pub fn after_greeting(&self) -> Then {
-        match (self.backend, self.protocol) {
-            (BackendState::Reachable, _) | (_, Protocol::Http) => Then::GoOn,
+        match (self.backend, self.protocol.first_speaker()) {
+            (BackendState::Reachable, _) | (_, FirstSpeaker::Client) => Then::GoOn,
             (BackendState::Unreachable | BackendState::Draining, _) => Then::Close,
         }
     }
@@ -130,10 +118,10 @@ impl Answer {
         self.dialogue.heard_a_client()
     }
 
-    /// A request while no backend is reachable. Only HTTP has an answer left: the others heard it as their greeting.
+    /// A request while no backend is reachable. Where the server greets, it was heard as the greeting.
     fn refuse_once(&mut self) -> Reply {
-        let bytes = match (self.protocol, self.dialogue.end()) {
-            (Protocol::Http, Then::GoOn) => self.refusal().unwrap_or_default(),
+        let bytes = match (self.protocol.first_speaker(), self.dialogue.end()) {
+            (FirstSpeaker::Client, Then::GoOn) => self.refusal().unwrap_or_default(),
             _ => Vec::new(),
         };
         Reply { bytes, then: Then::Close }

@@ -1,145 +1,20 @@
 //! The room that says no, politely: a client that is turned away hears it in its own protocol.
 //!
 //! Called by the walk of a connection when access, limits, the choice of a backend or a drain end it before the
-//! relay; one file per protocol. Pure: a reason in, the bytes to write out.
+//! relay; the words of each protocol are in its file in `facts/protocol/`. Pure: a reason in, the bytes to write out.
 //! It must not know sockets, time or configuration, and it must never be asked where the client's bytes are TLS that
 //! passes through: a plain-text answer is noise there.
 //! After the text the caller shuts its direction down and discards what still arrives, so that the text is read.
 
-mod http;
-mod imap;
-mod lmtp;
-mod managesieve;
-mod pop3;
-mod smtp;
-mod tcp;
-mod text;
-
-use std::fmt;
-use std::net::IpAddr;
-
 use crate::facts::protocol::Protocol;
 
-pub use text::{BadText, RefusalText};
-
-/// What a client is turned away with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal<'a> {
-    /// Why.
-    pub why: Reason,
-    /// What this host calls itself; characters that no host name has are left out when it is spoken.
-    pub hostname: &'a str,
-    /// The client, where there is one; `None` for the proxy's own connections.
-    pub client: Option<IpAddr>,
-    /// What the operator adds.
-    pub text: Option<&'a RefusalText>,
-}
-
-/// Why a client is turned away. Closed: each protocol file answers each of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// No backend can take the connection now.
-    BackendUnavailable,
-    /// Too many connections, of this client or altogether.
-    LimitReached,
-    /// This process is about to end.
-    Draining,
-    /// An access rule names the client.
-    Denied,
-    /// TLS is required here and none was conveyed for this client.
-    SecureRequired,
-}
-
-/// Whether the client may come back with the same request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Permanence {
-    /// Try again later: mail stays in the sender's queue.
-    Temporary,
-    /// Trying again changes nothing: mail bounces.
-    Permanent,
-}
+pub(crate) use crate::facts::protocol::SpokenHost;
+pub use crate::facts::protocol::{BadText, Permanence, Reason, Refusal, RefusalText};
 
 /// The bytes that tell a client of `protocol` why it is turned away; `None` where a plain close says it best.
 #[must_use]
 pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Option<Vec<u8>> {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission => Some(smtp::refuse(refusal)),
-        Protocol::Lmtp => Some(lmtp::refuse(refusal)),
-        Protocol::Imap => Some(imap::refuse(refusal)),
-        Protocol::Pop3 => Some(pop3::refuse(refusal)),
-        Protocol::ManageSieve => Some(managesieve::refuse(refusal)),
-        Protocol::Http => Some(http::refuse(refusal)),
-        Protocol::Tcp => tcp::refuse(refusal),
-    }
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::BackendUnavailable, Self::LimitReached, Self::Draining, Self::Denied, Self::SecureRequired];
-
-    /// Whether the client may try again. A limit is always temporary: the client did nothing wrong.
-    #[must_use]
-    pub const fn permanence(self) -> Permanence {
-        match self {
-            Self::BackendUnavailable | Self::LimitReached | Self::Draining => Permanence::Temporary,
-            Self::Denied | Self::SecureRequired => Permanence::Permanent,
-        }
-    }
-}
-
-impl Refusal<'_> {
-    /// The reason in one sentence, and what the operator adds: ASCII without quotes, backslashes or line breaks, so
-    /// that it fits every protocol's notion of text as it is.
-    fn sentence(&self) -> String {
-        let reason = self.reason();
-        match self.text {
-            Some(text) => {
-                format!("{reason}; {}", text.spoken_to(self.client.map(|client| client.to_canonical())))
-            }
-            None => reason,
-        }
-    }
-
-    fn reason(&self) -> String {
-        // A v4-mapped address is spoken as the IPv4 address that access lists and logs name.
-        match (self.why, self.client.map(|client| client.to_canonical())) {
-            (Reason::BackendUnavailable, _) => "no server is ready for you now, try again later".to_owned(),
-            (Reason::LimitReached, Some(client)) => {
-                format!("too many connections from {client}, try again later")
-            }
-            (Reason::LimitReached, None) => "too many connections, try again later".to_owned(),
-            (Reason::Draining, _) => "this server is going down, try again later".to_owned(),
-            (Reason::Denied, Some(client)) => format!("connections from {client} are not accepted here"),
-            (Reason::Denied, None) => "connections from your address are not accepted here".to_owned(),
-            (Reason::SecureRequired, _) => "this service takes TLS connections only".to_owned(),
-        }
-    }
-
-    fn host(&self) -> SpokenHost<'_> {
-        SpokenHost(self.hostname)
-    }
-}
-
-/// A host name as it may stand in a line: only the characters of names and address literals, never longer than a name.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SpokenHost<'a>(pub(crate) &'a str);
-
-impl SpokenHost<'_> {
-    /// The longest domain of RFC 5321 4.5.3.1.2.
-    const MAX: usize = 255;
-}
-
-impl fmt::Display for SpokenHost<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of_a_name =
-            |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-        let mut spoken = self.0.chars().filter(of_a_name).take(Self::MAX).peekable();
-        if spoken.peek().is_none() {
-            return f.write_str("localhost");
-        }
-        spoken.try_for_each(|c| fmt::Write::write_char(f, c))
-    }
+    (protocol.language().refuse)(refusal)
 }
 
 #[cfg(test)]

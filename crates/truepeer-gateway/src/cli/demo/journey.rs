@@ -206,14 +206,8 @@ fn identify(peer: SocketAddr, header: &[u8]) -> Fallible<ClientIdentity> {
 
 /// Sends the header, speaks the least that the protocol asks for, and returns what the backend said.
 fn converse(stream: &mut TcpStream, header: &[u8], protocol: Protocol) -> io::Result<String> {
-    let lines: &[u8] = match protocol {
-        Protocol::Smtp => b"EHLO demo.example\r\nQUIT\r\n",
-        Protocol::Imap => b"a CAPABILITY\r\nb LOGOUT\r\n",
-        Protocol::Http => b"GET / HTTP/1.1\r\nHost: demo.example\r\nConnection: close\r\n\r\n",
-        _ => b"",
-    };
     stream.write_all(header)?;
-    stream.write_all(lines)?;
+    stream.write_all(protocol.question())?;
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard)?;
     Ok(String::from_utf8_lossy(&heard).into_owned())

@@ -57,9 +57,11 @@ impl Aside {
         let (alive, hanging) = oneshot::channel();
         self.0.push(hanging);
         let body = move || {
-            // Nobody listens any more if it took too long.
-            let _ = tell.send(work());
+            let done = work();
+            // Before the answer, so that whoever has it finds the thread gone.
             drop(alive);
+            // Nobody listens any more if it took too long.
+            let _ = tell.send(done);
         };
         let started = std::thread::Builder::new().name("file".to_owned()).spawn(body);
         started.map_err(|error| format!("{what}: the system refused a thread: {error}"))?;

@@ -48,17 +48,7 @@ impl Session {
 }
 
 /// What a client of `protocol` writes to be told every fact and then goodbye, whole and ready to send.
-///
-/// Plain TCP needs no question: the facts come at once.
 #[must_use]
 pub const fn question(protocol: Protocol) -> &'static [u8] {
-    match protocol {
-        Protocol::Smtp | Protocol::Submission => b"EHLO demo.invalid\r\nQUIT\r\n",
-        Protocol::Lmtp => b"LHLO demo.invalid\r\nQUIT\r\n",
-        Protocol::Imap => b"a1 NOOP\r\na2 LOGOUT\r\n",
-        Protocol::Pop3 => b"CAPA\r\nQUIT\r\n",
-        Protocol::ManageSieve => b"CAPABILITY\r\nLOGOUT\r\n",
-        Protocol::Http => b"GET / HTTP/1.1\r\nHost: demo.invalid\r\nConnection: close\r\n\r\n",
-        Protocol::Tcp => b"",
-    }
+    protocol.question()
 }

@@ -35,22 +35,11 @@ impl Policy {
     /// an office or a mobile network is one address with hundreds of people behind it.
     #[must_use]
     pub fn default_for(protocol: Protocol) -> Self {
-        const SMTP_AT_ONCE: Option<NonZeroU32> = NonZeroU32::new(50);
-        let connections_per_client = match protocol {
-            Protocol::Smtp => SMTP_AT_ONCE,
-            Protocol::Submission
-            | Protocol::Lmtp
-            | Protocol::Imap
-            | Protocol::Pop3
-            | Protocol::ManageSieve
-            | Protocol::Http
-            | Protocol::Tcp => None,
-        };
         Self {
             mode: Mode::default(),
             prefixes: Prefixes::default(),
             exempt: Arc::default(),
-            connections_per_client,
+            connections_per_client: protocol.at_once(),
             rate_per_client: None,
             listener_connections: None,
             server_connections: None,
