@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use truepeer::{PeerAddress, TrustDecision};
 use truepeer_gateway::config::{self, Colour, Config, ConfigErrors, Listener, Origin, Surroundings};
+use truepeer_gateway::facts::address::ClientIp;
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat, LogTarget};
 use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
@@ -261,7 +262,7 @@ fn access_lists_add_up_and_every_rule_knows_its_place() {
         ]
     );
     let said = |id: &str, addr: &str| {
-        let (rules, addr) = (&listener(&config, id).access, addr.parse().unwrap());
+        let (rules, addr) = (&listener(&config, id).access, addr.parse::<ClientIp>().unwrap());
         rules.explain(addr).to_string()
     };
     assert_eq!(

@@ -11,7 +11,7 @@ use super::feed;
 use super::reach::{Failure, Form, Reach, answer, number, text};
 use crate::control::admin::client::{Line, ask, ask_once};
 use crate::control::admin::{OpenConnections, Request};
-use crate::rooms::access::{NetworkError, parse_network};
+use crate::facts::network::{NetworkError, parse_network};
 use crate::rooms::bans::{BanDuration, BanOrder, Reason};
 
 /// Whom, how long and why.

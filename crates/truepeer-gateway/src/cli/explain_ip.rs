@@ -11,6 +11,7 @@ use std::time::Instant;
 use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress, Progress, TrustDecision};
 
 use crate::config::{Config, Listener};
+use crate::facts::address::ClientIp;
 use crate::rooms::access::{Decision, InsecureClients};
 use crate::rooms::identify::MissingHeader;
 use crate::rooms::limits::{Mode, Policy};
@@ -24,7 +25,7 @@ pub(super) fn explain(
     addr: IpAddr,
     only: Option<&str>,
 ) -> Option<String> {
-    let addr = addr.to_canonical();
+    let addr = ClientIp::from(addr).ip();
     let listeners: Vec<_> =
         config.listeners.iter().filter(|listener| only.is_none_or(|id| id == &*listener.id)).collect();
     if listeners.is_empty() {

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use truepeer::NetworkSet;
 
+use crate::facts::network::parse_written;
+
 use super::problem::Problem;
 use super::read::{Reader, Text};
 use super::tree::Found;
@@ -41,14 +43,13 @@ enum Wrong {
 }
 
 fn parse(text: &str) -> Result<IpAddr, Wrong> {
-    let addr = match (text.parse::<IpAddr>(), text.parse::<IpNet>()) {
-        (Ok(addr), _) => addr,
-        (Err(_), Ok(network)) if network.prefix_len() == network.max_prefix_len() => network.addr(),
-        (Err(_), Ok(network)) => return Err(Wrong::Wide(network)),
-        (Err(_), Err(_)) if text == "off" => return Err(Wrong::Off),
-        (Err(_), Err(_)) => return Err(Wrong::NoAddress),
-    };
-    if addr.is_unspecified() { Err(Wrong::NoAddress) } else { Ok(addr.to_canonical()) }
+    match parse_written(text) {
+        Ok(network) if network.prefix_len() < network.max_prefix_len() => Err(Wrong::Wide(network)),
+        Ok(network) if network.addr().is_unspecified() => Err(Wrong::NoAddress),
+        Ok(network) => Ok(network.addr()),
+        Err(_) if text == "off" => Err(Wrong::Off),
+        Err(_) => Err(Wrong::NoAddress),
+    }
 }
 
 fn explain(found: &Found<'_>, text: &Text<'_>, wrong: Wrong) -> Problem {

@@ -2,10 +2,9 @@
 //!
 //! Nothing is looked up here; the keeper does that, and `truepeer check` once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use crate::facts::network::parse_network;
 
 use super::addresses::is_host_name;
 use super::problem::Problem;
@@ -63,7 +62,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Vec<Tru
 /// The name in lower case, without the dot at its end; the error is what to write instead.
 fn parse(text: &str) -> Result<String, &'static str> {
     const LONGEST_LABEL: usize = 63;
-    if text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
+    if parse_network(text).is_ok() {
         return Err("addresses and networks belong into `proxy.trusted-networks`");
     }
     if text == "off" {

@@ -11,6 +11,8 @@ use ipnet::{IpNet, Ipv4Net};
 use toml::de::{DeTable, DeValue};
 use truepeer::{Nat64Prefix, TrustedNetworks, UnixPeers};
 
+use crate::facts::network::parse_written;
+
 use super::TrustedNetwork;
 use super::names::TrustedName;
 use super::problem::Problem;
@@ -194,22 +196,11 @@ fn network(
 
 /// The network as written, host bits and all; v4-mapped IPv6 is folded. The error is what to do instead.
 fn parse(text: &str, whose: Whose) -> Result<IpNet, String> {
-    const MAPPED_BITS: u8 = 96;
-    if let Ok(addr) = text.parse::<IpAddr>() {
-        return if addr.is_unspecified() {
-            Err(format!("`{text}` is the address of nobody and no wildcard; write {whose} address"))
-        } else {
-            Ok(addr.to_canonical().into())
-        };
+    let written = parse_written(text).map_err(|_| instead_of(text, whose))?;
+    if written.addr().is_unspecified() && !text.contains('/') {
+        return Err(format!("`{text}` is the address of nobody and no wildcard; write {whose} address"));
     }
-    match text.parse::<IpNet>() {
-        Ok(IpNet::V6(v6)) => {
-            let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS));
-            Ok(mapped.and_then(|(v4, len)| Ipv4Net::new(v4, len).ok()).map_or(IpNet::V6(v6), IpNet::V4))
-        }
-        Ok(v4) => Ok(v4),
-        Err(_) => Err(instead_of(text, whose)),
-    }
+    Ok(written)
 }
 
 /// What to write instead of something that is no network.

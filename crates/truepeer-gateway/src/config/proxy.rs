@@ -20,6 +20,7 @@ use super::settings::{
     NAT64_PREFIXES, OWN_CONNECTIONS, TRUSTED_NAMES, TRUSTED_NETWORKS, UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE,
 };
 use super::tree::{Found, Owner};
+use crate::facts::address::ClientIp;
 use crate::facts::protocol::OwnConnections;
 use crate::rooms::identify::ImplausibleClients;
 
@@ -123,8 +124,8 @@ fn implausible<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Implausible
     }
     let mut these = Vec::new();
     for text in reader.strings_of(found) {
-        match text.text.parse::<IpAddr>() {
-            Ok(ip) => these.push(ip.to_canonical()),
+        match text.text.parse::<ClientIp>() {
+            Ok(client) => these.push(client.ip()),
             Err(_) => reader.problem(
                 Problem::new(format!("`{}`: {:?} is not an address", found.key, text.text))
                     .at(text.at, "a single address is needed here")

@@ -9,6 +9,7 @@ use truepeer::{ClientIdentity, Role};
 
 use crate::connection::misfit;
 use crate::door::Door;
+use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
 use crate::rooms::access::{Decision, InsecureClients, Why};
 use crate::rooms::limits::{Entry, Permit};
@@ -35,13 +36,13 @@ pub(super) fn decide(
     now: Instant,
 ) -> Result<Option<Permit>, Refused> {
     let Role::Client(client) = identity.role() else { return Ok(None) };
-    let listener = &*door.listener;
+    let (listener, client) = (&*door.listener, ClientIp::from(client));
     let refused = |outcome, reason| Err(Refused { outcome, reason });
-    match listener.access.decide(client.ip) {
+    match listener.access.decide(client) {
         Decision::Deny(why) => return refused(misfit::denied(record, identity, why), Reason::Denied),
         // Somebody may have kept it out for a while; a list that names it comes first.
         Decision::Admit(Why::Default(_)) => {
-            if let Some(ban) = door.denied.find(client.ip) {
+            if let Some(ban) = door.denied.find(client) {
                 return refused(misfit::banned(record, &ban), Reason::Denied);
             }
         }
@@ -51,7 +52,7 @@ pub(super) fn decide(
     if listener.insecure == InsecureClients::Refuse && !identity.is_secure() {
         return refused(misfit::insecure(record, identity), Reason::SecureRequired);
     }
-    match door.gate.enter(client.ip, now) {
+    match door.gate.enter(client, now) {
         Entry::Admit(permit) => Ok(Some(permit)),
         Entry::WouldRefuse(permit, which) => {
             misfit::observed(record, &which);

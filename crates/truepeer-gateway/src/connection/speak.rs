@@ -9,6 +9,7 @@ use truepeer::ClientIdentity;
 
 use crate::door::{Desk, Door};
 use crate::engine::{self, Received, Socket};
+use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::ClientTls;
 use crate::rooms::backend::connect::NotConnected;
@@ -33,7 +34,7 @@ pub(crate) async fn turn_away(
     let refusal = Refusal {
         why,
         hostname: &door.hostname,
-        client: identity.client().map(|client| client.ip),
+        client: identity.client().map(ClientIp::from),
         text: listener.refusal_text.as_ref(),
     };
     if let Some(words) = refuse(listener.protocol, &refusal) {

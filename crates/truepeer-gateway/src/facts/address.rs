@@ -1,7 +1,10 @@
 //! What an address alone says.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use truepeer::Endpoint;
 
 /// The kind of an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +47,45 @@ impl fmt::Display for Family {
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
         })
+    }
+}
+
+/// A client's address, folded once where it is made: an IPv4 address in IPv6 form (`::ffff:192.0.2.1`) is IPv4, as lists,
+/// limits, bans and logs have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientIp(IpAddr);
+
+impl ClientIp {
+    /// The address.
+    #[must_use]
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl From<IpAddr> for ClientIp {
+    fn from(ip: IpAddr) -> Self {
+        Self(ip.to_canonical())
+    }
+}
+
+impl From<Endpoint> for ClientIp {
+    fn from(client: Endpoint) -> Self {
+        client.ip.into()
+    }
+}
+
+impl FromStr for ClientIp {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse::<IpAddr>().map(Self::from)
+    }
+}
+
+impl fmt::Display for ClientIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod files;
 pub mod lines;
 pub mod machine;
 pub mod manners;
+pub mod network;
 pub mod outcome;
 pub mod ports;
 pub mod protocol;

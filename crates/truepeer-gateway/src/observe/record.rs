@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use truepeer::{ClientIdentity, IdentitySource, PeerAddress};
 
+use crate::facts::address::ClientIp;
 use crate::facts::lines::ConnectionLines::{self, Both, End};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
@@ -100,7 +101,9 @@ impl Observer {
     pub fn identified(&mut self, identity: &ClientIdentity, now: Instant) {
         self.record.identified(identity, now);
         match self.record.client {
-            Some(client) => self.counters.identified(Source::from(identity.source()), Scope::from(client.ip)),
+            Some(client) => {
+                self.counters.identified(Source::from(identity.source()), Scope::from(ClientIp::from(client)))
+            }
             None => self.counters.own(),
         }
     }
@@ -182,7 +185,7 @@ fn add_parties(record: &Record, line: &mut Line) {
     let hops: Vec<_> = record.hops.as_slice().iter().map(ToString::to_string).collect();
     line.maybe("hops", (!hops.is_empty()).then(|| hops.join(",")).as_deref());
     line.maybe("client", record.client.map(|client| client.to_string()).as_deref());
-    let scope = record.client.map(|client| Scope::from(client.ip));
+    let scope = record.client.map(|client| Scope::from(ClientIp::from(client)));
     line.maybe("client_scope", scope.filter(|scope| *scope == Scope::Private).map(Scope::code));
     line.maybe("own", record.own);
     line.maybe("destination", record.destination.map(|destination| destination.to_string()).as_deref());

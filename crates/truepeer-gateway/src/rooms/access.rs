@@ -18,7 +18,6 @@
 //! about just this client; it decides nothing, since all of them say the same. [`AccessRules::explain`] names all.
 
 mod list_file;
-mod network;
 mod table;
 
 use core::fmt;
@@ -26,10 +25,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use list_file::{BadLine, BadLineReason, ListFile, ListFileError, MAX_LINE, MAX_NAMED_LINES};
-pub use network::{NetworkError, WIDEST_V4, WIDEST_V6, fold, is_too_wide, parse_network};
 pub use table::{ListKind, ListSource, MAX_ENTRIES, MAX_SOURCES, Rule, RuleList, TooManyEntries};
 
 use table::RuleTable;
+
+use crate::facts::address::ClientIp;
 
 /// `require-secure`: clients for whom no TLS was conveyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +105,8 @@ impl AccessRules {
 
     /// Whether `client` may enter, and which rule says so. Never allocates.
     #[must_use]
-    pub fn decide(&self, client: IpAddr) -> Decision<'_> {
+    pub fn decide(&self, client: impl Into<ClientIp>) -> Decision<'_> {
+        let client = client.into();
         if let Some(rule) = self.scopes.iter().find_map(|scope| scope.allow.find(client)) {
             return Decision::Admit(Why::Listed(rule));
         }
@@ -120,14 +121,11 @@ impl AccessRules {
 
     /// As [`AccessRules::decide`], with every rule that holds the client: for `check --explain-ip`.
     #[must_use]
-    pub fn explain(&self, client: IpAddr) -> Explanation<'_> {
+    pub fn explain(&self, client: impl Into<ClientIp>) -> Explanation<'_> {
+        let client = client.into();
         let allow = self.scopes.iter().flat_map(|scope| scope.allow.holding(client));
         let deny = self.scopes.iter().flat_map(|scope| scope.deny.holding(client));
-        Explanation {
-            client: client.to_canonical(),
-            decision: self.decide(client),
-            rules: allow.chain(deny).collect(),
-        }
+        Explanation { client: client.ip(), decision: self.decide(client), rules: allow.chain(deny).collect() }
     }
 }
 

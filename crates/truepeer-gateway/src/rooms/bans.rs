@@ -22,7 +22,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ipnet::IpNet;
 use truepeer::TrustedNetworks;
 
-use crate::rooms::access::{WIDEST_V4, WIDEST_V6, fold, is_too_wide};
+use crate::facts::address::ClientIp;
+use crate::facts::network::{WIDEST_V4, WIDEST_V6, fold, is_too_wide};
 
 pub use order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
 
@@ -201,8 +202,8 @@ impl Bans {
     /// The most specific ban that keeps `client` out. Allocates nothing; costs one search for each prefix length
     /// that is in use.
     #[must_use]
-    pub fn find(&self, client: IpAddr, now: SystemTime) -> Option<Ban> {
-        self.find_within(client.to_canonical(), u8::MAX, now)
+    pub fn find(&self, client: impl Into<ClientIp>, now: SystemTime) -> Option<Ban> {
+        self.find_within(client.into().ip(), u8::MAX, now)
     }
 
     /// Every ban that has not ended, in the order of addresses, IPv4 first.

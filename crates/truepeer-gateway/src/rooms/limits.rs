@@ -14,7 +14,6 @@ mod verdict;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +26,8 @@ pub use verdict::{Rule, Which};
 use rate::Nanos;
 use table::{ClientState, Key, Table};
 use verdict::{Counted, Over};
+
+use crate::facts::address::ClientIp;
 
 /// The counts that all workers share.
 ///
@@ -160,7 +161,8 @@ impl Gate {
     ///
     /// The server's and the listener's maxima are asked first; they protect this host and hold for exempt clients,
     /// too. A refused connection uses up nothing of the client's rate.
-    pub fn enter(&self, client: IpAddr, now: Instant) -> Entry {
+    pub fn enter(&self, client: impl Into<ClientIp>, now: Instant) -> Entry {
+        let client = client.into();
         let Terms { limits, counts, policy } = &*self.0;
         let mode = policy.mode;
         let mut permit = Permit { gate: self.clone(), held: Held::default() };
@@ -193,7 +195,7 @@ impl Gate {
         self.0.counts.open.now()
     }
 
-    fn enter_client(&self, client: IpAddr, now: Nanos, held: &mut Held) -> Option<Over> {
+    fn enter_client(&self, client: ClientIp, now: Nanos, held: &mut Held) -> Option<Over> {
         let Terms { limits, counts, policy } = &*self.0;
         let key = Key::new(policy.prefixes.group(client), counts.number);
         let step = if let Some(step) = limits.table.enter(key, policy, now) {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::OpenConnections;
+use crate::facts::address::ClientIp;
 use crate::rooms::bans::denied::Kept;
 use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Bans, Changed, Lifted};
 use crate::server::View;
@@ -71,7 +72,7 @@ pub(super) async fn make(
         OpenConnections::Cut => {
             let bans = added(&made, now);
             view.registry.cut(|entry| {
-                let client = entry.found().client.map(|client| client.ip);
+                let client = entry.found().client.map(ClientIp::from);
                 client.is_some_and(|client| view.denied.ends(&bans, &entry.listener, client))
             })
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::rooms::access::{fold, parse_network};
+use crate::facts::network::parse_network;
 use crate::rooms::bans::{BanDuration, BanOrder, Reason};
 use crate::rooms::record::Entry;
 
@@ -68,13 +68,8 @@ impl Filter {
 /// # Errors
 /// What to write instead.
 pub fn network(text: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip.to_canonical()));
-    }
-    let network: IpNet = text
-        .parse()
-        .map_err(|_| "write an address or a network, such as 203.0.113.7 or 2001:db8::/64".to_owned())?;
-    Ok(fold(network))
+    parse_network(text)
+        .map_err(|_| "write an address or a network, such as 203.0.113.7 or 2001:db8::/64".to_owned())
 }
 
 impl Request {

@@ -1,9 +1,9 @@
 //! Why a client is turned away, in words that fit every protocol.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use super::text::RefusalText;
+use crate::facts::address::ClientIp;
 
 /// What a client is turned away with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Refusal<'a> {
     /// What this host calls itself; characters that no host name has are left out when it is spoken.
     pub hostname: &'a str,
     /// The client, where there is one; `None` for the proxy's own connections.
-    pub client: Option<IpAddr>,
+    pub client: Option<ClientIp>,
     /// What the operator adds.
     pub text: Option<&'a RefusalText>,
 }
@@ -64,15 +64,14 @@ impl Refusal<'_> {
         let reason = self.reason();
         match self.text {
             Some(text) => {
-                format!("{reason}; {}", text.spoken_to(self.client.map(|client| client.to_canonical())))
+                format!("{reason}; {}", text.spoken_to(self.client))
             }
             None => reason,
         }
     }
 
     fn reason(&self) -> String {
-        // A v4-mapped address is spoken as the IPv4 address that access lists and logs name.
-        match (self.why, self.client.map(|client| client.to_canonical())) {
+        match (self.why, self.client) {
             (Reason::BackendUnavailable, _) => "no server is ready for you now, try again later".to_owned(),
             (Reason::LimitReached, Some(client)) => {
                 format!("too many connections from {client}, try again later")

@@ -3,7 +3,8 @@
 //! Checked once, when the configuration is read, so that it fits every protocol as it is.
 
 use std::fmt;
-use std::net::IpAddr;
+
+use crate::facts::address::ClientIp;
 
 /// Words behind our own in a refusal; the codes before them stay ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl RefusalText {
     }
 
     /// The text for one client.
-    pub(super) fn spoken_to(&self, client: Option<IpAddr>) -> String {
+    pub(super) fn spoken_to(&self, client: Option<ClientIp>) -> String {
         let client = client.map_or_else(|| "your address".to_owned(), |client| client.to_string());
         self.0.replace(CLIENT, &client)
     }

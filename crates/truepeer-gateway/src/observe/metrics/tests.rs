@@ -9,6 +9,7 @@ mod rules;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
 use crate::rooms::limits::{LimitsStatus, Rule};
 use crate::rooms::record::{Refusal, Scope, Source};
@@ -284,7 +285,7 @@ fn labels_follow_from_what_they_are_about() {
         ("fe80::1", Scope::Private),
         ("2001:db8::1", Scope::Public),
     ] {
-        assert_eq!(Scope::from(client.parse::<std::net::IpAddr>().unwrap()), scope, "{client}");
+        assert_eq!(Scope::from(client.parse::<ClientIp>().unwrap()), scope, "{client}");
     }
     for rule in Rule::ALL {
         assert!(Refusal::ALL.contains(&Refusal::Limit(rule)));

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::facts::files::{NotOpened, open_regular};
+use crate::facts::network::{NetworkError, WIDEST_V4, WIDEST_V6, is_too_wide, parse_network};
 
-use super::network::{NetworkError, WIDEST_V4, WIDEST_V6, is_too_wide, parse_network};
 use super::table::{ListSource, MAX_ENTRIES, RuleList};
 
 /// The readable lines of a file, and what was wrong with the others.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::network::fold;
+use crate::facts::network::fold;
+
+use crate::facts::address::ClientIp;
 
 /// Where a list was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,20 +154,19 @@ impl RuleTable {
         Ok(Self { kind, sources: sources.into_boxed_slice(), v4: nest(v4), v6: nest(v6) })
     }
 
-    /// The most specific network that holds `addr`.
+    /// The most specific network that holds `client`.
     ///
     /// The first of [`RuleTable::holding`], written out: this one runs for every connection.
-    pub(super) fn find(&self, addr: IpAddr) -> Option<Rule<'_>> {
-        // Mapped addresses have no place of their own in the IPv6 half.
-        match addr.to_canonical() {
+    pub(super) fn find(&self, client: ClientIp) -> Option<Rule<'_>> {
+        match client.ip() {
             IpAddr::V4(addr) => self.rule(Holding::of(&self.v4, addr.to_bits()).next()?),
             IpAddr::V6(addr) => self.rule(Holding::of(&self.v6, addr.to_bits()).next()?),
         }
     }
 
-    /// Every network that holds `addr`, the most specific first.
-    pub(super) fn holding(&self, addr: IpAddr) -> Vec<Rule<'_>> {
-        match addr.to_canonical() {
+    /// Every network that holds `client`, the most specific first.
+    pub(super) fn holding(&self, client: ClientIp) -> Vec<Rule<'_>> {
+        match client.ip() {
             IpAddr::V4(addr) => {
                 Holding::of(&self.v4, addr.to_bits()).filter_map(|entry| self.rule(entry)).collect()
             }

@@ -5,7 +5,6 @@
 //! file, which is written once for those that come together. This is where the clocks are read.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,6 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use truepeer::TrustPolicy;
 
+use crate::facts::address::ClientIp;
 use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::journal::Journal;
@@ -130,11 +130,11 @@ impl Denied {
 
     /// The ban that keeps `client` out.
     #[must_use]
-    pub fn find(&self, client: IpAddr) -> Option<Ban> {
+    pub fn find(&self, client: impl Into<ClientIp>) -> Option<Ban> {
         if self.0.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.find_at(client, now())
+        self.find_at(client.into(), now())
     }
 
     /// Every ban in force.
@@ -169,11 +169,11 @@ impl Denied {
     /// Whether one of `bans` keeps out `client`, who came in at `listener`; those that a list admits there stay, as they
     /// would be let in again.
     #[must_use]
-    pub fn ends(&self, bans: &Bans, listener: &str, client: IpAddr) -> bool {
+    pub fn ends(&self, bans: &Bans, listener: &str, client: ClientIp) -> bool {
         bans.find(client, now().wall).is_some() && !self.is_listed(listener, client)
     }
 
-    fn find_at(&self, client: IpAddr, moment: Moment) -> Option<Ban> {
+    fn find_at(&self, client: ClientIp, moment: Moment) -> Option<Ban> {
         let clock = self.0.clock;
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         table.bans.find(client, clock.now(moment)).map(|ban| clock.for_people(ban, moment))
@@ -221,7 +221,7 @@ impl Denied {
         })
     }
 
-    fn is_listed(&self, listener: &str, client: IpAddr) -> bool {
+    fn is_listed(&self, listener: &str, client: ClientIp) -> bool {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         let found = table.listeners.iter().find(|of| &*of.listener == listener);
         found.is_some_and(|of| matches!(of.access.decide(client), Decision::Admit(Why::Listed(_))))

@@ -13,7 +13,7 @@
 use core::fmt;
 
 use super::order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
-use crate::rooms::access::{NetworkError, parse_network};
+use crate::facts::network::{NetworkError, parse_network};
 
 /// Why a line of a feed is no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use super::order::Reason;
 use super::{Ban, MAX_BANS, secs, time};
 use crate::facts::files::{NotOpened, open_regular};
-use crate::rooms::access::parse_network;
+use crate::facts::network::parse_network;
 use ipnet::IpNet;
 
 /// What a state file held.

@@ -8,7 +8,7 @@ fn at(secs: u64) -> SystemTime {
 }
 
 fn order(network: &str, lasts: &str, reason: &str) -> BanOrder {
-    let network = crate::rooms::access::parse_network(network).unwrap();
+    let network = crate::facts::network::parse_network(network).unwrap();
     BanOrder { network, lasts: lasts.parse().unwrap(), reason: Reason::new(reason) }
 }
 
@@ -101,7 +101,7 @@ fn lifting_takes_exactly_that_ban_and_says_what_still_holds() {
         ("198.51.100.1", None, None),
         ("2001:db8::1", None, None),
     ] {
-        let answer = bans.remove(crate::rooms::access::parse_network(network).unwrap(), at(0));
+        let answer = bans.remove(crate::facts::network::parse_network(network).unwrap(), at(0));
         let text = |ban: Option<Ban>| ban.map(|ban| ban.network.to_string());
         assert_eq!(
             (text(answer.ban).as_deref(), text(answer.still).as_deref()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use truepeer::{IpNet, NetworkSet};
 
+use crate::facts::address::ClientIp;
 use crate::facts::protocol::Protocol;
 use crate::rooms::limits::Rate;
 
@@ -47,9 +48,9 @@ impl Policy {
     }
 
     /// Whether connections of `client` are counted by client.
-    pub(super) fn counts(&self, client: IpAddr) -> bool {
+    pub(super) fn counts(&self, client: ClientIp) -> bool {
         let limited = self.connections_per_client.is_some() || self.rate_per_client.is_some();
-        limited && !self.exempt.contains(client)
+        limited && !self.exempt.contains(client.ip())
     }
 }
 
@@ -81,10 +82,10 @@ impl Prefixes {
         ((1..=32).contains(&v4) && (1..=128).contains(&v6)).then_some(Self { v4, v6 })
     }
 
-    /// The network that `client` is counted as; a v4-mapped IPv6 address counts as IPv4.
+    /// The network that `client` is counted as.
     #[must_use]
-    pub fn group(self, client: IpAddr) -> IpNet {
-        let client = client.to_canonical();
+    pub fn group(self, client: impl Into<ClientIp>) -> IpNet {
+        let client = client.into().ip();
         let len = match client {
             IpAddr::V4(_) => self.v4,
             IpAddr::V6(_) => self.v6,

@@ -6,6 +6,7 @@
     reason = "numbers in tests are small; a long run says how long"
 )]
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;

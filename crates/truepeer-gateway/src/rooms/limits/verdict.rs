@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use truepeer::IpNet;
 
-use crate::facts::address::is_near;
+use crate::facts::address::{ClientIp, is_near};
 use crate::rooms::limits::policy::Policy;
 
 /// A kind of limit. Closed: metrics have a series for each.
@@ -66,10 +66,10 @@ pub struct Which {
 }
 
 impl Which {
-    pub(super) fn new(over: Over, client: IpAddr, policy: &Policy) -> Self {
+    pub(super) fn new(over: Over, client: ClientIp, policy: &Policy) -> Self {
         let Over { rule, limit, seen, wait, shared } = over;
-        let client = client.to_canonical();
         let group = policy.prefixes.group(client);
+        let client = client.ip();
         let maybe_proxy = rule.is_of_a_client() && is_near(client);
         Self { rule, limit, seen, client, group, wait, maybe_proxy, shared }
     }

@@ -1,11 +1,9 @@
 //! Words of a record that come from closed sets; the labels of the same names have them, too.
 
-use std::net::IpAddr;
-
 use truepeer::IdentitySource;
 use truepeer::proto::Version;
 
-use crate::facts::address::is_near;
+use crate::facts::address::{ClientIp, is_near};
 use crate::rooms::limits::Rule;
 
 /// How a client is known; the label `source`.
@@ -68,9 +66,9 @@ impl Scope {
     }
 }
 
-impl From<IpAddr> for Scope {
-    fn from(client: IpAddr) -> Self {
-        if is_near(client.to_canonical()) { Self::Private } else { Self::Public }
+impl From<ClientIp> for Scope {
+    fn from(client: ClientIp) -> Self {
+        if is_near(client.ip()) { Self::Private } else { Self::Public }
     }
 }
 

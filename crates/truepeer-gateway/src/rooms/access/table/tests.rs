@@ -105,7 +105,7 @@ fn agrees_with_a_plain_search_for_any_nesting() {
                 networks.iter().copied().filter(|network| network.contains(&addr)).collect();
             expected.sort_by_key(|network| std::cmp::Reverse(network.prefix_len()));
             expected.dedup();
-            let found: Vec<IpNet> = table.holding(addr).iter().map(|rule| rule.network).collect();
+            let found: Vec<IpNet> = table.holding(addr.into()).iter().map(|rule| rule.network).collect();
             assert_eq!(found, expected, "round {round}, {addr}: {networks:?}");
         }
     }

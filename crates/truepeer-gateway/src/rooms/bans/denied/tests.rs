@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::*;
@@ -61,7 +63,7 @@ fn a_ban_lasts_as_long_as_ordered_whatever_the_wall_clock_does() {
         };
         denied.make_at(&BanChange::Add(order), start).unwrap();
         let late = after(start, HOUR / 2, &jump);
-        let found = denied.find_at(client, late).unwrap();
+        let found = denied.find_at(client.into(), late).unwrap();
         assert_eq!(denied.list_at(late), std::slice::from_ref(&found));
         // What is said, and what a restart would read, is true by the clock as it is now: half an hour is left.
         let left = found.until.duration_since(late.wall).unwrap().as_secs();
@@ -71,7 +73,7 @@ fn a_ban_lasts_as_long_as_ordered_whatever_the_wall_clock_does() {
         assert_eq!((restored.len(), refused.len()), (1, 0));
 
         let over = after(start, HOUR + Duration::from_secs(2), &jump);
-        assert_eq!(denied.find_at(client, over), None);
+        assert_eq!(denied.find_at(client.into(), over), None);
         assert_eq!(denied.list_at(over), []);
     }
 }

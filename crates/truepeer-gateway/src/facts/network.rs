@@ -1,7 +1,8 @@
 //! Networks as people write them: one address or network in, a folded network or the reason out.
 //!
-//! Used for the entries of list files and for bans, so that both read the same text alike and say the same when it
-//! is wrong. Knows no file, no list and no policy.
+//! The one place where such a text is read: for settings, list files, bans, commands and the admin socket, so that all
+//! take the same text for the same network. What to write instead is said by whoever asked, who knows where the text
+//! stands. Knows no file, no list and no policy.
 
 use core::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,6 +16,14 @@ use ipnet::{IpNet, Ipv4Net};
 /// # Errors
 /// [`NetworkError`], the closest reason: host names, ranges, netmasks and zone ids are not networks.
 pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
+    parse_written(text).map(|written| written.trunc())
+}
+
+/// As [`parse_network`], with the bits behind the prefix as they were written: they may be a mistake.
+///
+/// # Errors
+/// As [`parse_network`].
+pub fn parse_written(text: &str) -> Result<IpNet, NetworkError> {
     let (addr, len) = match text.split_once('/') {
         Some((addr, len)) => (addr, Some(len)),
         None => (text, None),
@@ -30,14 +39,17 @@ pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
         Some(_) => return Err(NetworkError::PrefixLength { most: widest }),
     };
     let network = IpNet::new(addr, len).map_err(|_| NetworkError::PrefixLength { most: widest })?;
-    Ok(fold(network))
+    Ok(fold_written(network))
 }
 
 /// Cuts off host bits and turns a v4-mapped IPv6 network into the IPv4 network that it means.
 #[must_use]
 pub fn fold(network: IpNet) -> IpNet {
+    fold_written(network.trunc())
+}
+
+fn fold_written(network: IpNet) -> IpNet {
     const MAPPED_BITS: u8 = 96;
-    let network = network.trunc();
     let IpNet::V6(v6) = network else { return network };
     let (Some(v4), Some(len)) =
         (Ipv6Addr::to_ipv4_mapped(&v6.addr()), v6.prefix_len().checked_sub(MAPPED_BITS))
