@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::rooms::limits::{Entry, Limits, Policy, Rate};
+use truepeer_gateway::rooms::limits::{LimitDecision, Limits, Policy, Rate};
 
 use memory::memory;
 
@@ -40,11 +40,11 @@ fn main() {
         // An odd factor: all different. 5,000 a second.
         let client = IpAddr::V4(number.wrapping_mul(2_654_435_761_u32).into());
         match gate.enter(client, start + Duration::from_micros(u64::from(number) * 200)) {
-            Entry::Admit(permit) => {
+            LimitDecision::Admit(permit) => {
                 admitted += 1;
                 open.push_back(permit);
             }
-            Entry::Refuse(_) | Entry::WouldRefuse(..) => refused += 1,
+            LimitDecision::Refuse(_) | LimitDecision::WouldRefuse(..) => refused += 1,
         }
         if open.len() > OPEN {
             open.pop_front();

@@ -15,7 +15,7 @@ use std::mem;
 use truepeer::{FirstBytes, Role};
 
 use crate::connection::met::Met;
-use crate::door::{Desk, Door};
+use crate::door::{Door, WorkerContext};
 use crate::engine::{self, Arrival, Early, Guard, Pair, RelayEnd};
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
@@ -28,7 +28,7 @@ use crate::rooms::handoff::{Company, Labels, Opening, Untellable};
 pub async fn walk(
     arrival: Box<Arrival>,
     door: &Door,
-    desk: &Desk,
+    desk: &WorkerContext,
     seen: &mut Observer,
 ) -> Result<Outcome, Outcome> {
     // In a box: what it takes to meet a client is large and short, and the relay behind it is small and long.
@@ -54,7 +54,12 @@ pub async fn walk(
 }
 
 /// The rooms in order, up to the one where bytes flow.
-async fn meet(arrival: Arrival, door: &Door, desk: &Desk, seen: &mut Observer) -> Result<Box<Met>, Outcome> {
+async fn meet(
+    arrival: Arrival,
+    door: &Door,
+    desk: &WorkerContext,
+    seen: &mut Observer,
+) -> Result<Box<Met>, Outcome> {
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?
     let (identity, early) = identity::find(&arrival, door, desk, &mut seen.record).await?;

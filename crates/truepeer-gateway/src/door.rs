@@ -122,7 +122,7 @@ impl Door {
 
 /// What the connections of one worker share without locks.
 #[derive(Debug)]
-pub struct Desk {
+pub struct WorkerContext {
     /// Unfinished headers.
     pub pending: PendingHeaders,
     /// Connections that have heard why they are turned away.

@@ -12,7 +12,7 @@ use super::reach::{Failure, Form, Reach, answer, number, text};
 use crate::control::admin::client::{Line, ask, ask_once};
 use crate::control::admin::{OpenConnections, Request};
 use crate::facts::network::{NetworkError, parse_network};
-use crate::rooms::bans::{BanDuration, BanOrder, Reason};
+use crate::rooms::bans::{BanDuration, BanOrder, BanReason};
 
 /// Whom, how long and why.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub(super) fn deny(reach: &Reach, arguments: Arguments) -> ExitCode {
         return feed::feed(reach, open);
     }
     let (Some(network), Some(lasts)) = (network, lasts) else { return list(reach) };
-    let order = BanOrder { network, lasts, reason: Reason::new(&reason) };
+    let order = BanOrder { network, lasts, reason: BanReason::new(&reason) };
     answer(|out| {
         let said = ask_once(&reach.socket()?, &Request::Deny(order, open))?;
         if reach.form() == Form::Json {

@@ -137,7 +137,7 @@ impl Main {
             .map_err(|error| because(error.into()))?;
         let bans = match config.admin.state.clone() {
             Some(file) => self.errand(aside::STATE, move || state::load(&file))?,
-            None => Ok(state::Loaded::default()),
+            None => Ok(state::LoadedBans::default()),
         };
         let bans = bans.map_err(|error| because(StartError::State(error).into()))?;
         start(self, &config, &origin, destination, bans).map_err(because)
@@ -177,7 +177,7 @@ fn start(
     config: &Config,
     origin: &Origin,
     destination: Destination,
-    bans: state::Loaded,
+    bans: state::LoadedBans,
 ) -> Fallible<Running> {
     let given = Given::take()?;
     let manager = Manager::of_this_process().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
@@ -371,7 +371,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hangup.recv() => Asked::Reload,
-            never = self.orphans.bury() => match never {},
+            never = self.orphans.reap() => match never {},
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::facts::files::{NotOpened, open_regular};
+use crate::facts::files::{Unopened, open_regular};
 
 use super::problem::{ConfigErrors, Problem};
 use super::resolve::resolve;
@@ -99,8 +99,8 @@ fn read(path: &Path, readable: Readable) -> Result<Config, ConfigErrors> {
         Readable::Files => {
             let mut file = open_regular(path).map_err(|error| {
                 unreadable(match error {
-                    NotOpened::System(error) => cause(&error),
-                    NotOpened::NotAFile => {
+                    Unopened::System(error) => cause(&error),
+                    Unopened::NotAFile => {
                         "this is no file, but a directory, a pipe or a device: a reload reads files only"
                             .to_owned()
                     }

@@ -12,7 +12,7 @@ use crate::door::Door;
 use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
 use crate::rooms::access::{Decision, InsecureClients, Why};
-use crate::rooms::limits::{Entry, Permit};
+use crate::rooms::limits::{LimitDecision, Permit};
 use crate::rooms::record::Record;
 use crate::rooms::refuse::Reason;
 
@@ -53,11 +53,11 @@ pub(super) fn decide(
         return refused(misfit::insecure(record, identity), Reason::SecureRequired);
     }
     match door.gate.enter(client, now) {
-        Entry::Admit(permit) => Ok(Some(permit)),
-        Entry::WouldRefuse(permit, which) => {
+        LimitDecision::Admit(permit) => Ok(Some(permit)),
+        LimitDecision::WouldRefuse(permit, which) => {
             misfit::observed(record, &which);
             Ok(Some(permit))
         }
-        Entry::Refuse(which) => refused(misfit::limited(record, &which), Reason::LimitReached),
+        LimitDecision::Refuse(which) => refused(misfit::limited(record, &which), Reason::LimitReached),
     }
 }

@@ -9,7 +9,7 @@ use truepeer::{ClientIdentity, HeaderReader, Implausible, PeerAddress, Role, Tru
 use truepeer_doctor::unidentified::{self, Headers, Past};
 
 use crate::connection::misfit;
-use crate::door::{Desk, Door};
+use crate::door::{Door, WorkerContext};
 use crate::engine::{self, Arrival};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
@@ -23,7 +23,7 @@ use crate::rooms::record::Record;
 pub(super) async fn find(
     arrival: &Arrival,
     door: &Door,
-    desk: &Desk,
+    desk: &WorkerContext,
     record: &mut Record,
 ) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
     let listener = &*door.listener;
@@ -41,7 +41,7 @@ pub(super) async fn find(
 async fn chain(
     arrival: &Arrival,
     door: &Door,
-    desk: &Desk,
+    desk: &WorkerContext,
     record: &mut Record,
 ) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
     let listener = &*door.listener;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use truepeer::{ClientIdentity, HeaderReader};
 
 use super::{misfit, speak};
-use crate::door::{Desk, Door, OwnPermit};
+use crate::door::{Door, OwnPermit, WorkerContext};
 use crate::engine::{Early, Guard, Pair, Stopped};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
@@ -43,7 +43,7 @@ impl Met {
         self: Box<Self>,
         why: Stopped,
         door: &Door,
-        desk: &Desk,
+        desk: &WorkerContext,
         record: &mut Record,
     ) -> Outcome {
         let Self { pair: Pair { client, backend, .. }, identity, target, header_deadline, .. } = *self;

@@ -29,7 +29,7 @@ use crate::rooms::backend::{MUTE, Pool, Target};
 use crate::rooms::bans::Ban;
 use crate::rooms::identify::{MAX_HOPS, Unidentified};
 use crate::rooms::limits::Which;
-use crate::rooms::record::{Record, Refusal};
+use crate::rooms::record::{Record, RefusedBy};
 
 /// Who is gone so soon was ended behind the header, or left by itself.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -250,8 +250,10 @@ pub(super) fn not_wanted(record: &mut Record, peer: PeerAddress) -> Outcome {
 pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
     record.rule = Some(why.to_string().into());
     let (refusal, cause) = match why {
-        Why::Listed(_) => (Refusal::DenyList, "a list names the client"),
-        Why::Default(_) => (Refusal::DefaultDeny, "no list names the client, and only listed ones may enter"),
+        Why::Listed(_) => (RefusedBy::DenyList, "a list names the client"),
+        Why::Default(_) => {
+            (RefusedBy::DefaultDeny, "no list names the client, and only listed ones may enter")
+        }
     };
     record.refusal = Some(refusal);
     record.cause = Some(cause.to_owned());
@@ -269,7 +271,7 @@ pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_
 
 /// An operator, or a program of theirs, keeps the client out for a while.
 pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
-    record.refusal = Some(Refusal::Ban);
+    record.refusal = Some(RefusedBy::Ban);
     record.rule = Some(ban.to_string().into());
     record.cause = Some("an operator, or a program of theirs, denied the client for a while".to_owned());
     record.remedy = Some(format!("to let it in again: truepeer undeny {}", ban.network));
@@ -278,7 +280,7 @@ pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
 
 /// A client for whom no TLS was conveyed, where it is required.
 pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
-    refused_by(record, Refusal::RequireSecure);
+    refused_by(record, RefusedBy::RequireSecure);
     let (cause, remedy) = match identity.source() {
         IdentitySource::Direct => ("the client came without a proxy, so no proxy ended its TLS", None),
         IdentitySource::Header(Version::V1) => {
@@ -293,14 +295,14 @@ pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
 
 /// A limit that is against the client.
 pub(super) fn limited(record: &mut Record, which: &Which) -> Outcome {
-    refused_by(record, Refusal::Limit(which.rule));
+    refused_by(record, RefusedBy::Limit(which.rule));
     over_limit(record, which);
     Outcome::LimitReached
 }
 
 /// A limit that would be against the client, were it enforced.
 pub(super) fn observed(record: &mut Record, which: &Which) {
-    record.would_refuse = Some(Refusal::Limit(which.rule));
+    record.would_refuse = Some(RefusedBy::Limit(which.rule));
     over_limit(record, which);
 }
 
@@ -382,7 +384,7 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
     record.remedy = remedy.map(str::to_owned);
 }
 
-fn refused_by(record: &mut Record, refusal: Refusal) {
+fn refused_by(record: &mut Record, refusal: RefusedBy) {
     record.refusal = Some(refusal);
     record.rule = Some(refusal.code().into());
 }

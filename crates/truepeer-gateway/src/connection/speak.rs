@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use truepeer::ClientIdentity;
 
-use crate::door::{Desk, Door};
+use crate::door::{Door, WorkerContext};
 use crate::engine::{self, Received, Socket};
 use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
@@ -23,7 +23,7 @@ const OWN_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) async fn turn_away(
     client: Socket,
     door: &Door,
-    desk: &Desk,
+    desk: &WorkerContext,
     identity: &ClientIdentity,
     why: Reason,
 ) {
@@ -46,7 +46,7 @@ pub(crate) async fn turn_away(
 pub(crate) async fn not_connected(
     client: Socket,
     door: &Door,
-    desk: &Desk,
+    desk: &WorkerContext,
     identity: &ClientIdentity,
     failure: &NotConnected,
 ) {

@@ -21,7 +21,7 @@ use crate::config::Advice;
 use crate::server::{Bound, View};
 
 pub use request::{Filter, OpenConnections, Request, network};
-pub(crate) use serve::{Presence, Room, serve};
+pub(crate) use serve::{AdminPlaces, Presence, serve};
 
 /// The longest request line.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -56,7 +56,7 @@ pub struct Reloaded {
 
 /// What answering needs.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct AdminContext {
     /// The server.
     pub view: View,
     /// The main thread.

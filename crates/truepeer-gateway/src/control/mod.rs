@@ -146,7 +146,7 @@ impl Sockets {
             .build()
             .map_err(ControlError::System)?;
         let (ports, received) = mpsc::channel(PORTS_QUEUED);
-        let desk = admin::Desk { view, orders };
+        let desk = admin::AdminContext { view, orders };
         let (presence, present) = watch::channel(Presence::Somewhere);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -206,11 +206,15 @@ impl Served {
 const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
 /// Serves each port that comes, until nobody can send one any more.
-async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: watch::Receiver<Presence>) {
+async fn attend(
+    mut ports: mpsc::Receiver<Port>,
+    desk: admin::AdminContext,
+    presence: watch::Receiver<Presence>,
+) {
     let mut served = JoinSet::new();
     let mut following = JoinSet::new();
     let mut look = tokio::time::interval(CLOCK_CHECK);
-    let rooms = (admin::Room::new(presence), status::Room::default());
+    let rooms = (admin::AdminPlaces::new(presence), status::StatusPlaces::default());
     loop {
         tokio::select! {
             port = ports.recv() => match port {
@@ -228,7 +232,11 @@ async fn attend(mut ports: mpsc::Receiver<Port>, desk: admin::Desk, presence: wa
     }
 }
 
-async fn serve(port: Port, desk: admin::Desk, (operators, monitors): (admin::Room, status::Room)) {
+async fn serve(
+    port: Port,
+    desk: admin::AdminContext,
+    (operators, monitors): (admin::AdminPlaces, status::StatusPlaces),
+) {
     let Port { purpose, mut listening, until } = port;
     let acceptor = match listening.take_acceptor() {
         Ok(Some(acceptor)) => acceptor,

@@ -27,11 +27,11 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Room for connections, shared by all addresses; the next one takes the place of one that has not asked.
+/// Places for connections, shared by all addresses; the next one takes the place of one that has not asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(Places);
+pub(crate) struct StatusPlaces(Places);
 
-impl Default for Room {
+impl Default for StatusPlaces {
     fn default() -> Self {
         Self(Places::new(MAX_MONITORS))
     }
@@ -41,7 +41,12 @@ impl Default for Room {
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
-pub(crate) async fn serve(acceptor: Acceptor, view: View, room: Room, until: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    acceptor: Acceptor,
+    view: View,
+    room: StatusPlaces,
+    until: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
     tokio::select! {
         () = accept(acceptor, view, room, &mut connections) => {}
@@ -50,7 +55,7 @@ pub(crate) async fn serve(acceptor: Acceptor, view: View, room: Room, until: imp
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(acceptor: Acceptor, view: View, room: Room, connections: &mut JoinSet<()>) {
+async fn accept(acceptor: Acceptor, view: View, room: StatusPlaces, connections: &mut JoinSet<()>) {
     let mut pause = AcceptPause::default();
     loop {
         let accepted = acceptor.accept().await;

@@ -64,17 +64,17 @@ impl Admission {
 
     /// Counts a connection in, until the permit is dropped.
     #[must_use]
-    pub fn enter(&self) -> Permit {
+    pub fn enter(&self) -> Admitted {
         self.0.open.fetch_add(1, Ordering::Relaxed);
-        Permit(Arc::clone(&self.0))
+        Admitted(Arc::clone(&self.0))
     }
 }
 
 /// One open connection.
 #[derive(Debug)]
-pub struct Permit(Arc<Inner>);
+pub struct Admitted(Arc<Inner>);
 
-impl Drop for Permit {
+impl Drop for Admitted {
     fn drop(&mut self) {
         let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
         if before >= self.0.max {

@@ -25,7 +25,7 @@ mod wake;
 mod watched;
 
 pub use accept::{AcceptPause, Acceptor, Arrival};
-pub use admission::{Admission, Permit};
+pub use admission::{Admission, Admitted};
 pub use deadline::{Sleep, in_time, later, now, until, wall};
 pub use dial::{DialError, dial};
 pub use given::{Given, GivenError};
@@ -38,4 +38,4 @@ pub use relay::{Early, FirstLines, Guard, Overheard, Pair, Relay, RelayEnd, Stop
 pub use run::{Tasks, run};
 pub use say::{say, say_and_close};
 pub use socket::{Address, Socket, Stream, Traffic};
-pub use wake::{Bell, Ear, Wake};
+pub use wake::{Bell, Subscription, Wake};

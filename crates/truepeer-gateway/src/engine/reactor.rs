@@ -69,13 +69,13 @@ struct Source {
     /// Tells the sockets apart that had this number one after the other.
     generation: u32,
     ready: Ready,
-    told: Told,
+    told: Reporting,
     waiter: Option<Waker>,
 }
 
 /// When the kernel tells of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Reporting {
     /// Not at all yet.
     Never,
     /// When something has changed.
@@ -122,13 +122,13 @@ impl Reactor {
             table.sources.push(Source {
                 generation: 0,
                 ready: Ready::NOTHING,
-                told: Told::Never,
+                told: Reporting::Never,
                 waiter: None,
             });
             number
         });
         if let Some(source) = table.sources.get_mut(number as usize) {
-            (source.ready, source.told) = (ready, Told::Never);
+            (source.ready, source.told) = (ready, Reporting::Never);
         }
         number
     }
@@ -147,8 +147,12 @@ impl Reactor {
 
     /// Takes it out of the kernel's list, too: for a socket that stays open elsewhere.
     pub(super) fn forget(&self, number: u32, fd: BorrowedFd<'_>) {
-        let is_registered =
-            self.table.borrow().sources.get(number as usize).is_some_and(|source| source.told != Told::Never);
+        let is_registered = self
+            .table
+            .borrow()
+            .sources
+            .get(number as usize)
+            .is_some_and(|source| source.told != Reporting::Never);
         if is_registered {
             // It cannot be missing, and if it were, that is what was wanted.
             let _ = epoll::delete(&self.epoll, fd);
@@ -171,10 +175,10 @@ impl Reactor {
         if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
             source.waiter = Some(cx.waker().clone());
         }
-        if source.told == Told::Never {
+        if source.told == Reporting::Never {
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(&self.epoll, fd, source.key(number), flags)?;
-            source.told = Told::OnChange;
+            source.told = Reporting::OnChange;
         }
         Poll::Pending
     }
@@ -195,11 +199,13 @@ impl Reactor {
             source.waiter = Some(cx.waker().clone());
         }
         match source.told {
-            Told::WhileReady => {}
-            Told::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
-            Told::Never | Told::OnChange => epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?,
+            Reporting::WhileReady => {}
+            Reporting::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
+            Reporting::Never | Reporting::OnChange => {
+                epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?
+            }
         }
-        source.told = Told::WhileReady;
+        source.told = Reporting::WhileReady;
         Poll::Pending
     }
 
@@ -207,10 +213,10 @@ impl Reactor {
     /// again and again.
     pub(super) fn silence(&self, number: u32, fd: BorrowedFd<'_>) {
         if let Some(source) = self.table.borrow_mut().sources.get_mut(number as usize)
-            && source.told == Told::WhileReady
+            && source.told == Reporting::WhileReady
             && epoll::modify(&self.epoll, fd, source.key(number), EventFlags::empty()).is_ok()
         {
-            source.told = Told::Silenced;
+            source.told = Reporting::Silenced;
         }
     }
 

@@ -49,13 +49,13 @@ impl Wake {
     }
 }
 
-/// A bell that everybody hears who has an [`Ear`] for it.
+/// A bell that everybody hears who has a [`Subscription`] to it.
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<watch::Sender<()>>);
 
 /// Hears one bell.
 #[derive(Debug)]
-pub struct Ear(watch::Receiver<()>);
+pub struct Subscription(watch::Receiver<()>);
 
 impl Bell {
     /// Rings; any number of rings before somebody listens again count as one for them.
@@ -65,12 +65,12 @@ impl Bell {
 
     /// Hears every ring from now on.
     #[must_use]
-    pub fn ear(&self) -> Ear {
-        Ear(self.0.subscribe())
+    pub fn subscribe(&self) -> Subscription {
+        Subscription(self.0.subscribe())
     }
 }
 
-impl Ear {
+impl Subscription {
     /// Waits for the next ring; for ever if nobody is left to ring.
     ///
     /// # Cancel safety

@@ -16,7 +16,7 @@ pub const MAX_HEALTH_CHECKS: usize = 64;
 
 /// What is listened on, and asks for descriptors beside clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sockets {
+pub struct SocketCounts {
     /// Addresses for clients; each worker has a socket of its own there.
     pub listeners: usize,
     /// Health ports.
@@ -27,7 +27,7 @@ pub struct Sockets {
     pub status: usize,
 }
 
-impl Sockets {
+impl SocketCounts {
     /// Descriptors for them, for whoever connects there, and for all that is no client's.
     #[must_use]
     pub fn reserve(self, workers: usize) -> u64 {
@@ -47,7 +47,7 @@ impl Sockets {
 
 /// How many connections and unfinished headers there may be at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// Connections; each relayed one needs two descriptors.
     pub connections: u32,
     /// Unfinished headers.
@@ -111,10 +111,10 @@ pub fn descriptors() -> Descriptors {
 /// [`TooFewDescriptors`] if `max_connections` is set and does not fit, or nothing is left for one connection.
 pub fn room(
     descriptors: u64,
-    sockets: Sockets,
+    sockets: SocketCounts,
     max_connections: Option<u32>,
     max_pending: u32,
-) -> Result<Room, TooFewDescriptors> {
+) -> Result<Capacity, TooFewDescriptors> {
     let reserve = sockets.reserve(workers());
     let fits = |connections: u64, pending: u64| {
         connections.saturating_mul(2).saturating_add(pending).saturating_add(reserve)
@@ -124,7 +124,7 @@ pub fn room(
         if needed > descriptors {
             return Err(TooFewDescriptors { needed, reserve, limit: descriptors });
         }
-        return Ok(Room { connections, pending: max_pending });
+        return Ok(Capacity { connections, pending: max_pending });
     }
     let pending = u64::from(max_pending).min(descriptors / 4);
     let connections = descriptors.saturating_sub(fits(0, pending)) / 2;
@@ -132,7 +132,7 @@ pub fn room(
         // What listens takes it all: a range of ports has a socket for each port and worker.
         return Err(TooFewDescriptors { needed: fits(1, pending), reserve, limit: descriptors });
     }
-    Ok(Room {
+    Ok(Capacity {
         connections: u32::try_from(connections).unwrap_or(u32::MAX),
         pending: u32::try_from(pending).unwrap_or(max_pending),
     })
@@ -157,24 +157,27 @@ mod tests {
 
     #[test]
     fn unset_numbers_derive_from_the_limit() {
-        assert_eq!(room(1024, Sockets::default(), None, 16_384), Ok(Room { connections: 352, pending: 256 }));
         assert_eq!(
-            room(1_048_576, Sockets::default(), None, 16_384),
-            Ok(Room { connections: 516_064, pending: 16_384 })
+            room(1024, SocketCounts::default(), None, 16_384),
+            Ok(Capacity { connections: 352, pending: 256 })
+        );
+        assert_eq!(
+            room(1_048_576, SocketCounts::default(), None, 16_384),
+            Ok(Capacity { connections: 516_064, pending: 16_384 })
         );
     }
 
     #[test]
     fn what_listens_and_who_asks_there_is_reserved_beside_clients() {
-        let sockets = Sockets { listeners: 3, health_ports: 2, admin: 1, status: 2 };
+        let sockets = SocketCounts { listeners: 3, health_ports: 2, admin: 1, status: 2 };
         // 3 x 4 listen; 2 x (64 + 2) check; 32 + 2 operate; 64 + 4 watch.
         assert_eq!(sockets.reserve(4), 12 + 132 + 34 + 68 + 64);
-        assert_eq!(Sockets::default().reserve(4), 64);
+        assert_eq!(SocketCounts::default().reserve(4), 64);
     }
 
     #[test]
     fn a_machine_that_listens_with_all_it_has_serves_nobody_and_says_so() {
-        let sockets = Sockets { listeners: 1000, ..Sockets::default() };
+        let sockets = SocketCounts { listeners: 1000, ..SocketCounts::default() };
         let error = room(512, sockets, None, 16_384).unwrap_err();
         assert_eq!((error.limit, error.reserve), (512, sockets.reserve(workers())));
         assert!(error.to_string().contains("listen on fewer ports"), "{error}");
@@ -182,12 +185,12 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_named() {
-        let error = room(20_000, Sockets::default(), Some(8000), 16_384).unwrap_err();
+        let error = room(20_000, SocketCounts::default(), Some(8000), 16_384).unwrap_err();
         assert_eq!(error, TooFewDescriptors { needed: 32_448, reserve: 64, limit: 20_000 });
         assert!(error.to_string().contains("32448") && error.to_string().contains("20000"));
         assert_eq!(
-            room(32_448, Sockets::default(), Some(8000), 16_384),
-            Ok(Room { connections: 8000, pending: 16_384 })
+            room(32_448, SocketCounts::default(), Some(8000), 16_384),
+            Ok(Capacity { connections: 8000, pending: 16_384 })
         );
     }
 }

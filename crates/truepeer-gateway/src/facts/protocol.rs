@@ -24,7 +24,7 @@ use super::lines::ConnectionLines;
 
 use language::Language;
 pub use language::{FirstSpeaker, Part};
-pub(crate) use language::{Manners, Pending};
+pub(crate) use language::{Manners, Unanswered};
 pub(crate) use refusal::SpokenHost;
 pub use refusal::{Permanence, Reason, Refusal};
 pub use script::{Script, Then};

@@ -11,7 +11,7 @@ use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::line::Line;
 use crate::observe::metrics::{Direction, Room, Shard};
-use crate::rooms::record::{Record, Refusal, Scope, Source, Times};
+use crate::rooms::record::{Record, RefusedBy, Scope, Source, Times};
 
 /// Every field of a record, in the order of the line, with the lines it is in and what it says.
 /// `docs/metrics-and-logs.md` is made from it.
@@ -162,7 +162,7 @@ pub fn line(record: &Record, outcome: Outcome, format: LogFormat, now: Instant, 
     line.maybe_number("handoff_ms", record.times.handoff.map(millis));
     line.maybe_number("relay_ms", record.times.relay.map(millis));
     line.maybe("rule", record.rule.as_deref());
-    line.maybe("would_refuse", record.would_refuse.map(Refusal::code));
+    line.maybe("would_refuse", record.would_refuse.map(RefusedBy::code));
     line.maybe("seen", record.seen.as_deref());
     line.maybe("cause", record.cause.as_deref());
     line.maybe("remedy", record.remedy.as_deref());

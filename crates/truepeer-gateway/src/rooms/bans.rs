@@ -25,14 +25,14 @@ use truepeer::TrustedNetworks;
 use crate::facts::address::ClientIp;
 use crate::facts::network::{WIDEST_V4, WIDEST_V6, fold, is_too_wide};
 
-pub use order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
+pub use order::{BanChange, BanDuration, BanDurationError, BanOrder, BanReason};
 
-use table::{Held, Table};
+use table::{HeldBan, Table};
 
 /// The bans of this server.
 ///
 /// Memory: at most [`MAX_BANS`] entries, each about 95 bytes (IPv4) or 130 bytes (IPv6), and its reason of at most
-/// [`Reason::MAX_LEN`] bytes: 95 MB for a full table of IPv4 bans without reasons, 245 MB at worst.
+/// [`BanReason::MAX_LEN`] bytes: 95 MB for a full table of IPv4 bans without reasons, 245 MB at worst.
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
     v4: Table<u32>,
@@ -49,7 +49,7 @@ pub struct Ban {
     /// When it ends, in whole seconds.
     pub until: SystemTime,
     /// Why.
-    pub reason: Reason,
+    pub reason: BanReason,
 }
 
 /// Trusted networks that no ban may touch, and the list they are written in.
@@ -137,7 +137,7 @@ impl Bans {
             let (since, until) = (secs(ban.since), secs(ban.until));
             let longest = until.saturating_sub(since).min(BanDuration::MAX.as_secs());
             let until = until.min(secs(now).saturating_add(longest));
-            let held = Held { since, until, reason: ban.reason.clone() };
+            let held = HeldBan { since, until, reason: ban.reason.clone() };
             if held.until <= secs(now) {
                 continue;
             }
@@ -161,7 +161,7 @@ impl Bans {
         // A second that has begun counts as a whole one: a ban never ends too soon.
         let end = now.checked_add(ALMOST_A_SECOND).map_or(secs(now), secs);
         let until = end.saturating_add(order.lasts.as_secs());
-        let held = Held { since: secs(now), until, reason: order.reason.clone() };
+        let held = HeldBan { since: secs(now), until, reason: order.reason.clone() };
         let network = fold(order.network);
         let ban = ban(network, &held);
         let before = self.put(network, held, protected, secs(now))?;
@@ -240,10 +240,10 @@ impl Bans {
     fn put(
         &mut self,
         network: IpNet,
-        held: Held,
+        held: HeldBan,
         protected: &[Protected<'_>],
         now: u64,
-    ) -> Result<Option<Held>, BanError> {
+    ) -> Result<Option<HeldBan>, BanError> {
         let network = fold(network);
         if is_too_wide(network) {
             return Err(BanError::TooWide { network });
@@ -329,7 +329,7 @@ fn touches(network: IpNet, protected: &[Protected<'_>]) -> Option<BanError> {
 fn keep(
     first: IpAddr,
     len: u8,
-    held: &Held,
+    held: &HeldBan,
     protected: &[Protected<'_>],
     released: &mut Vec<(Ban, BanError)>,
 ) -> bool {
@@ -343,7 +343,7 @@ fn keep(
     }
 }
 
-fn ban(network: IpNet, held: &Held) -> Ban {
+fn ban(network: IpNet, held: &HeldBan) -> Ban {
     Ban { network, since: time(held.since), until: time(held.until), reason: held.reason.clone() }
 }
 

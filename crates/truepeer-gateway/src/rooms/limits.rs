@@ -147,7 +147,7 @@ struct Terms {
 /// Whether a client may enter.
 #[derive(Debug)]
 #[must_use]
-pub enum Entry {
+pub enum LimitDecision {
     /// It may; it counts until the permit is dropped.
     Admit(Permit),
     /// It hears the temporary refusal of its protocol; it does not count.
@@ -161,11 +161,11 @@ impl Gate {
     ///
     /// The server's and the listener's maxima are asked first; they protect this host and hold for exempt clients,
     /// too. A refused connection uses up nothing of the client's rate.
-    pub fn enter(&self, client: impl Into<ClientIp>, now: Instant) -> Entry {
+    pub fn enter(&self, client: impl Into<ClientIp>, now: Instant) -> LimitDecision {
         let client = client.into();
         let Terms { limits, counts, policy } = &*self.0;
         let mode = policy.mode;
-        let mut permit = Permit { gate: self.clone(), held: Held::default() };
+        let mut permit = Permit { gate: self.clone(), held: HeldCounts::default() };
         let mut first_over = None;
 
         let server = limits.open.enter(Rule::ServerConnections, policy.server_connections, mode);
@@ -182,10 +182,12 @@ impl Gate {
         }
 
         match (first_over, mode) {
-            (None, _) => Entry::Admit(permit),
+            (None, _) => LimitDecision::Admit(permit),
             // What was counted so far is counted out with the permit.
-            (Some(over), Mode::Enforce) => Entry::Refuse(Which::new(over, client, policy)),
-            (Some(over), Mode::Observe) => Entry::WouldRefuse(permit, Which::new(over, client, policy)),
+            (Some(over), Mode::Enforce) => LimitDecision::Refuse(Which::new(over, client, policy)),
+            (Some(over), Mode::Observe) => {
+                LimitDecision::WouldRefuse(permit, Which::new(over, client, policy))
+            }
         }
     }
 
@@ -195,7 +197,7 @@ impl Gate {
         self.0.counts.open.now()
     }
 
-    fn enter_client(&self, client: ClientIp, now: Nanos, held: &mut Held) -> Option<Over> {
+    fn enter_client(&self, client: ClientIp, now: Nanos, held: &mut HeldCounts) -> Option<Over> {
         let Terms { limits, counts, policy } = &*self.0;
         let key = Key::new(policy.prefixes.group(client), counts.number);
         let step = if let Some(step) = limits.table.enter(key, policy, now) {
@@ -219,11 +221,11 @@ impl Gate {
 #[derive(Debug)]
 pub struct Permit {
     gate: Gate,
-    held: Held,
+    held: HeldCounts,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldCounts {
     server: bool,
     listener: bool,
     client: HeldClient,

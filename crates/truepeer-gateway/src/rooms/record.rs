@@ -14,7 +14,7 @@ use crate::rooms::backend::Backend;
 use crate::rooms::handoff::Substituted;
 
 pub use entry::{Entry, Found, HeaderState};
-pub use words::{Refusal, Scope, Source};
+pub use words::{RefusedBy, Scope, Source};
 
 /// Proxies behind proxies, the nearest first. Few connections have one, and each holds this as long as it lasts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -62,11 +62,11 @@ pub struct Record {
     /// What our header says that the proxy did not: `destination`, `client_port` or both.
     pub substituted: Option<&'static str>,
     /// Which kind of rule the client was refused by.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<RefusedBy>,
     /// The rule itself: a line of a list with its place, or its code.
     pub rule: Option<Box<str>>,
     /// The limit that would have refused it, were it enforced.
-    pub would_refuse: Option<Refusal>,
+    pub would_refuse: Option<RefusedBy>,
     /// What came where a header was due, escaped and cut; only where no identity was reached.
     pub seen: Option<Box<str>>,
     /// The likely cause in words.

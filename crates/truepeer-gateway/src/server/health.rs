@@ -20,14 +20,14 @@ use crate::engine::{AcceptPause, Arrival};
 use crate::facts::machine::MAX_HEALTH_CHECKS;
 use crate::observe::metrics::{HealthAnswer, Metrics};
 use crate::rooms::own::{Answer, Asker, BackendState};
-use crate::server::worker::{Gate, Orders, Post, Stop, Told};
+use crate::server::worker::{Orders, PortCommand, Post, PostGate, Stop};
 
 /// How long one may last: a check takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What checks are answered from, besides the door.
 #[derive(Debug, Clone)]
-pub(crate) struct Desk {
+pub(crate) struct HealthContext {
     /// Whether the server drains.
     pub(crate) stop: watch::Receiver<Stop>,
     /// What is counted.
@@ -40,9 +40,9 @@ pub(crate) struct Desk {
 ///
 /// # Cancel safety
 /// Dropping the future ends every check.
-pub(crate) async fn attend(mut post: Post, desk: Desk) {
+pub(crate) async fn attend(mut post: Post, desk: HealthContext) {
     let Some(socket) = post.listening.take_raw() else { return };
-    let mut gate = Gate::new(socket, Arc::clone(&post.open));
+    let mut gate = PostGate::new(socket, Arc::clone(&post.open));
     let mut orders = Orders::new(post.told.clone());
     let mut checks = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
@@ -61,10 +61,10 @@ pub(crate) async fn attend(mut post: Post, desk: Desk) {
             biased;
             order = orders.next() => {
                 let obeyed = match order {
-                    Told::Leave => return,
-                    Told::Listen => gate.open(),
+                    PortCommand::Leave => return,
+                    PortCommand::Listen => gate.open(),
                     // Who waits in the queue learns the same from being cut off.
-                    Told::Shut => gate.shut(drop),
+                    PortCommand::Shut => gate.shut(drop),
                 };
                 orders.obeyed(obeyed, &post.listening.address);
             }
@@ -89,7 +89,7 @@ pub(crate) async fn attend(mut post: Post, desk: Desk) {
 }
 
 /// Answers one check, from what is known when it comes.
-fn answer(arrival: Arrival, door: Arc<Door>, desk: &Desk) -> impl Future<Output = ()> + use<> {
+fn answer(arrival: Arrival, door: Arc<Door>, desk: &HealthContext) -> impl Future<Output = ()> + use<> {
     let state = match (*desk.stop.borrow(), door.is_reachable()) {
         (Stop::DrainUntil(_), _) => BackendState::Draining,
         (Stop::No, true) => BackendState::Reachable,

@@ -14,7 +14,7 @@ use crate::door::Door;
 use crate::engine::Listening;
 use crate::facts::bind::Bind;
 use crate::facts::protocol::Protocol;
-use crate::server::worker::Told;
+use crate::server::worker::PortCommand;
 
 /// Who connects to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,13 @@ impl For {
 
 /// One bound address and what is behind it.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldAddress {
     /// Who connects to it.
     pub(super) whom: For,
     pub(super) bind: Bind,
     pub(super) bound: Bound,
     pub(super) door: Arc<ArcSwap<Door>>,
-    pub(super) tell: watch::Sender<Told>,
+    pub(super) tell: watch::Sender<PortCommand>,
     /// Whether it was shut when it was made: then that it opens is said by whoever opens it.
     pub(super) was_shut: bool,
     /// How many workers listen there now.
@@ -59,7 +59,7 @@ pub(super) struct Held {
     pub(super) listening: Option<Listening>,
 }
 
-impl Held {
+impl HeldAddress {
     /// Whether this is what `listener` binds as `address`. Where the system chose the port, only the same listener
     /// means the same address.
     pub(super) fn is(&self, address: &Bind, listener: &Arc<str>) -> bool {
@@ -103,8 +103,8 @@ impl Held {
         })
     }
 
-    pub(super) fn view(&self) -> view::Listening {
-        view::Listening {
+    pub(super) fn view(&self) -> view::ListeningAt {
+        view::ListeningAt {
             bound: self.bound.clone(),
             door: self.door.load_full(),
             told: self.tell.subscribe(),

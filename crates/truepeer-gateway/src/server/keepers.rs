@@ -45,7 +45,7 @@ enum Order {
     /// Look these names up, and no others; answer once each was asked, or the time is over.
     Names(Vec<Arc<Named>>, Attending, Duration, SyncSender<()>),
     /// Answer health checks there.
-    Check(Box<Post>, health::Desk),
+    Check(Box<Post>, health::HealthContext),
 }
 
 impl Keepers {
@@ -95,7 +95,7 @@ impl Keepers {
     }
 
     /// Answers health checks at `post`, until it is told to leave.
-    pub(super) fn check(&self, post: Post, desk: health::Desk) {
+    pub(super) fn check(&self, post: Post, desk: health::HealthContext) {
         if let Some(orders) = &self.orders {
             // A thread that is gone has panicked and said so.
             let _ = orders.blocking_send(Order::Check(Box::new(post), desk));
@@ -134,7 +134,7 @@ struct Kept {
 
 async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddresses) {
     let moved = Bell::default();
-    let mut moves = moved.ear();
+    let mut moves = moved.subscribe();
     let mut checks = JoinSet::new();
     let mut shutters = JoinSet::new();
     let mut keepers = JoinSet::new();
@@ -180,7 +180,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
         };
         // First, since nothing else can fail: what is kept stays kept then.
         let mut built_in = pools.iter().filter(|pool| pool.backend.kind == Kind::Whoami);
-        if let Err(error) = built_in.try_for_each(|pool| introduce(&mut whoami, pool)) {
+        if let Err(error) = built_in.try_for_each(|pool| start_whoami(&mut whoami, pool)) {
             let _ = report.send(Err(error));
             continue;
         }
@@ -250,7 +250,7 @@ fn attend_names(
 }
 
 /// Gives a pool the address of the built-in backend, which is started when it is first wanted.
-fn introduce(whoami: &mut Option<Whoami>, pool: &Pool) -> io::Result<()> {
+fn start_whoami(whoami: &mut Option<Whoami>, pool: &Pool) -> io::Result<()> {
     let started = match whoami.take() {
         Some(started) => started,
         None => Whoami::start()?,

@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Advice, Config};
-use crate::door::{Desk, Ids, OwnCount};
+use crate::door::{Ids, OwnCount, WorkerContext};
 use crate::engine::{self, Admission, Bell, Given, Lingering, PendingHeaders, later};
 use crate::facts::machine;
 use crate::observe::log::Log;
@@ -44,16 +44,16 @@ use crate::rooms::identify::{Acquaintances, Recent};
 use crate::rooms::limits::Limits;
 use crate::server::pulse::Pulse;
 use crate::server::registry::Registry;
-use crate::server::worker::{POSTS_QUEUED, Post, Stop, Told, Tools};
+use crate::server::worker::{POSTS_QUEUED, PortCommand, Post, Stop, Tools};
 
 pub use bound::Bound;
 use bound::named_once;
 use doors::Common;
 pub use doors::own_addresses;
 pub use error::StartError;
-use held::{For, Held};
+use held::{For, HeldAddress};
 use keepers::Keepers;
-pub use view::{Layout, Listening as ListeningAt, View};
+pub use view::{Layout, ListeningAt, View};
 
 /// How long backends may take to prove themselves before clients are accepted without them; a client whose backend is
 /// not proved by then hears a temporary refusal.
@@ -63,10 +63,10 @@ const PROOF_TIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     drain_timeout: Duration,
-    listening: Vec<Held>,
+    listening: Vec<HeldAddress>,
     given: Given,
     /// The health ports.
-    health: Vec<Held>,
+    health: Vec<HeldAddress>,
     layout: Arc<ArcSwap<Layout>>,
     started: SystemTime,
     own_connections: OwnCount,
@@ -132,7 +132,7 @@ impl Server {
         config: &Config,
         log: &Log,
         given: Given,
-        bans: state::Loaded,
+        bans: state::LoadedBans,
     ) -> Result<Self, StartError> {
         let descriptors = machine::raise_descriptor_limit();
         let room = machine::room(
@@ -231,7 +231,7 @@ impl Server {
             self.acquaintances.clone(),
         );
         self.denied.take(doors::guarded(&config.listeners, &names));
-        let mut held: Vec<Held> = std::mem::take(&mut self.listening);
+        let mut held: Vec<HeldAddress> = std::mem::take(&mut self.listening);
         held.append(&mut self.health);
         for listener in &config.listeners {
             // Every series exists from the start, before a worker counts the first connection; the last shard is that
@@ -242,7 +242,7 @@ impl Server {
             let Some(door) = common.door(listener, &pools).map(Arc::new) else { continue };
             for whom in [For::Clients, For::HealthChecks] {
                 for address in whom.binds(listener) {
-                    let is = |held: &Held| held.whom == whom && held.is(address, &listener.id);
+                    let is = |held: &HeldAddress| held.whom == whom && held.is(address, &listener.id);
                     if let Some(at) = held.iter().position(is) {
                         let mut kept = held.swap_remove(at);
                         kept.door.store(Arc::clone(&door));
@@ -250,8 +250,8 @@ impl Server {
                             kept.bound = Bound::of(listening, listener);
                         }
                         if !whom.is_shut_without_backend(listener, address) {
-                            let was = kept.tell.send_replace(Told::Listen);
-                            if was == Told::Shut {
+                            let was = kept.tell.send_replace(PortCommand::Listen);
+                            if was == PortCommand::Shut {
                                 shutters::say_opened(&listener.id, &kept.bound.address);
                             }
                         }
@@ -267,15 +267,15 @@ impl Server {
         }
         for gone in held {
             // The workers may have given it up already.
-            gone.tell.send_replace(Told::Leave);
+            gone.tell.send_replace(PortCommand::Leave);
         }
         let held = self.listening.iter().chain(&self.health);
-        self.keepers.shut(held.filter_map(Held::shuttered).collect());
+        self.keepers.shut(held.filter_map(HeldAddress::shuttered).collect());
         self.drain_timeout = config.server.drain_timeout;
-        let mut listening: Vec<ListeningAt> = self.listening.iter().map(Held::view).collect();
+        let mut listening: Vec<ListeningAt> = self.listening.iter().map(HeldAddress::view).collect();
         listening.dedup_by(|next, one| next.bound == one.bound);
-        let health = self.health.iter().map(Held::view).collect();
-        let advice = self.listening.iter().chain(&self.health).filter_map(Held::advice);
+        let health = self.health.iter().map(HeldAddress::view).collect();
+        let advice = self.listening.iter().chain(&self.health).filter_map(HeldAddress::advice);
         let advice = config.advice.iter().cloned().chain(advice).collect();
         self.layout.store(Arc::new(Layout { pools, names, listening, health, advice }));
         Ok(())
@@ -421,7 +421,7 @@ impl Server {
                 let lingering = Lingering::new(tools.admission.max(), lingering);
                 let ids = Ids::new(started, number);
                 let recent = Recent::default();
-                let desk = Desk { pending, lingering, recent, ids, log: tools.log.clone() };
+                let desk = WorkerContext { pending, lingering, recent, ids, log: tools.log.clone() };
                 if let Err(error) = engine::run(beat.during(worker::work(posts, desk, tools))) {
                     let cause = error.to_string();
                     tracing::error!(event = "worker_failed", cause);
@@ -442,7 +442,7 @@ impl Server {
         self.given = Given::default();
         for health in &self.health {
             if health.is_shut_without_backend() {
-                health.tell.send_replace(Told::Shut);
+                health.tell.send_replace(PortCommand::Shut);
             }
         }
         for held in self.listening.iter_mut().chain(&mut self.health) {
@@ -464,9 +464,9 @@ impl Server {
 }
 
 /// What `config` listens on.
-fn sockets(config: &Config) -> machine::Sockets {
+fn sockets(config: &Config) -> machine::SocketCounts {
     let count = |of: For| config.listeners.iter().map(|listener| of.binds(listener).len()).sum();
-    machine::Sockets {
+    machine::SocketCounts {
         listeners: count(For::Clients),
         health_ports: count(For::HealthChecks),
         admin: config.admin.bind().into_iter().count(),
@@ -475,8 +475,8 @@ fn sockets(config: &Config) -> machine::Sockets {
 }
 
 /// Those of them that are not shut.
-fn open(held: &[Held]) -> Vec<Bound> {
-    named_once(held.iter().filter(|held| *held.tell.borrow() == Told::Listen).map(|held| &held.bound))
+fn open(held: &[HeldAddress]) -> Vec<Bound> {
+    named_once(held.iter().filter(|held| *held.tell.borrow() == PortCommand::Listen).map(|held| &held.bound))
 }
 
 impl Drop for Server {

@@ -6,24 +6,24 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::bound::Bound;
-use super::held::{For, Held};
+use super::held::{For, HeldAddress};
 use super::{Server, StartError, shutters};
 use crate::config::Listener;
 use crate::door::Door;
 use crate::engine::{Binding, Listening, bind};
 use crate::facts::bind::Bind;
 use crate::server::health;
-use crate::server::worker::{Post, Told};
+use crate::server::worker::{PortCommand, Post};
 
 impl Server {
-    pub(super) fn held(&self, whom: For) -> &[Held] {
+    pub(super) fn held(&self, whom: For) -> &[HeldAddress] {
         match whom {
             For::Clients => &self.listening,
             For::HealthChecks => &self.health,
         }
     }
 
-    pub(super) fn hold(&mut self, held: Held) {
+    pub(super) fn hold(&mut self, held: HeldAddress) {
         match held.whom {
             For::Clients => self.listening.push(held),
             For::HealthChecks => self.health.push(held),
@@ -67,7 +67,7 @@ impl Server {
         }
         // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
         // then it waits like one that has to be opened.
-        let first = if shut || listening.listen().is_err() { Told::Shut } else { Told::Listen };
+        let first = if shut || listening.listen().is_err() { PortCommand::Shut } else { PortCommand::Listen };
         let (tell, told) = watch::channel(first);
         let open = Arc::default();
         let current = Arc::new(ArcSwap::new(Arc::clone(door)));
@@ -86,17 +86,17 @@ impl Server {
             }
             For::HealthChecks => {
                 let (stop, metrics) = (self.stop.subscribe(), Arc::clone(&self.metrics));
-                self.keepers.check(share(), health::Desk { stop, metrics, shard: self.posts.len() });
+                self.keepers.check(share(), health::HealthContext { stop, metrics, shard: self.posts.len() });
             }
         }
         let bound = Bound::of(&listening, &door.listener);
-        self.hold(Held {
+        self.hold(HeldAddress {
             whom,
             bind,
             bound,
             door: current,
             tell,
-            was_shut: first == Told::Shut,
+            was_shut: first == PortCommand::Shut,
             open,
             listening: Some(listening),
         });

@@ -12,7 +12,7 @@ use super::shutter::{Shutter, Step};
 use crate::door::Door;
 use crate::engine::{Bell, prove_free};
 use crate::facts::bind::Families;
-use crate::server::worker::Told;
+use crate::server::worker::PortCommand;
 
 /// One listening address that is shut while no backend of its listener can be reached.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Shuttered {
     /// Which families it serves.
     pub(super) families: Families,
     /// What its workers are told.
-    pub(super) tell: watch::Sender<Told>,
+    pub(super) tell: watch::Sender<PortCommand>,
     /// How many of them listen.
     pub(super) open: Arc<AtomicU32>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Shuttered {
 pub(super) fn begin(shuttered: Vec<Shuttered>) -> Vec<Attended> {
     let now = Instant::now();
     let attended = |at: Shuttered| {
-        let shut = *at.tell.borrow() == Told::Shut;
+        let shut = *at.tell.borrow() == PortCommand::Shut;
         let shutter = if shut { Shutter::shut_at(now) } else { Shutter::open() };
         Attended { at, shutter, is_blocked: false }
     };
@@ -45,7 +45,7 @@ pub(super) fn begin(shuttered: Vec<Shuttered>) -> Vec<Attended> {
 /// # Cancel safety
 /// Dropping the future leaves each address as it is.
 pub(super) async fn attend(mut all: Vec<Attended>, changed: Bell) {
-    let mut ear = changed.ear();
+    let mut ear = changed.subscribe();
     loop {
         let now = Instant::now();
         let wake_at = all.iter_mut().filter_map(|attended| attended.settle(now)).min();
@@ -78,7 +78,7 @@ impl Attended {
                 Step::Stay => return None,
                 Step::StayUntil(at) => return Some(at),
                 Step::Shut => {
-                    self.at.tell.send_replace(Told::Shut);
+                    self.at.tell.send_replace(PortCommand::Shut);
                     self.shutter.shut(now);
                     say_shut(&self.at.door.listener.id, &self.at.addr.to_string());
                 }
@@ -96,7 +96,7 @@ impl Attended {
         };
         match free {
             Ok(()) => {
-                self.at.tell.send_replace(Told::Listen);
+                self.at.tell.send_replace(PortCommand::Listen);
                 self.shutter.opened(now);
                 self.is_blocked = false;
                 tracing::info!(event = "listener_opened", listener, address, "a backend can be reached");

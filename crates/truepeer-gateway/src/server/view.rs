@@ -20,7 +20,7 @@ use crate::rooms::limits::Limits;
 use crate::rooms::trust::Named;
 use crate::server::Bound;
 use crate::server::registry::Registry;
-use crate::server::worker::{Stop, Told};
+use crate::server::worker::{PortCommand, Stop};
 
 /// A window into a server; cheap to clone, never in its way.
 #[derive(Debug, Clone)]
@@ -50,28 +50,28 @@ pub struct Layout {
     /// The names that are trusted, by any listener.
     pub names: Vec<Arc<Named>>,
     /// The listeners, with what is behind each.
-    pub listening: Vec<Listening>,
+    pub listening: Vec<ListeningAt>,
     /// The health ports.
-    pub health: Vec<Listening>,
+    pub health: Vec<ListeningAt>,
     /// What is valid in it but surprising, by itself or with the given sockets.
     pub advice: Vec<Advice>,
 }
 
 /// One address that is listened on, and where its clients go.
 #[derive(Debug, Clone)]
-pub struct Listening {
+pub struct ListeningAt {
     /// The address.
     pub bound: Bound,
     /// What is behind it.
     pub door: Arc<Door>,
-    pub(super) told: watch::Receiver<Told>,
+    pub(super) told: watch::Receiver<PortCommand>,
 }
 
-impl Listening {
+impl ListeningAt {
     /// Whether nobody listens there for now, because no backend can be reached.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        *self.told.borrow() == Told::Shut
+        *self.told.borrow() == PortCommand::Shut
     }
 }
 

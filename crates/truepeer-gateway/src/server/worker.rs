@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::connection;
-use crate::door::{Desk, Door};
+use crate::door::{Door, WorkerContext};
 use crate::engine::{
     AcceptPause, Acceptor, Admission, Arrival, Listening, Tasks, in_time, later, now, until, wall,
 };
@@ -27,11 +27,11 @@ use crate::observe::habits::Did;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, Shard};
 use crate::observe::record::{Observer, line as record_line};
-use crate::rooms::record::{Record, Refusal};
+use crate::rooms::record::{Record, RefusedBy};
 use crate::server::registry::{Listed, Registry};
 use crate::server::trouble::Trouble;
 
-pub(crate) use gate::Gate;
+pub(crate) use gate::PostGate;
 
 /// Posts that a worker may be told of before it takes them.
 pub const POSTS_QUEUED: usize = 64;
@@ -47,7 +47,7 @@ pub enum Stop {
 
 /// What a post is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum PortCommand {
     /// Accept.
     Listen,
     /// Accept no more for now, so that connecting fails.
@@ -87,7 +87,7 @@ pub struct Post {
     /// The door, as the latest configuration has it.
     pub door: Arc<ArcSwap<Door>>,
     /// What becomes of the socket.
-    pub told: watch::Receiver<Told>,
+    pub told: watch::Receiver<PortCommand>,
     /// How many workers listen there now.
     pub open: Arc<AtomicU32>,
 }
@@ -101,7 +101,7 @@ const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Cancel safety
 /// Dropping the future cuts every connection; each leaves its record.
-pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
+pub async fn work(mut posts: mpsc::Receiver<Post>, desk: WorkerContext, tools: Tools) {
     let desk = Rc::new(desk);
     let attended = Tasks::default();
     let mut stop = tools.stop.clone();
@@ -116,9 +116,9 @@ pub async fn work(mut posts: mpsc::Receiver<Post>, desk: Desk, tools: Tools) {
 }
 
 /// Accepts at one post and owns its connections.
-async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
+async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
     let Some(socket) = post.listening.take_raw() else { return };
-    let mut gate = Gate::new(socket, Arc::clone(&post.open));
+    let mut gate = PostGate::new(socket, Arc::clone(&post.open));
     let mut orders = Orders::new(post.told.clone());
     let connections = Tasks::default();
     let mut stop = tools.stop.clone();
@@ -135,9 +135,9 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
             () = stopped(&mut stop) => break Ended::Stopped,
             order = orders.next() => {
                 let obeyed = match order {
-                    Told::Leave => break Ended::Retired,
-                    Told::Listen => gate.open(),
-                    Told::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
+                    PortCommand::Leave => break Ended::Retired,
+                    PortCommand::Listen => gate.open(),
+                    PortCommand::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
                 };
                 orders.obeyed(obeyed, &post.listening.address);
             }
@@ -183,7 +183,7 @@ async fn attend(mut post: Post, desk: Rc<Desk>, tools: Tools) {
 /// Gives a post up once all have been taken who are queued there. Where the system lacks something for that, it is tried
 /// again and again for [`QUEUE_PATIENCE`], but not past the end of a drain; connections go on and end meanwhile.
 async fn leave(
-    mut gate: Gate,
+    mut gate: PostGate,
     mut take: impl FnMut(Arrival),
     pause: &mut AcceptPause,
     stop: &watch::Receiver<Stop>,
@@ -257,13 +257,13 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) {
 /// What a post is told, and told again where the system said no.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    told: watch::Receiver<Told>,
+    told: watch::Receiver<PortCommand>,
     again_at: Option<Instant>,
 }
 
 impl Orders {
     /// What `told` says from now on; what it says already comes first.
-    pub(crate) fn new(mut told: watch::Receiver<Told>) -> Self {
+    pub(crate) fn new(mut told: watch::Receiver<PortCommand>) -> Self {
         told.mark_changed();
         Self { told, again_at: None }
     }
@@ -272,7 +272,7 @@ impl Orders {
     ///
     /// # Cancel safety
     /// Dropping the future loses no order.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> PortCommand {
         let again = async {
             match self.again_at {
                 Some(at) => until(at).await,
@@ -280,7 +280,7 @@ impl Orders {
             }
         };
         tokio::select! {
-            changed = self.told.changed() => if changed.is_err() { return Told::Leave },
+            changed = self.told.changed() => if changed.is_err() { return PortCommand::Leave },
             () = again => {}
         }
         *self.told.borrow_and_update()
@@ -368,7 +368,7 @@ fn back_off(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: 
 fn serve(
     arrival: Arrival,
     door: Arc<Door>,
-    desk: Rc<Desk>,
+    desk: Rc<WorkerContext>,
     counters: Arc<Shard>,
     tools: &Tools,
 ) -> impl Future<Output = ()> + use<> {
@@ -429,7 +429,7 @@ impl Drop for OpenRecord {
         let cause = Cause {
             listener: Arc::clone(&entry.listener),
             outcome,
-            rule: self.seen.record.refusal.map(Refusal::code),
+            rule: self.seen.record.refusal.map(RefusedBy::code),
         };
         let standing = Standing::of(outcome, entry.peer, self.seen.record.source);
         let client = self.seen.record.client.map(|client| client.ip);

@@ -22,7 +22,7 @@ impl Orphans {
     ///
     /// # Cancel safety
     /// Dropping the future loses none: the next call begins with those that are there.
-    pub(super) async fn bury(&mut self) -> Infallible {
+    pub(super) async fn reap(&mut self) -> Infallible {
         let Some(ended) = &mut self.0 else { return std::future::pending().await };
         loop {
             // One signal may stand for many.

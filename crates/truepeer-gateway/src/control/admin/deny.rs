@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::OpenConnections;
 use crate::facts::address::ClientIp;
-use crate::rooms::bans::denied::Kept;
+use crate::rooms::bans::denied::Persisted;
 use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Bans, Changed, Lifted};
 use crate::server::View;
 
@@ -144,14 +144,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Whether it survives a restart; where it does not, the warning that goes with it.
-fn kept_json(kept: Kept) -> Value {
+fn kept_json(kept: Persisted) -> Value {
     match kept {
-        Kept::InFile => json!({ "kept": true }),
-        Kept::InMemory => json!({
+        Persisted::InFile => json!({ "kept": true }),
+        Persisted::InMemory => json!({
             "kept": false,
             "warning": "it ends with the process: `[admin] state` names no file to keep it in",
         }),
-        Kept::Failed(path, error) => {
+        Persisted::Failed(path, error) => {
             let path = path.display().to_string();
             tracing::warn!(event = "bans_not_kept", path, cause = error.to_string());
             json!({

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::facts::network::parse_network;
-use crate::rooms::bans::{BanDuration, BanOrder, Reason};
+use crate::rooms::bans::{BanDuration, BanOrder, BanReason};
 use crate::rooms::record::Entry;
 
 /// One request.
@@ -122,7 +122,7 @@ impl Request {
                 let order = BanOrder {
                     network: required_network(&value)?,
                     lasts: lasts.map_err(|error| format!("`for`: {error}"))?,
-                    reason: Reason::new(text(&value, "reason")?.unwrap_or_default()),
+                    reason: BanReason::new(text(&value, "reason")?.unwrap_or_default()),
                 };
                 Ok(Self::Deny(order, open(&value)))
             }
@@ -181,7 +181,7 @@ mod tests {
                 BanOrder {
                     network: network("203.0.113.0/24").unwrap(),
                     lasts: "1h30m".parse().unwrap(),
-                    reason: Reason::new("fail2ban sshd"),
+                    reason: BanReason::new("fail2ban sshd"),
                 },
                 OpenConnections::Keep,
             ),

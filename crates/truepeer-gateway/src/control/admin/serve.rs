@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use super::lines::{read_line, refusal, say};
 use super::{
-    ANSWER_TIME, Desk, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed, report,
+    ANSWER_TIME, AdminContext, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
+    report,
 };
 use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Stream};
@@ -26,9 +27,9 @@ use crate::facts::machine::MAX_OPERATORS;
 const DISPLACED: &[u8] =
     b"{\"ok\":false,\"error\":\"too many ask at once, and this request was not finished: ask again\"}\n";
 
-/// Room for clients and feeds, shared by all places where the socket is or was: a feed outlives a move.
+/// Places for clients and feeds, shared by all places where the socket is or was: a feed outlives a move.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct AdminPlaces {
     clients: Places,
     feeds: Arc<Semaphore>,
     presence: watch::Receiver<Presence>,
@@ -43,7 +44,7 @@ pub(crate) enum Presence {
     Nowhere,
 }
 
-impl Room {
+impl AdminPlaces {
     /// Nobody is in it; feeds end when `presence` does.
     pub(crate) fn new(presence: watch::Receiver<Presence>) -> Self {
         Self { clients: Places::new(MAX_OPERATORS), feeds: Arc::new(Semaphore::new(MAX_FEEDS)), presence }
@@ -54,7 +55,12 @@ impl Room {
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
-pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, room: Room, until: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    acceptor: Acceptor,
+    desk: AdminContext,
+    room: AdminPlaces,
+    until: impl Future<Output = ()>,
+) {
     let mut clients = JoinSet::new();
     tokio::select! {
         () = accept(acceptor, desk, room, &mut clients) => {}
@@ -63,7 +69,7 @@ pub(crate) async fn serve(acceptor: Acceptor, desk: Desk, room: Room, until: imp
     while clients.join_next().await.is_some() {}
 }
 
-async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSet<()>) {
+async fn accept(acceptor: Acceptor, desk: AdminContext, room: AdminPlaces, clients: &mut JoinSet<()>) {
     let mut pause = AcceptPause::default();
     loop {
         while clients.try_join_next().is_some() {}
@@ -96,7 +102,12 @@ async fn accept(acceptor: Acceptor, desk: Desk, room: Room, clients: &mut JoinSe
     }
 }
 
-async fn attend(stream: &mut UnixStream, desk: &Desk, room: &Room, place: &Place) -> io::Result<()> {
+async fn attend(
+    stream: &mut UnixStream,
+    desk: &AdminContext,
+    room: &AdminPlaces,
+    place: &Place,
+) -> io::Result<()> {
     let (read, write) = stream.split();
     let mut read = BufReader::with_capacity(MAX_REQUEST, read);
     let mut write = BufWriter::new(write);
@@ -163,7 +174,7 @@ async fn attend(stream: &mut UnixStream, desk: &Desk, room: &Room, place: &Place
 /// A line for each connection, and one that says how many there were: without it the list is not whole.
 async fn connections(
     write: &mut (impl AsyncWriteExt + Unpin),
-    desk: &Desk,
+    desk: &AdminContext,
     filter: &Filter,
 ) -> io::Result<()> {
     let now = SystemTime::now();
@@ -177,7 +188,7 @@ async fn connections(
     say(write, &json!({ "ok": true, "connections": count })).await
 }
 
-async fn reload(desk: &Desk) -> Result<Value, String> {
+async fn reload(desk: &AdminContext) -> Result<Value, String> {
     let (tell, told) = oneshot::channel();
     let busy = |_| "the server is stopping, or busy with another reload: ask again";
     desk.orders.try_send(Order::Reload(tell)).map_err(busy)?;

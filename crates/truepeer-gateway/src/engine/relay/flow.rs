@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::first_lines::FirstLines;
-use super::judge::{Judge, Source};
+use super::judge::{ByteGuard, SourceState};
 use super::pipe::{CAPACITY, Pipe};
 use super::{Overheard, RelayEnd};
 use crate::engine::Socket;
@@ -104,7 +104,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         sides: &Sides<'_, impl Fn(usize)>,
-        judge: &mut impl Judge,
+        judge: &mut impl ByteGuard,
     ) -> Poll<Option<RelayEnd>> {
         if self.finished {
             return Poll::Ready(None);
@@ -130,10 +130,10 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         sides: &Sides<'_, impl Fn(usize)>,
-        judge: &mut impl Judge,
+        judge: &mut impl ByteGuard,
     ) -> Poll<Result<Option<RelayEnd>, Fault>> {
         for _ in 0..ROUNDS {
-            let source = if self.source_ended { Source::Ended } else { Source::GoesOn };
+            let source = if self.source_ended { SourceState::Ended } else { SourceState::GoesOn };
             if let Some(end) = judge.judge(&mut self.pending, source) {
                 return Poll::Ready(Ok(Some(end)));
             }

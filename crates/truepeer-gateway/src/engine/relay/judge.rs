@@ -9,9 +9,9 @@ use super::{RelayEnd, Stopped};
 use crate::engine::now;
 
 /// Judges what was read before it is written. One that is done costs nothing.
-pub(super) trait Judge {
+pub(super) trait ByteGuard {
     /// Judges what waits; the relay's end, if that is the verdict.
-    fn judge(&mut self, waiting: &mut Vec<u8>, source: Source) -> Option<RelayEnd>;
+    fn judge(&mut self, waiting: &mut Vec<u8>, source: SourceState) -> Option<RelayEnd>;
 
     /// Whether what waits is not to be written yet.
     fn holds(&self) -> bool;
@@ -22,19 +22,19 @@ pub(super) trait Judge {
 
 /// Whether more may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SourceState {
     GoesOn,
     Ended,
 }
 
-impl Judge for Option<FirstBytes> {
-    fn judge(&mut self, waiting: &mut Vec<u8>, source: Source) -> Option<RelayEnd> {
+impl ByteGuard for Option<FirstBytes> {
+    fn judge(&mut self, waiting: &mut Vec<u8>, source: SourceState) -> Option<RelayEnd> {
         match self.as_mut()?.inspect(waiting, now()) {
             Verdict::Header(_) => return Some(RelayEnd::Stopped(Stopped::Header(std::mem::take(waiting)))),
             Verdict::Pass => *self = None,
             // The client sends no more: a prefix stays what it is, and nothing is nothing.
-            Verdict::Hold if source == Source::Ended && waiting.is_empty() => *self = None,
-            Verdict::Hold if source == Source::Ended => return end_hold(self),
+            Verdict::Hold if source == SourceState::Ended && waiting.is_empty() => *self = None,
+            Verdict::Hold if source == SourceState::Ended => return end_hold(self),
             Verdict::Hold => {}
         }
         None
@@ -55,8 +55,8 @@ pub(super) struct Backward {
     pub(super) last: Instant,
 }
 
-impl Judge for Backward {
-    fn judge(&mut self, waiting: &mut Vec<u8>, source: Source) -> Option<RelayEnd> {
+impl ByteGuard for Backward {
+    fn judge(&mut self, waiting: &mut Vec<u8>, source: SourceState) -> Option<RelayEnd> {
         let lines = self.lines.as_mut()?;
         if !waiting.is_empty() {
             let now = now();
@@ -68,7 +68,7 @@ impl Judge for Backward {
                 Judged::Hold => {}
             }
         }
-        if lines.is_over() || source == Source::Ended {
+        if lines.is_over() || source == SourceState::Ended {
             self.lines = None;
         }
         None

@@ -5,7 +5,7 @@
 //! HEAD that gets a body harms nobody.
 //! Checks: RFC 9112 sections 2 and 3 (the request's lines), RFC 9110 section 9 (methods) and 15 (status codes).
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Method, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Method, Unanswered};
 use super::refusal::{Permanence, Reason, Refusal};
 use super::script::{Script, Then};
 use crate::facts::lines::ConnectionLines;
@@ -54,13 +54,13 @@ fn refuse(refusal: &Refusal<'_>) -> Option<Vec<u8>> {
 }
 
 /// Takes one line; the empty one that ends the request brings the answer.
-fn answer(pending: &mut Pending, script: &Script, line: &[u8]) -> (String, Then) {
+fn answer(pending: &mut Unanswered, script: &Script, line: &[u8]) -> (String, Then) {
     match *pending {
         // RFC 9112 2.2: an empty line before the request is no request.
-        Pending::Nothing if line.is_empty() => (String::new(), Then::GoOn),
-        Pending::Nothing => match method(line) {
+        Unanswered::Nothing if line.is_empty() => (String::new(), Then::GoOn),
+        Unanswered::Nothing => match method(line) {
             Some(method) => {
-                *pending = Pending::Request(method);
+                *pending = Unanswered::Request(method);
                 (String::new(), Then::GoOn)
             }
             None => {
@@ -68,8 +68,8 @@ fn answer(pending: &mut Pending, script: &Script, line: &[u8]) -> (String, Then)
                 (Response { status: "400 Bad Request", fields: "", body }.text(Method::Get), Then::Close)
             }
         },
-        Pending::Request(_) if !line.is_empty() => (String::new(), Then::GoOn),
-        Pending::Request(method) => (Response::to(method, script).text(method), Then::Close),
+        Unanswered::Request(_) if !line.is_empty() => (String::new(), Then::GoOn),
+        Unanswered::Request(method) => (Response::to(method, script).text(method), Then::Close),
     }
 }
 

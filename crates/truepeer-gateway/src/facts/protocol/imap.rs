@@ -6,7 +6,7 @@
 //! Checks are answered as far as they go: CAPABILITY, NOOP, LOGOUT (RFC 3501 and 9051: 2.2.1 tags, 6.1 the three
 //! commands, 7.1 greeting, OK, NO, BAD, BYE). Nobody logs in.
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Unanswered};
 use super::lines::verb;
 use super::refusal::{Reason, Refusal};
 use super::script::{Script, Then};
@@ -33,7 +33,7 @@ pub(super) const IMAP: Language = Language {
     refuse,
     checks: Checks {
         greeting: |script| Some(greeting(script)),
-        answer: |_: &mut Pending, script, line| answer(script, line),
+        answer: |_: &mut Unanswered, script, line| answer(script, line),
         is_clients,
         give_up: |_, why| give_up(why),
     },

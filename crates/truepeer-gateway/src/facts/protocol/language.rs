@@ -75,7 +75,7 @@ pub(crate) struct Checks {
     /// What is said first; `None` where the client speaks first.
     pub greeting: fn(&Script) -> Option<String>,
     /// The answer to one line.
-    pub answer: fn(&mut Pending, &Script, &[u8]) -> (String, Then),
+    pub answer: fn(&mut Unanswered, &Script, &[u8]) -> (String, Then),
     /// Whether a client says this, and no check.
     pub is_clients: fn(&[u8]) -> bool,
     /// The last words when a bound is reached.
@@ -84,7 +84,7 @@ pub(crate) struct Checks {
 
 /// What was asked in earlier lines and is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Pending {
+pub(crate) enum Unanswered {
     /// Nothing.
     #[default]
     Nothing,

@@ -5,7 +5,7 @@
 //! Checks are answered as far as they go: CAPABILITY, NOOP, LOGOUT (RFC 5804: 1.2 responses, 1.7 capabilities, 2.3, 2.4
 //! and 2.13 the three commands). Nobody logs in.
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Unanswered};
 use super::lines::verb;
 use super::refusal::{Permanence, Refusal};
 use super::script::{Script, Then};
@@ -34,7 +34,7 @@ pub(super) const MANAGE_SIEVE: Language = Language {
     refuse,
     checks: Checks {
         greeting: |script| Some(greeting(script)),
-        answer: |_: &mut Pending, script, line| answer(script, line),
+        answer: |_: &mut Unanswered, script, line| answer(script, line),
         is_clients,
         give_up: |_, why| give_up(why),
     },

@@ -5,7 +5,7 @@
 //! Checks are answered as far as they go: CAPA, NOOP, QUIT (RFC 1939 sections 3 and 4, RFC 2449 section 5). The greeting
 //! carries no timestamp, so that nobody tries APOP. Nobody logs in.
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Unanswered};
 use super::lines::verb;
 use super::refusal::{Permanence, Refusal};
 use super::script::{Script, Then};
@@ -30,7 +30,7 @@ pub(super) const POP3: Language = Language {
     refuse,
     checks: Checks {
         greeting: |script| Some(greeting(script)),
-        answer: |_: &mut Pending, script, line| answer(script, line),
+        answer: |_: &mut Unanswered, script, line| answer(script, line),
         is_clients,
         give_up: |_, why| give_up(why),
     },

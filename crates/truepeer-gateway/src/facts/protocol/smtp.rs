@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU32;
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Manners, Part, Unanswered};
 use super::lines::verb;
 use super::refusal::{Reason, Refusal};
 use super::script::{Script, Then};
@@ -31,7 +31,7 @@ pub(super) const SMTP: Language = Language {
     refuse,
     checks: Checks {
         greeting: |script| Some(greeting(Dialect::Smtp, script)),
-        answer: |_: &mut Pending, script, line| answer(Dialect::Smtp, script, line),
+        answer: |_: &mut Unanswered, script, line| answer(Dialect::Smtp, script, line),
         is_clients,
         give_up,
     },

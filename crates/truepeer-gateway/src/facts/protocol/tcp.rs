@@ -2,7 +2,7 @@
 //!
 //! A client that is turned away hears a close without a byte: any text could be taken for the backend's data.
 
-use super::language::{Checks, FirstSpeaker, Language, MINUTE, Pending};
+use super::language::{Checks, FirstSpeaker, Language, MINUTE, Unanswered};
 use super::script::Then;
 use crate::facts::lines::ConnectionLines;
 
@@ -19,7 +19,7 @@ pub(super) const TCP: Language = Language {
     refuse: |_| None,
     checks: Checks {
         greeting: |_| None,
-        answer: |_: &mut Pending, _, _| (String::new(), Then::GoOn),
+        answer: |_: &mut Unanswered, _, _| (String::new(), Then::GoOn),
         is_clients: |_| false,
         give_up: |_, _| String::new(),
     },

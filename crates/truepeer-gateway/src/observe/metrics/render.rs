@@ -9,10 +9,10 @@ use crate::observe::metrics::histogram::Sum;
 use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
 use crate::observe::metrics::micros;
 use crate::observe::metrics::shard::{Counter, Shard};
-use crate::observe::metrics::text::{Format, Held, Seconds, Text};
+use crate::observe::metrics::text::{Format, HeldText, Seconds, Text};
 use crate::rooms::backend::{Pool, Readiness};
 use crate::rooms::limits::LimitsStatus;
-use crate::rooms::record::{Refusal, Scope, Source};
+use crate::rooms::record::{RefusedBy, Scope, Source};
 
 /// What is not counted here but read when somebody asks.
 #[derive(Debug, Clone, Default)]
@@ -201,8 +201,8 @@ impl<'a> Sums<'a> {
         }
     }
 
-    fn by_rule(&self, facts: &Facts, text: &mut Text, counter: impl Fn(Refusal) -> Counter) {
-        for refusal in Refusal::ALL {
+    fn by_rule(&self, facts: &Facts, text: &mut Text, counter: impl Fn(RefusedBy) -> Counter) {
+        for refusal in RefusedBy::ALL {
             self.each_with(facts, text, &[refusal.code()], counter(refusal));
         }
     }
@@ -225,7 +225,7 @@ impl<'a> Sums<'a> {
             }
             let (buckets, count) = sum.cumulative(room);
             let buckets = buckets.into_iter().map(|(bound, up_to)| (Seconds(bound), up_to)).collect();
-            let held = Held { buckets, count, sum: Seconds(sum.micros) };
+            let held = HeldText { buckets, count, sum: Seconds(sum.micros) };
             text.histogram(facts, &[listener], &held);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::histogram::{Histogram, Sum};
 use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
-use crate::rooms::record::{Refusal, Scope, Source};
+use crate::rooms::record::{RefusedBy, Scope, Source};
 
 /// The counters of one listener in one worker.
 ///
@@ -23,8 +23,8 @@ pub struct Shard {
     identified: [[AtomicU64; Scope::ALL.len()]; Source::ALL.len()],
     own: AtomicU64,
     health: [AtomicU64; HealthAnswer::ALL.len()],
-    refused: [AtomicU64; Refusal::ALL.len()],
-    would_refuse: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicU64; RefusedBy::ALL.len()],
+    would_refuse: [AtomicU64; RefusedBy::ALL.len()],
     ended: [AtomicU64; Outcome::ALL.len()],
     folded: AtomicU64,
     bytes: [AtomicU64; Direction::ALL.len()],
@@ -89,12 +89,12 @@ impl Shard {
     }
 
     /// A client was refused.
-    pub fn refused(&self, refusal: Refusal) {
+    pub fn refused(&self, refusal: RefusedBy) {
         self.count(Counter::Refused(refusal), 1);
     }
 
     /// A client was admitted although a rule that only observes is against it.
-    pub fn would_refuse(&self, refusal: Refusal) {
+    pub fn would_refuse(&self, refusal: RefusedBy) {
         self.count(Counter::WouldRefuse(refusal), 1);
     }
 
@@ -149,8 +149,8 @@ impl Shard {
             }
             Counter::Own => &self.own,
             Counter::HealthChecked(answer) => of(&HealthAnswer::ALL, &self.health, answer)?,
-            Counter::Refused(refusal) => of(&Refusal::ALL, &self.refused, refusal)?,
-            Counter::WouldRefuse(refusal) => of(&Refusal::ALL, &self.would_refuse, refusal)?,
+            Counter::Refused(refusal) => of(&RefusedBy::ALL, &self.refused, refusal)?,
+            Counter::WouldRefuse(refusal) => of(&RefusedBy::ALL, &self.would_refuse, refusal)?,
             Counter::Ended(outcome) => of(&Outcome::ALL, &self.ended, outcome)?,
             Counter::Folded => &self.folded,
             Counter::Relayed(direction) => of(&Direction::ALL, &self.bytes, direction)?,
@@ -167,8 +167,8 @@ pub(super) enum Counter {
     Identified(Source, Scope),
     Own,
     HealthChecked(HealthAnswer),
-    Refused(Refusal),
-    WouldRefuse(Refusal),
+    Refused(RefusedBy),
+    WouldRefuse(RefusedBy),
     Ended(Outcome),
     Folded,
     Relayed(Direction),

@@ -12,7 +12,7 @@ use super::*;
 use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
 use crate::rooms::limits::{LimitsStatus, Rule};
-use crate::rooms::record::{Refusal, Scope, Source};
+use crate::rooms::record::{RefusedBy, Scope, Source};
 use parser::{Parsed, parse};
 
 fn shards(names: &[&str]) -> Vec<Arc<Shard>> {
@@ -162,7 +162,7 @@ fn count_everything_once(shard: &Shard) {
     }
     shard.own();
     HealthAnswer::ALL.into_iter().for_each(|answer| shard.health_checked(answer));
-    for refusal in Refusal::ALL {
+    for refusal in RefusedBy::ALL {
         shard.refused(refusal);
         shard.would_refuse(refusal);
     }
@@ -288,8 +288,8 @@ fn labels_follow_from_what_they_are_about() {
         assert_eq!(Scope::from(client.parse::<ClientIp>().unwrap()), scope, "{client}");
     }
     for rule in Rule::ALL {
-        assert!(Refusal::ALL.contains(&Refusal::Limit(rule)));
-        assert_eq!(Refusal::Limit(rule).code(), rule.code());
+        assert!(RefusedBy::ALL.contains(&RefusedBy::Limit(rule)));
+        assert_eq!(RefusedBy::Limit(rule).code(), rule.code());
     }
     use truepeer::{IdentitySource, proto::Version};
     for source in

@@ -82,9 +82,9 @@ impl Text {
     }
 
     /// All samples of one histogram; `values` as for [`Text::sample`].
-    pub(super) fn histogram(&mut self, facts: &Facts, values: &[&str], held: &Held) {
+    pub(super) fn histogram(&mut self, facts: &Facts, values: &[&str], held: &HeldText) {
         let Facts { name, labels, .. } = *facts;
-        let Held { buckets, count, sum } = held;
+        let HeldText { buckets, count, sum } = held;
         for (bound, up_to) in buckets {
             self.line(format_args!(
                 "{name}_bucket{} {up_to}",
@@ -112,7 +112,7 @@ impl Text {
 
 /// What a histogram holds.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldText {
     /// Upper bounds, ascending, with the number of values up to each.
     pub(super) buckets: Vec<(Seconds, u64)>,
     /// The number of all values.

@@ -32,7 +32,7 @@ fn full(now: Instant) -> Record {
     record.times =
         Times { identify: Some(Duration::ZERO), handoff: Some(Duration::ZERO), relay: Some(Duration::ZERO) };
     record.rule = Some("deny 10.0.0.0/8 (deny.txt, line 3)".into());
-    record.would_refuse = Some(Refusal::Limit(Rule::RatePerClient));
+    record.would_refuse = Some(RefusedBy::Limit(Rule::RatePerClient));
     record.seen = Some("EHLO\\r\\n=".into());
     record.cause = Some("line one\nline two".to_owned());
     record.remedy = Some("none".to_owned());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use crate::facts::files::{NotOpened, open_regular};
+use crate::facts::files::{Unopened, open_regular};
 use crate::facts::network::{NetworkError, WIDEST_V4, WIDEST_V6, is_too_wide, parse_network};
 
 use super::table::{ListSource, MAX_ENTRIES, RuleList};
@@ -91,8 +91,8 @@ impl ListFile {
         let unreadable = |cause| ListFileError::Unreadable { path: path.to_owned(), cause };
         match open_regular(path) {
             Ok(file) => Self::parse(path, BufReader::new(file)),
-            Err(NotOpened::System(cause)) => Err(unreadable(cause)),
-            Err(NotOpened::NotAFile) => Err(ListFileError::NotAFile { path: path.to_owned() }),
+            Err(Unopened::System(cause)) => Err(unreadable(cause)),
+            Err(Unopened::NotAFile) => Err(ListFileError::NotAFile { path: path.to_owned() }),
         }
     }
 

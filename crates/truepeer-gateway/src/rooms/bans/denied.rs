@@ -16,7 +16,7 @@ use crate::facts::address::ClientIp;
 use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::journal::Journal;
-use crate::rooms::bans::state::{Change, Loaded};
+use crate::rooms::bans::state::{Change, LoadedBans};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
 use crate::rooms::trust::{Meaning, Named};
 
@@ -74,7 +74,7 @@ pub struct Guarded {
 
 /// Whether a change will be there after a restart.
 #[derive(Debug)]
-pub enum Kept {
+pub enum Persisted {
     /// It is in the state file.
     InFile,
     /// There is no state file.
@@ -86,7 +86,7 @@ pub enum Kept {
 impl Denied {
     /// Takes over what was `loaded` from the state file at `file`; what is wrong with it goes to the log.
     #[must_use]
-    pub fn restore(file: Option<PathBuf>, loaded: Loaded, listeners: Vec<Guarded>) -> Self {
+    pub fn restore(file: Option<PathBuf>, loaded: LoadedBans, listeners: Vec<Guarded>) -> Self {
         for bad in &loaded.bad_lines {
             let (cause, skipped) = (bad.to_string(), u64::try_from(loaded.skipped).unwrap_or(u64::MAX));
             tracing::warn!(event = "ban_skipped", key = "admin.state", cause, skipped);
@@ -123,7 +123,7 @@ impl Denied {
     /// Writes the state file anew if the wall clock was set since it was written, so that a restart finds every ban with
     /// the time that it has left. Blocks on the file.
     pub fn follow_clock(&self) {
-        if let Some(Kept::Failed(path, error)) = self.follow_clock_at(now()) {
+        if let Some(Persisted::Failed(path, error)) = self.follow_clock_at(now()) {
             say_not_kept(&path, &error);
         }
     }
@@ -153,13 +153,13 @@ impl Denied {
     ///
     /// Returns what came of each, and whether it is kept; `None` if nothing had to be written.
     #[must_use]
-    pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Kept>) {
+    pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Persisted>) {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock is given back in between, so that many changes keep no connection waiting.
         let made: Vec<_> = changes.iter().map(|change| self.make_at(change, now())).collect();
         let changes: Vec<_> = made.iter().filter_map(|made| made.as_ref().ok().and_then(to_keep)).collect();
         let kept = (!changes.is_empty()).then(|| match &mut *file {
-            None => Kept::InMemory,
+            None => Persisted::InMemory,
             Some(journal) => kept(journal.path().to_owned(), journal.keep(&changes, || self.list())),
         });
         drop(file);
@@ -234,7 +234,7 @@ impl Denied {
         result
     }
 
-    fn follow_clock_at(&self, moment: Moment) -> Option<Kept> {
+    fn follow_clock_at(&self, moment: Moment) -> Option<Persisted> {
         let moved = self.0.clock.ahead(moment).saturating_sub(self.0.ahead.load(Ordering::Relaxed));
         if moved.unsigned_abs() < WORTH_WRITING || self.0.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -267,10 +267,10 @@ impl Denied {
         }
     }
 
-    fn save_all(&self, moment: Moment) -> Kept {
+    fn save_all(&self, moment: Moment) -> Persisted {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *file {
-            None => Kept::InMemory,
+            None => Persisted::InMemory,
             Some(journal) => kept(journal.path().to_owned(), journal.write_anew(&self.list_at(moment))),
         }
     }
@@ -279,10 +279,10 @@ impl Denied {
 /// A clock that was set by fewer seconds is not worth writing the file for.
 const WORTH_WRITING: u64 = 5;
 
-fn kept(path: PathBuf, written: io::Result<()>) -> Kept {
+fn kept(path: PathBuf, written: io::Result<()>) -> Persisted {
     match written {
-        Ok(()) => Kept::InFile,
-        Err(error) => Kept::Failed(path, error),
+        Ok(()) => Persisted::InFile,
+        Err(error) => Persisted::Failed(path, error),
     }
 }
 

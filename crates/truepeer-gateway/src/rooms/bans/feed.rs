@@ -12,7 +12,7 @@
 
 use core::fmt;
 
-use super::order::{BanChange, BanDuration, BanDurationError, BanOrder, Reason};
+use super::order::{BanChange, BanDuration, BanDurationError, BanOrder, BanReason};
 use crate::facts::network::{NetworkError, parse_network};
 
 /// Why a line of a feed is no order.
@@ -61,7 +61,7 @@ fn parse_add(text: &str) -> Result<BanOrder, FeedError> {
         return Err(FeedError::NoDuration);
     }
     let lasts: BanDuration = lasts.parse().map_err(FeedError::Duration)?;
-    Ok(BanOrder { network, lasts, reason: Reason::new(reason) })
+    Ok(BanOrder { network, lasts, reason: BanReason::new(reason) })
 }
 
 /// Cuts off the first word; both parts without space around them.
@@ -94,7 +94,7 @@ mod tests {
         Ok(Some(BanChange::Add(BanOrder {
             network: network.parse().unwrap(),
             lasts: lasts.parse().unwrap(),
-            reason: Reason::new(reason),
+            reason: BanReason::new(reason),
         })))
     }
 

@@ -17,7 +17,7 @@ pub struct BanOrder {
     /// How long from now on.
     pub lasts: BanDuration,
     /// Why.
-    pub reason: Reason,
+    pub reason: BanReason,
 }
 
 /// A change of the table: what a command or a line of a feed orders.
@@ -33,11 +33,11 @@ pub enum BanChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BanDuration(u64);
 
-/// Why a client was banned: one line of visible text, at most [`Reason::MAX_LEN`] bytes.
+/// Why a client was banned: one line of visible text, at most [`BanReason::MAX_LEN`] bytes.
 ///
 /// The text comes from programs that read what strangers send: control characters are escaped, the rest is cut.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Reason(Arc<str>);
+pub struct BanReason(Arc<str>);
 
 /// Why a text is no duration of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl fmt::Display for BanDuration {
     }
 }
 
-impl Reason {
+impl BanReason {
     /// The most bytes that are kept.
     pub const MAX_LEN: usize = 120;
 
@@ -147,7 +147,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for BanReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { f.write_str("no reason given") } else { f.write_str(&self.0) }
     }
@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_reason_is_one_visible_line_of_bounded_length() {
-        let long = "x".repeat(Reason::MAX_LEN + 1);
-        let wide = "\u{e9}".repeat(Reason::MAX_LEN);
+        let long = "x".repeat(BanReason::MAX_LEN + 1);
+        let wide = "\u{e9}".repeat(BanReason::MAX_LEN);
         for (text, kept) in [
             ("", ""),
             ("  fail2ban sshd \n", "fail2ban sshd"),
@@ -253,13 +253,13 @@ mod tests {
             ("\u{2067}a\u{2068}b\u{2069}c\u{61c}", "\\u{2067}a\\u{2068}b\\u{2069}c\\u{61c}"),
             ("192.0.2\u{200b}.7\u{2060}", "192.0.2\\u{200b}.7\\u{2060}"),
             ("M\u{fc}ller", "M\u{fc}ller"),
-            (long.as_str(), &long[..Reason::MAX_LEN]),
-            (wide.as_str(), &wide[..Reason::MAX_LEN]),
+            (long.as_str(), &long[..BanReason::MAX_LEN]),
+            (wide.as_str(), &wide[..BanReason::MAX_LEN]),
         ] {
-            assert_eq!(Reason::new(text).as_str(), kept);
+            assert_eq!(BanReason::new(text).as_str(), kept);
             // Reading back what was written changes nothing.
-            assert_eq!(Reason::new(kept).as_str(), kept);
+            assert_eq!(BanReason::new(kept).as_str(), kept);
         }
-        assert_eq!(Reason::new(" ").to_string(), "no reason given");
+        assert_eq!(BanReason::new(" ").to_string(), "no reason given");
     }
 }

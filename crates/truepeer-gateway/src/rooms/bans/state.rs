@@ -25,15 +25,15 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::order::Reason;
+use super::order::BanReason;
 use super::{Ban, MAX_BANS, secs, time};
-use crate::facts::files::{NotOpened, open_regular};
+use crate::facts::files::{Unopened, open_regular};
 use crate::facts::network::parse_network;
 use ipnet::IpNet;
 
 /// What a state file held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
+pub struct LoadedBans {
     /// The bans, in the order of the file, those included that have ended.
     pub bans: Vec<Ban>,
     /// How many lines were skipped.
@@ -91,12 +91,12 @@ pub enum StateError {
 ///
 /// # Errors
 /// [`StateError`]; the file must not be saved over then.
-pub fn load(path: &Path) -> Result<Loaded, StateError> {
+pub fn load(path: &Path) -> Result<LoadedBans, StateError> {
     let unreadable = |cause| StateError::Unreadable { path: path.to_owned(), cause };
     match open_regular(path) {
-        Err(NotOpened::System(cause)) if cause.kind() == io::ErrorKind::NotFound => Ok(Loaded::default()),
-        Err(NotOpened::System(cause)) => Err(unreadable(cause)),
-        Err(NotOpened::NotAFile) => {
+        Err(Unopened::System(cause)) if cause.kind() == io::ErrorKind::NotFound => Ok(LoadedBans::default()),
+        Err(Unopened::System(cause)) => Err(unreadable(cause)),
+        Err(Unopened::NotAFile) => {
             let what = "this is no file, but a directory, a pipe or a device";
             Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, what)))
         }
@@ -173,8 +173,8 @@ fn encode_line(text: &mut impl Write, ban: &Ban) -> io::Result<()> {
 }
 
 /// Reads the text of a state file; `None` if it is none of ours.
-fn decode(mut text: impl BufRead) -> io::Result<Option<Loaded>> {
-    let mut loaded = Loaded::default();
+fn decode(mut text: impl BufRead) -> io::Result<Option<LoadedBans>> {
+    let mut loaded = LoadedBans::default();
     let mut latest: HashMap<IpNet, usize> = HashMap::new();
     let mut bans: Vec<Option<Ban>> = Vec::new();
     let mut buf = Vec::new();
@@ -246,7 +246,7 @@ fn decode_line(content: &[u8]) -> Result<Ban, BadStateReason> {
     };
     let network = parse_network(network).map_err(|_| BadStateReason::Network)?;
     let seconds = |text: &str| text.parse().map(time).map_err(|_| BadStateReason::Time);
-    Ok(Ban { network, since: seconds(since)?, until: seconds(until)?, reason: Reason::new(reason) })
+    Ok(Ban { network, since: seconds(since)?, until: seconds(until)?, reason: BanReason::new(reason) })
 }
 
 /// In the same directory, so that renaming replaces; always the same name, so that crashes leave one at most.

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::order::Reason;
+use super::order::BanReason;
 
 /// What is kept about a banned network; times in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct HeldBan {
     pub(super) since: u64,
     pub(super) until: u64,
-    pub(super) reason: Reason,
+    pub(super) reason: BanReason,
 }
 
 /// A new network does not fit.
@@ -22,7 +22,7 @@ pub(super) struct NoRoom;
 /// Bans by first address and prefix length.
 #[derive(Debug, Clone)]
 pub(super) struct Table<T> {
-    bans: BTreeMap<(T, u8), Held>,
+    bans: BTreeMap<(T, u8), HeldBan>,
     /// How many bans there are of each prefix length: a lookup tries only these.
     lengths: BTreeMap<u8, usize>,
     /// No ban ends before this: purging sooner would find nothing.
@@ -56,7 +56,13 @@ impl<T> Default for Table<T> {
 
 impl<T: Bits> Table<T> {
     /// Stores a ban, returning the one it replaces; `full` lets only a network in that is there already.
-    pub(super) fn put(&mut self, first: T, len: u8, held: Held, full: bool) -> Result<Option<Held>, NoRoom> {
+    pub(super) fn put(
+        &mut self,
+        first: T,
+        len: u8,
+        held: HeldBan,
+        full: bool,
+    ) -> Result<Option<HeldBan>, NoRoom> {
         if full && !self.bans.contains_key(&(first, len)) {
             return Err(NoRoom);
         }
@@ -69,7 +75,7 @@ impl<T: Bits> Table<T> {
         Ok(before)
     }
 
-    pub(super) fn remove(&mut self, first: T, len: u8) -> Option<Held> {
+    pub(super) fn remove(&mut self, first: T, len: u8) -> Option<HeldBan> {
         let held = self.bans.remove(&(first, len))?;
         let left = self.lengths.get_mut(&len).map(|count| {
             *count = count.saturating_sub(1);
@@ -100,7 +106,7 @@ impl<T: Bits> Table<T> {
     }
 
     /// Keeps what `keep` says, and counts anew.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(T, u8, &Held) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(T, u8, &HeldBan) -> bool) {
         self.bans.retain(|(first, len), held| keep(*first, *len, held));
         self.lengths.clear();
         self.earliest = u64::MAX;
@@ -112,7 +118,7 @@ impl<T: Bits> Table<T> {
     }
 
     /// The most specific ban of at most `longest` bits that holds `addr` and ends after `now`.
-    pub(super) fn find(&self, addr: T, longest: u8, now: u64) -> Option<(T, u8, &Held)> {
+    pub(super) fn find(&self, addr: T, longest: u8, now: u64) -> Option<(T, u8, &HeldBan)> {
         self.lengths.range(..=longest).rev().find_map(|(len, _)| {
             let first = addr.cut(*len);
             let held = self.bans.get(&(first, *len)).filter(|held| held.until > now)?;
@@ -120,7 +126,7 @@ impl<T: Bits> Table<T> {
         })
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (T, u8, &Held)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (T, u8, &HeldBan)> {
         self.bans.iter().map(|((first, len), held)| (*first, *len, held))
     }
 }
@@ -132,7 +138,7 @@ impl<T> Table<T> {
 }
 
 // What a full table costs is a promise: see the memory note of `Bans`.
-const _: () = assert!(size_of::<Held>() == 32);
+const _: () = assert!(size_of::<HeldBan>() == 32);
 
 #[cfg(test)]
 mod tests {
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn only_prefix_lengths_in_use_are_tried() {
-        let held = |until| Held { since: 0, until, reason: Reason::default() };
+        let held = |until| HeldBan { since: 0, until, reason: BanReason::default() };
         let mut table = Table::<u32>::default();
         for (first, len, until) in [(0xc000_0200, 24, 10), (0xc000_0201, 32, 20), (0xc000_0202, 32, 30)] {
             assert_eq!(table.put(first, len, held(until), false), Ok(None));

@@ -9,7 +9,7 @@ fn at(secs: u64) -> SystemTime {
 
 fn order(network: &str, lasts: &str, reason: &str) -> BanOrder {
     let network = crate::facts::network::parse_network(network).unwrap();
-    BanOrder { network, lasts: lasts.parse().unwrap(), reason: Reason::new(reason) }
+    BanOrder { network, lasts: lasts.parse().unwrap(), reason: BanReason::new(reason) }
 }
 
 fn trusted(networks: &[&str]) -> TrustedNetworks {
@@ -183,7 +183,7 @@ fn restoring_drops_what_ended_and_what_may_not_be() {
         network: network.parse().unwrap(),
         since: at(0),
         until,
-        reason: Reason::new("kept"),
+        reason: BanReason::new("kept"),
     };
     let proxies = trusted(&["192.0.2.10/32"]);
     let protected = [Protected { list: "server.proxy.trusted-networks", networks: &proxies }];
@@ -214,7 +214,7 @@ fn the_table_is_bounded_and_makes_room_by_itself() {
         // One ends sooner than the others.
         let lasts = if index == 7 { "1m" } else { "1h" };
         let network = IpNet::V4(ipnet::Ipv4Net::new((0x0b00_0000 + index).into(), 32).unwrap());
-        let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason: Reason::default() };
+        let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason: BanReason::default() };
         bans.add(&order, &[], at(0)).unwrap();
     }
     assert_eq!(bans.add(&order("192.0.2.7", "1h", ""), &[], at(59)), Err(BanError::Full));

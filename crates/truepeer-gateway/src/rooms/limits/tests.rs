@@ -21,13 +21,13 @@ enum Said {
     WouldRefuse(Rule),
 }
 
-struct Room {
+struct Limited {
     limits: Arc<Limits>,
     start: Instant,
     open: Vec<Permit>,
 }
 
-impl Room {
+impl Limited {
     fn new(max_clients: usize) -> Self {
         let start = Instant::now();
         Self { limits: Limits::new(max_clients, start), start, open: Vec::new() }
@@ -44,12 +44,12 @@ impl Room {
     /// Lets a client come at that second and stay.
     fn come(&mut self, gate: &Gate, client: &str, second: u64) -> Said {
         match gate.enter(ip(client), self.after(second)) {
-            Entry::Admit(permit) => {
+            LimitDecision::Admit(permit) => {
                 self.open.push(permit);
                 Said::Admit
             }
-            Entry::Refuse(which) => Said::Refuse(which.rule),
-            Entry::WouldRefuse(permit, which) => {
+            LimitDecision::Refuse(which) => Said::Refuse(which.rule),
+            LimitDecision::WouldRefuse(permit, which) => {
                 self.open.push(permit);
                 Said::WouldRefuse(which.rule)
             }
@@ -74,9 +74,9 @@ fn rated(connections: u32, seconds: u64) -> Policy {
     Policy { rate_per_client: rate, ..Policy::default_for(Protocol::Tcp) }
 }
 
-fn which(entry: Entry) -> Which {
+fn which(entry: LimitDecision) -> Which {
     match entry {
-        Entry::Refuse(which) => which,
+        LimitDecision::Refuse(which) => which,
         other => panic!("{other:?}"),
     }
 }
@@ -100,7 +100,7 @@ fn a_limit_answers_temporarily() {
 
 #[test]
 fn one_client_too_many_times_is_refused_and_others_are_not() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let gate = room.gate(at_once(2));
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
@@ -126,7 +126,7 @@ fn clients_are_counted_by_prefix() {
         (1, 1, "1.2.3.4", "8000::1", false),
     ];
     for (v4, v6, one, other, same) in cases {
-        let mut room = Room::new(100);
+        let mut room = Limited::new(100);
         let prefixes = Prefixes::new(PrefixLengths { v4, v6 }).unwrap();
         let gate = room.gate(Policy { prefixes, ..at_once(1) });
         assert_eq!(room.come(&gate, one, 0), Said::Admit);
@@ -140,7 +140,7 @@ fn clients_are_counted_by_prefix() {
 
 #[test]
 fn listeners_count_their_clients_apart_and_share_the_server_maximum() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let policy = Policy { server_connections: NonZeroU32::new(3), ..at_once(1) };
     let smtp = room.limits.gate(&"smtp".into(), policy.clone());
     let imap = room.limits.gate(&"imap".into(), policy);
@@ -155,7 +155,7 @@ fn listeners_count_their_clients_apart_and_share_the_server_maximum() {
 
 #[test]
 fn a_listener_has_a_maximum_that_holds_for_exempt_clients_too() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let exempt = ["192.0.2.0/24"];
     let policy = Policy {
         exempt: Arc::new(exempt.iter().map(|network| network.parse().unwrap()).collect()),
@@ -173,7 +173,7 @@ fn a_listener_has_a_maximum_that_holds_for_exempt_clients_too() {
 
 #[test]
 fn new_connections_are_limited_in_time() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let gate = room.gate(rated(2, 60));
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
     room.open.clear();
@@ -188,7 +188,7 @@ fn new_connections_are_limited_in_time() {
 
 #[test]
 fn observing_counts_and_refuses_nobody() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let policy = Policy {
         mode: Mode::Observe,
         listener_connections: NonZeroU32::new(4),
@@ -210,7 +210,7 @@ fn observing_counts_and_refuses_nobody() {
 fn observing_a_rate_counts_what_enforcing_it_would_refuse() {
     let arrivals: Vec<u64> = (0..100).collect();
     let refused = |mode| {
-        let mut room = Room::new(100);
+        let mut room = Limited::new(100);
         let gate = room.gate(Policy { mode, ..rated(3, 60) });
         arrivals.iter().filter(|second| room.come(&gate, "192.0.2.1", **second) != Said::Admit).count()
     };
@@ -230,7 +230,7 @@ fn a_private_client_may_be_a_proxy_that_is_not_listed() {
         ("2001:db8::1", false),
     ];
     for (client, maybe_proxy) in cases {
-        let mut room = Room::new(100);
+        let mut room = Limited::new(100);
         let gate = room.gate(at_once(1));
         assert_eq!(room.come(&gate, client, 0), Said::Admit);
         let refused = which(gate.enter(ip(client), room.after(0)));
@@ -242,7 +242,7 @@ fn a_private_client_may_be_a_proxy_that_is_not_listed() {
         assert_eq!(named, maybe_proxy, "{client}");
     }
     // A full server says nothing about this client.
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let gate = room.gate(Policy { server_connections: NonZeroU32::new(1), ..at_once(1) });
     assert_eq!(room.come(&gate, "10.0.0.1", 0), Said::Admit);
     assert!(!which(gate.enter(ip("10.0.0.1"), room.after(0))).maybe_proxy);
@@ -250,7 +250,7 @@ fn a_private_client_may_be_a_proxy_that_is_not_listed() {
 
 #[test]
 fn the_cause_names_who_what_and_how_many() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let gate = room.gate(Policy { server_connections: NonZeroU32::new(9), ..at_once(1) });
     let slow = room.limits.gate(&"slow".into(), rated(1, 90));
     for client in ["192.0.2.1", "2001:db8::1"] {
@@ -267,7 +267,7 @@ fn the_cause_names_who_what_and_how_many() {
 
 #[test]
 fn a_reload_keeps_the_counts() {
-    let mut room = Room::new(100);
+    let mut room = Limited::new(100);
     let before = room.gate(at_once(2));
     assert_eq!(room.come(&before, "192.0.2.1", 0), Said::Admit);
     let after = room.gate(at_once(1));
@@ -279,7 +279,7 @@ fn a_reload_keeps_the_counts() {
 
 #[test]
 fn a_client_without_connections_is_forgotten_at_once_unless_its_rate_remembers_it() {
-    let mut room = Room::new(10_000);
+    let mut room = Limited::new(10_000);
     let gate = room.gate(at_once(2));
     for number in 0..500 {
         room.open.extend(admitted(gate.enter(numbered(number), room.start)));
@@ -295,7 +295,7 @@ fn a_client_without_connections_is_forgotten_at_once_unless_its_rate_remembers_i
 
 #[test]
 fn a_full_table_forgets_idle_clients_first_and_never_one_that_counts() {
-    let room = Room::new(1);
+    let room = Limited::new(1);
     let bound = room.limits.status().max_clients;
     let gate = room.gate(Policy { rate_per_client: rated(2, 60).rate_per_client, ..at_once(5) });
     // One that stays open, and many that leave; each is remembered for 30 s.
@@ -321,12 +321,12 @@ fn a_full_table_forgets_idle_clients_first_and_never_one_that_counts() {
 
 #[test]
 fn when_nobody_can_be_forgotten_new_clients_share_one_count() {
-    let mut room = Room::new(1);
+    let mut room = Limited::new(1);
     let gate = room.gate(at_once(3));
     // Every shard holds one group; fill them all with connections that stay.
     let mut number = 0;
     while room.limits.status().clients < room.limits.status().max_clients {
-        if let Entry::Admit(permit) = gate.enter(numbered(number), room.start) {
+        if let LimitDecision::Admit(permit) = gate.enter(numbered(number), room.start) {
             room.open.push(permit);
         }
         number += 1;
@@ -352,7 +352,7 @@ fn when_nobody_can_be_forgotten_new_clients_share_one_count() {
 fn distinct_clients_without_end_do_not_grow_the_table_past_its_bound() {
     let clients = std::env::var("TRUEPEER_LIMITS_CLIENTS").ok().and_then(|text| text.parse().ok());
     let clients: u32 = clients.unwrap_or(100_000);
-    let room = Room::new(4096);
+    let room = Limited::new(4096);
     let gate = room.gate(Policy { rate_per_client: rated(60, 3600).rate_per_client, ..at_once(50) });
     let mut open = std::collections::VecDeque::new();
     let mut refused = 0_u32;
@@ -361,12 +361,12 @@ fn distinct_clients_without_end_do_not_grow_the_table_past_its_bound() {
         // 10,000 a second, of which 2,000 are open at any time.
         let now = room.start + Duration::from_micros(u64::from(number) * 100);
         match gate.enter(numbered(number.wrapping_mul(2_654_435_761)), now) {
-            Entry::Admit(permit) => open.push_back(permit),
-            Entry::Refuse(which) => {
+            LimitDecision::Admit(permit) => open.push_back(permit),
+            LimitDecision::Refuse(which) => {
                 assert!(which.shared, "{which:?}");
                 refused += 1;
             }
-            other @ Entry::WouldRefuse(..) => panic!("{other:?}"),
+            other @ LimitDecision::WouldRefuse(..) => panic!("{other:?}"),
         }
         if open.len() > 2_000 {
             drop(open.pop_front());
@@ -402,13 +402,13 @@ fn counts_are_exact_across_threads() {
                 for round in 0..ROUNDS {
                     let client = (round * 7 + thread) % CLIENTS;
                     match gate.enter(numbered(client), start) {
-                        Entry::Admit(permit) => {
+                        LimitDecision::Admit(permit) => {
                             let count = &held[client as usize];
                             assert!(count.fetch_add(1, Ordering::SeqCst) < LIMIT);
                             kept.push((count, permit));
                         }
-                        Entry::Refuse(_) => _ = refused.fetch_add(1, Ordering::Relaxed),
-                        other @ Entry::WouldRefuse(..) => panic!("{other:?}"),
+                        LimitDecision::Refuse(_) => _ = refused.fetch_add(1, Ordering::Relaxed),
+                        other @ LimitDecision::WouldRefuse(..) => panic!("{other:?}"),
                     }
                     if kept.len() > 2 {
                         let (count, permit) = kept.remove(0);
@@ -435,9 +435,9 @@ fn a_permit_is_small() {
     assert_eq!(size_of::<Permit>(), 40);
 }
 
-fn admitted(entry: Entry) -> Option<Permit> {
+fn admitted(entry: LimitDecision) -> Option<Permit> {
     match entry {
-        Entry::Admit(permit) => Some(permit),
-        Entry::Refuse(_) | Entry::WouldRefuse(..) => None,
+        LimitDecision::Admit(permit) => Some(permit),
+        LimitDecision::Refuse(_) | LimitDecision::WouldRefuse(..) => None,
     }
 }

@@ -5,13 +5,13 @@
 
 use super::Reply;
 use super::lines::{Lines, Next};
-use crate::facts::protocol::{Pending, Protocol, Script, Then};
+use crate::facts::protocol::{Protocol, Script, Then, Unanswered};
 
 /// A dialogue as it stands.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     protocol: Protocol,
-    pending: Pending,
+    pending: Unanswered,
     script: Script,
     lines: Lines,
     commands: u32,
@@ -31,7 +31,7 @@ impl Dialogue {
     pub(crate) fn new(protocol: Protocol, script: Script) -> Self {
         Self {
             protocol,
-            pending: Pending::default(),
+            pending: Unanswered::default(),
             script,
             lines: Lines::default(),
             commands: 0,

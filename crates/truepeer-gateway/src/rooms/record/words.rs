@@ -74,7 +74,7 @@ impl From<ClientIp> for Scope {
 
 /// Which rule is against a client; the label `rule`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RefusedBy {
     /// A list of denied networks names it.
     DenyList,
     /// No list names it, and the default is to deny.
@@ -87,7 +87,7 @@ pub enum Refusal {
     Limit(Rule),
 }
 
-impl Refusal {
+impl RefusedBy {
     /// Every rule.
     pub const ALL: [Self; 8] = [
         Self::DenyList,

@@ -14,7 +14,7 @@ const MOST_WAITING: usize = 4096;
 
 /// The socket.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct PostGate {
     state: State,
     /// How many workers listen at this post.
     open: Arc<AtomicU32>,
@@ -46,7 +46,7 @@ impl Drop for Counted {
     }
 }
 
-impl Gate {
+impl PostGate {
     /// A gate that takes nothing yet; the socket may listen already.
     pub(crate) fn new(socket: RawListener, open: Arc<AtomicU32>) -> Self {
         Self { state: State::Shut(socket), open }
@@ -171,7 +171,7 @@ mod tests {
         #[allow(deprecated, reason = "the socket outlives it")]
         let watched = tokio::io::unix::AsyncFd::new(number).unwrap();
         let open = Arc::new(AtomicU32::new(0));
-        let mut gate = Gate::new(socket, Arc::clone(&open));
+        let mut gate = PostGate::new(socket, Arc::clone(&open));
         gate.open().unwrap_err();
         assert_eq!(open.load(Ordering::Relaxed), 0);
         gate.open().unwrap_err();
@@ -188,7 +188,7 @@ mod tests {
         let _context = runtime.enter();
         let (socket, address) = listening();
         let open = Arc::new(AtomicU32::new(0));
-        let mut gate = Gate::new(socket, Arc::clone(&open));
+        let mut gate = PostGate::new(socket, Arc::clone(&open));
         gate.open().unwrap();
         let _queued = TcpStream::connect(address).unwrap();
         let mut served = Vec::new();

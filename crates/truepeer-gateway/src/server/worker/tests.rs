@@ -13,10 +13,11 @@ fn a_relayed_connection_is_one_future_of_a_kilobyte_at_most() {
         serve(arrival, door, desk, counters, tools)
     });
     assert!(serve <= 992, "a connection: {serve}");
-    let walk =
-        size_of_made(|arrival, door: &'static Door, desk: &'static Desk, seen: &'static mut Observer, ()| {
+    let walk = size_of_made(
+        |arrival, door: &'static Door, desk: &'static WorkerContext, seen: &'static mut Observer, ()| {
             connection::walk(arrival, door, desk, seen)
-        });
+        },
+    );
     assert!(walk <= 432, "its walk: {walk}");
     assert!(size_of::<Record>() <= 448, "its record: {}", size_of::<Record>());
 }

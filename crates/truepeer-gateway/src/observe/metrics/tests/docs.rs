@@ -9,7 +9,7 @@ use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::family::Family;
 use crate::observe::metrics::label::{Direction, HealthAnswer, Label};
-use crate::rooms::record::{Refusal, Scope, Source};
+use crate::rooms::record::{RefusedBy, Scope, Source};
 
 #[test]
 fn documented_tables_are_those_of_the_program() {
@@ -100,7 +100,7 @@ fn labels() -> String {
             Label::Version => "the version of this program".to_owned(),
             Label::Source => codes(&mut Source::ALL.iter().map(|source| source.code())),
             Label::Scope => codes(&mut Scope::ALL.iter().map(|scope| scope.code())),
-            Label::Rule => codes(&mut Refusal::ALL.iter().map(|refusal| refusal.code())),
+            Label::Rule => codes(&mut RefusedBy::ALL.iter().map(|refusal| refusal.code())),
             Label::Direction => codes(&mut Direction::ALL.iter().map(|direction| direction.code())),
             Label::Readiness => {
                 let gauge = super::backend("any");

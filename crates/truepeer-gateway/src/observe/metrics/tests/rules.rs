@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{gauges, parse, render, shards};
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::Format;
-use crate::rooms::record::{Refusal, Scope, Source};
+use crate::rooms::record::{RefusedBy, Scope, Source};
 
 const RULES: &str = include_str!("../../../../../../packaging/prometheus/truepeer.rules.yml");
 
@@ -29,7 +29,7 @@ fn every_series_in_a_rule_exists() {
 #[test]
 fn every_label_value_in_a_rule_exists() {
     let mut known: BTreeSet<&str> = Outcome::ALL.iter().map(|outcome| outcome.facts().code).collect();
-    known.extend(Refusal::ALL.iter().map(|refusal| refusal.code()));
+    known.extend(RefusedBy::ALL.iter().map(|refusal| refusal.code()));
     known.extend(Scope::ALL.iter().map(|scope| scope.code()));
     known.extend(Source::ALL.iter().map(|source| source.code()));
     let mut checked = 0;

@@ -39,7 +39,7 @@ fn a_ban_is_lifted_when_a_trusted_name_moves_to_its_address() {
     }]);
     let proxy = IpAddr::from([172, 18, 0, 5]);
     let order = || {
-        let (network, reason) = (IpNet::from(proxy), crate::rooms::bans::Reason::new("test"));
+        let (network, reason) = (IpNet::from(proxy), crate::rooms::bans::BanReason::new("test"));
         BanChange::Add(BanOrder { network, lasts: "1h".parse().unwrap(), reason })
     };
     denied.make_at(&order(), now()).unwrap();
@@ -59,7 +59,7 @@ fn a_ban_lasts_as_long_as_ordered_whatever_the_wall_clock_does() {
         let order = BanOrder {
             network: IpNet::from(client),
             lasts: "1h".parse().unwrap(),
-            reason: crate::rooms::bans::Reason::new("test"),
+            reason: crate::rooms::bans::BanReason::new("test"),
         };
         denied.make_at(&BanChange::Add(order), start).unwrap();
         let late = after(start, HOUR / 2, &jump);
@@ -85,15 +85,16 @@ fn a_clock_that_is_set_after_the_last_change_ends_no_ban_at_the_next_start() {
             Jump::Forward => "clock-forward",
             Jump::Back => "clock-back",
         });
-        let denied = Denied::restore(Some(dir.state()), Loaded::default(), Vec::new());
-        let (network, reason) = ("203.0.113.7/32".parse().unwrap(), crate::rooms::bans::Reason::new("test"));
+        let denied = Denied::restore(Some(dir.state()), LoadedBans::default(), Vec::new());
+        let (network, reason) =
+            ("203.0.113.7/32".parse().unwrap(), crate::rooms::bans::BanReason::new("test"));
         let order = BanOrder { network, lasts: "1h".parse().unwrap(), reason };
         let (_, kept) = denied.make(&[BanChange::Add(order)]);
-        assert!(matches!(kept, Some(Kept::InFile)), "{kept:?}");
+        assert!(matches!(kept, Some(Persisted::InFile)), "{kept:?}");
         // Nothing has happened, so nothing is written.
         assert!(denied.follow_clock_at(now()).is_none());
         let late = after(now(), HOUR / 2, &jump);
-        assert!(matches!(denied.follow_clock_at(late), Some(Kept::InFile)));
+        assert!(matches!(denied.follow_clock_at(late), Some(Persisted::InFile)));
         assert!(denied.follow_clock_at(late).is_none(), "once is enough");
 
         let loaded = state::load(&dir.state()).unwrap().bans;
@@ -110,7 +111,7 @@ fn counting_bans_keeps_no_connection_waiting_and_forgets_those_that_ended() {
     let denied = Denied::default();
     let (start, client) = (now(), IpAddr::from([203, 0, 113, 7]));
     for (client, lasts) in [(client, "1h"), (IpAddr::from([203, 0, 113, 8]), "2h")] {
-        let (network, reason) = (IpNet::from(client), crate::rooms::bans::Reason::new("test"));
+        let (network, reason) = (IpNet::from(client), crate::rooms::bans::BanReason::new("test"));
         let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason };
         denied.make_at(&BanChange::Add(order), start).unwrap();
     }
@@ -135,7 +136,7 @@ fn a_restart_with_a_clock_that_is_years_behind_keeps_a_ban_no_longer_than_it_was
         network: "203.0.113.7/32".parse().unwrap(),
         since: written.wall,
         until: written.wall.checked_add(lasts).unwrap(),
-        reason: crate::rooms::bans::Reason::new("test"),
+        reason: crate::rooms::bans::BanReason::new("test"),
     };
     let boot = written.wall.checked_sub(YEARS).unwrap();
     let (restored, _) = Bans::restore([ban(HOUR)], &[], boot);

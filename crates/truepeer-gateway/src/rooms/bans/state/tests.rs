@@ -35,7 +35,7 @@ pub(in crate::rooms::bans) fn ban(network: &str, since: u64, until: u64, reason:
         network: network.parse().unwrap(),
         since: time(since),
         until: time(until),
-        reason: Reason::new(reason),
+        reason: BanReason::new(reason),
     }
 }
 
@@ -47,7 +47,7 @@ fn some_bans() -> Vec<Ban> {
     ]
 }
 
-fn read(text: impl AsRef<[u8]>) -> Loaded {
+fn read(text: impl AsRef<[u8]>) -> LoadedBans {
     decode(text.as_ref()).unwrap().unwrap()
 }
 
@@ -69,7 +69,7 @@ fn what_was_saved_is_loaded() {
     let dir = Dir::new("roundtrip");
     for bans in [Vec::new(), some_bans(), some_bans().split_off(1)] {
         save(&dir.state(), &bans).unwrap();
-        assert_eq!(load(&dir.state()).unwrap(), Loaded { bans, ..Loaded::default() });
+        assert_eq!(load(&dir.state()).unwrap(), LoadedBans { bans, ..LoadedBans::default() });
         assert_eq!(dir.names(), ["bans"]);
     }
 }
@@ -88,7 +88,7 @@ fn the_longest_line_is_read_back() {
         "2001:db8:1234:5678:9abc:def0:1234:5678/128",
         u64::MAX,
         u64::MAX,
-        &"\u{e9}".repeat(Reason::MAX_LEN),
+        &"\u{e9}".repeat(BanReason::MAX_LEN),
     );
     let mut text = Vec::new();
     encode(&mut text, std::slice::from_ref(&longest)).unwrap();
@@ -98,9 +98,9 @@ fn the_longest_line_is_read_back() {
 #[test]
 fn a_missing_and_an_empty_file_hold_no_bans() {
     let dir = Dir::new("missing");
-    assert_eq!(load(&dir.state()).unwrap(), Loaded::default());
+    assert_eq!(load(&dir.state()).unwrap(), LoadedBans::default());
     std::fs::write(dir.state(), "").unwrap();
-    assert_eq!(load(&dir.state()).unwrap(), Loaded::default());
+    assert_eq!(load(&dir.state()).unwrap(), LoadedBans::default());
 }
 
 #[test]
