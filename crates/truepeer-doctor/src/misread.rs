@@ -22,6 +22,14 @@ pub fn of(heard: &[u8], client: Client) -> Option<&'static str> {
     found.map(|shape| shape.what)
 }
 
+/// Whether a server says that it keeps this host out for connections that did not log in, as MariaDB and MySQL do after
+/// `max_connect_errors` of them: error 1129, its only packet.
+#[must_use]
+pub fn is_locked_out(heard: &[u8]) -> bool {
+    const ERROR_1129: [u8; 3] = [0xff, 0x69, 0x04];
+    heard.get(4..7) == Some(&ERROR_1129) && contains(heard, b"is blocked because of many connection errors")
+}
+
 /// One way to misread.
 struct Shape {
     is: fn(&[u8]) -> bool,
@@ -57,6 +65,11 @@ const SHAPES: &[Shape] = &[
             contains(heard, b"Invalid SSH identification string") || contains(heard, b"Protocol mismatch.")
         },
         what: "found no SSH identification where our header was",
+        of_headers: true,
+    },
+    Shape {
+        is: |heard| contains(heard, b"Proxy header is not accepted"),
+        what: "said that it accepts no header from this host (`proxy-protocol-networks` of MariaDB)",
         of_headers: true,
     },
     Shape {
@@ -175,6 +188,7 @@ mod tests {
             (b"\x15\x03\x01\x00\x02\x02\x16", "TLS alert"),
             (b"SSH-2.0-OpenSSH_9.2\r\nInvalid SSH identification string.\r\n", "SSH identification"),
             (b"\x21\0\0\x01\xff\x84\x04#08S01Got packets out of order", "out of order"),
+            (b"d\0\0\0\x0a5.5.5-10.11.19-MariaDB\0\x34\0\0\x01\xffj\x04#HY000Proxy header is not accepted from 192.0.2.1", "no header from this host"),
             (b"E\0\0\0\x8bSFATAL\0VFATAL\0C08P01\0Minvalid length of startup packet\0", "PostgreSQL"),
             (b"AMQP\0\0\x09\x01", "AMQP"),
             (b"* OK ready\r\nPROXY BAD Error in IMAP command\r\n", "word PROXY"),
@@ -195,6 +209,17 @@ mod tests {
             assert!(of(heard, Client::Silent).is_some(), "{}", heard.escape_ascii());
             assert_eq!(of(heard, Client::Spoke), None, "the client's words may be meant");
         }
+    }
+
+    #[test]
+    fn a_host_that_is_locked_out_is_told_by_its_error() {
+        let error = b"\x6a\0\0\0\xff\x69\x04Host '192.0.2.1' is blocked because of many connection errors; unblock with";
+        assert!(is_locked_out(error));
+        assert_eq!(of(error, Client::Silent), None, "it says nothing of headers");
+        // A page about it is none.
+        assert!(!is_locked_out(
+            b"HTTP/1.1 200 OK\r\n\r\nHost '192.0.2.1' is blocked because of many connection errors"
+        ));
     }
 
     #[test]

@@ -79,6 +79,18 @@ fn an_answer_to_our_header_instead_of_the_client_carries_cause_and_setting() {
 }
 
 #[test]
+fn a_backend_that_has_locked_us_out_is_told_by_its_error() {
+    let blocked =
+        b"\x6a\0\0\0\xff\x69\x04Host '192.0.2.1' is blocked because of many connection errors; unblock with";
+    let backend = says(blocked);
+    let house = behind(Protocol::Tcp, ClientTls::None, &backend);
+    let (heard, record) = client(&house, b"");
+    assert_eq!(heard, blocked);
+    assert!(record.get("cause").unwrap().contains("keeps truepeer's address out"), "{record:?}");
+    assert!(record.get("remedy").unwrap().contains("FLUSH HOSTS"), "{record:?}");
+}
+
+#[test]
 fn an_answer_to_the_client_carries_nothing() {
     for (answer, words) in [
         (&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"GET / HTTP/1.1\r\n\r\n"[..]),

@@ -27,6 +27,11 @@ pub(super) fn answered(record: &mut Record, pool: &Pool, target: &Target, overhe
     if heard.is_empty() || !may_misread(pool, target) {
         return;
     }
+    if misread::is_locked_out(&heard) {
+        record.cause = Some(LOCKED_OUT.to_owned());
+        record.remedy = Some(LET_IN.to_owned());
+        return;
+    }
     let client = match record.entry.traffic.bytes_in() {
         0 => misread::Client::Silent,
         _ => misread::Client::Spoke,
@@ -50,6 +55,9 @@ pub(super) fn silent(record: &mut Record, pool: &Pool) {
     record.remedy = Some(remedy(pool));
 }
 
+const LOCKED_OUT: &str =
+    "the backend keeps truepeer's address out, for too many connections from there did not log in";
+const LET_IN: &str = "`FLUSH HOSTS` there; then find who connects without logging in: a check of a balancer that goes through truepeer, or `backend.<id>.check = \"connect\"`; or raise `max_connect_errors`";
 const NOT_PROVED: &str = "it may not read our header: that it does is not proved";
 
 fn remedy(pool: &Pool) -> String {
