@@ -14,6 +14,7 @@ mod health;
 mod kinds;
 mod library;
 mod logs;
+mod mariadb;
 pub(crate) mod matrix;
 mod metrics;
 mod proof;
@@ -68,6 +69,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(secure::cases());
     cases.extend(trust::cases());
     cases.extend(kinds::cases());
+    cases.extend(mariadb::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
     cases.extend(metrics::cases());

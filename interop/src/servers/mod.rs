@@ -11,6 +11,7 @@ pub(crate) mod exim;
 pub(crate) mod fail2ban;
 pub(crate) mod haproxy;
 pub(crate) mod http;
+pub(crate) mod mariadb;
 pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod opensmtpd;
