@@ -1,14 +1,17 @@
-//! A server that ignores the header is found out at start, and no client ever talks to it.
+//! A server that ignores the header is found out at start, and no client ever talks to it; one that takes some clients
+//! only is found out by the first of the others.
 //!
 //! Called by `cases`.
 
 use std::net::SocketAddr;
 
-use super::{Case, PROXY, row};
+use super::{Case, PROXY, hello, row, told_client, told_destination};
 use crate::client::{Client, Place};
 use crate::feed::Mark;
+use crate::header;
 use crate::lab::Lab;
 use crate::servers::truepeer::{Backend, Listener};
+use crate::space::{GATE_V6, OUTSIDE_V6};
 use crate::verdict::{Result, ensure};
 
 /// A server's port that lacks its setting.
@@ -58,8 +61,44 @@ pub(super) fn cases() -> Vec<Case> {
             },
             run,
         ),
+        row("a_postfix_that_knows_ipv4_only_is_proved_in_part_and_named".to_owned(), (), in_part),
         row("a_postscreen_that_lets_clients_wait_is_slow_and_then_proved".to_owned(), (), waits),
     ]
+}
+
+/// The first client of IPv6 finds it out by Postfix' own refusal; from then on truepeer says it, and why.
+fn in_part(lab: &Lab, (): &()) -> Result {
+    let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
+    let backend = Backend { id: "server", kind: "postfix", handoff: None, addr: lab.postfix()?.ipv4_port() };
+    let truepeer = lab.start_truepeer("truepeer-ipv4", &[listener], &[backend])?;
+    let door = truepeer.port("door")?;
+    lab.wait_until_served(door)?;
+    let client = |port: u16| SocketAddr::new(OUTSIDE_V6.into(), port);
+    let sent = |client: SocketAddr, to: SocketAddr| -> Result<Client> {
+        let mut connection = Client::dial(PROXY, door)?;
+        connection.send(&header::v2(client, to, &[]))?;
+        Ok(connection)
+    };
+    let to_v6 = SocketAddr::new(GATE_V6.into(), 25);
+    let mut first = sent(client(4731), to_v6)?;
+    first.expect_reply("421 4.3.0")?;
+    drop(first);
+    let saw = truepeer.wait_event(Mark::default(), "backend_proved_in_part", "IPv6")?;
+    ensure(saw.contains("inet_protocols = all"), || saw.clone())?;
+
+    let mark = truepeer.log().mark();
+    sent(client(4732), to_v6)?.expect_reply("421 4.3.2 truepeer.interop.test")?;
+    let record = truepeer.record_of(mark, client(4732))?;
+    for (field, words) in
+        [("outcome", "backend_unready"), ("cause", "421 4.3.0"), ("remedy", "inet_protocols")]
+    {
+        let text = record.text(field);
+        ensure(text.contains(words), || format!("{field} must say {words}: {text}"))?;
+    }
+    let status = truepeer.command(&["status"])?;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    ensure(status.contains("proved_in_part: it turns IPv6 clients away"), || status.clone())?;
+    hello(&mut sent(told_client(4733), told_destination())?)
 }
 
 /// Silence and a first `220-` prove nothing: the port is called slow, and proved once the greeting is whole.

@@ -33,6 +33,7 @@ pub(crate) struct Postfix {
     xclient: Port,
     choosy: Port,
     matrix: [Port; 3],
+    ipv4: Port,
 }
 
 impl Postfix {
@@ -55,14 +56,14 @@ impl Postfix {
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
         let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
         let screen = Port::free(loopback)?;
-        let (xclient, choosy) = (Port::free(loopback)?, Port::free(loopback)?);
+        let (xclient, choosy, ipv4) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
         let matrix = [Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?];
         write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
         let services = [header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()];
         let permitted = config.join("permitted");
         write(&permitted, "203.0.113.0/24 permit\n2001:db8::/32 permit\n")?;
         let matrix_addrs = matrix.each_ref().map(Port::addr);
-        let master = master_cf(services, screen.addr(), [xclient.addr(), choosy.addr()]);
+        let master = master_cf(services, screen.addr(), [xclient.addr(), choosy.addr(), ipv4.addr()]);
         let by_page = by_page(matrix_addrs, pair, &permitted)?;
         write(&config.join("master.cf"), &format!("{master}{by_page}{more}"))?;
         let program = launch(dir)?;
@@ -78,6 +79,7 @@ impl Postfix {
             xclient,
             choosy,
             matrix,
+            ipv4,
         })
     }
 
@@ -160,6 +162,11 @@ impl Postfix {
     /// The ports that the lines of its page make: smtpd, smtpd behind TLS, and postscreen.
     pub(crate) fn page_ports(&self) -> [SocketAddr; 3] {
         self.matrix.each_ref().map(Port::addr)
+    }
+
+    /// A port that reads a header, of a service that knows IPv4 only.
+    pub(crate) fn ipv4_port(&self) -> SocketAddr {
+        self.ipv4.addr()
     }
 
     /// A port without it that lets every client wait for its greeting.
@@ -254,7 +261,7 @@ fn by_page([smtpd, wrapped, screen]: [SocketAddr; 3], pair: &Path, permitted: &P
 fn master_cf(
     [header, plain, slow, readme, auth]: [SocketAddr; 5],
     screen: SocketAddr,
-    [xclient, choosy]: [SocketAddr; 2],
+    [xclient, choosy, ipv4]: [SocketAddr; 3],
 ) -> String {
     const README: &str = include_str!("../../../packaging/examples/haproxy-postfix/master.cf");
     let from_readme = README.replace("127.0.0.1:10025", &readme.to_string());
@@ -277,6 +284,10 @@ fn master_cf(
   -o smtpd_authorized_xclient_hosts=127.0.0.1
   -o smtpd_delay_reject=no
   -o smtpd_client_restrictions=$choosy_restrictions
+{ipv4} inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o inet_protocols=ipv4
+  -o syslog_name=ipv4
 {from_readme}  -o syslog_name=readme
 {slow} inet n - n - - smtpd
   -o syslog_name=slow
