@@ -23,6 +23,7 @@ mod relay;
 mod secure;
 mod tools;
 mod trust;
+mod unproven;
 mod without;
 mod words;
 
@@ -63,6 +64,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(library::cases());
     cases.extend(direct::cases());
     cases.extend(proof::cases());
+    cases.extend(unproven::cases());
     cases.extend(bytes::cases());
     cases.extend(without::cases());
     cases.extend(words::cases());
