@@ -40,7 +40,7 @@
 //! | handoff_failed | failover | a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_else_is_tried |
 //! | handoff_refused | handoff_words | a_backend_that_takes_no_word_of_one_client_refuses_that_client_only |
 //! | backend_turns_away | handoff_words | a_client_that_the_backend_turns_away_hears_the_backends_own_words |
-//! | internal | - | needs a mistake of ours |
+//! | internal | - | needs a mistake of ours: `a_mistake_of_ours_ends_one_connection_and_leaves_its_record_too` |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]

@@ -20,6 +20,7 @@ use crate::engine::{AcceptPause, Arrival};
 use crate::facts::machine::MAX_HEALTH_CHECKS;
 use crate::observe::metrics::{HealthAnswer, Metrics};
 use crate::rooms::own::{Answer, Asker, BackendState};
+use crate::server::supervised::begun_again;
 use crate::server::worker::{Orders, PortCommand, Post, PostGate, Stop};
 
 /// How long one may last: a check takes milliseconds.
@@ -47,45 +48,49 @@ pub(crate) async fn attend(mut post: Post, desk: HealthContext) {
     let mut checks = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     let mut pause = AcceptPause::default();
-    loop {
-        let accepted = async {
-            match gate.acceptor() {
-                Some(acceptor) => {
-                    pause.over().await;
-                    acceptor.accept().await
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            order = orders.next() => {
-                let obeyed = match order {
-                    PortCommand::Leave => return,
-                    PortCommand::Listen => gate.open(),
-                    // Who waits in the queue learns the same from being cut off.
-                    PortCommand::Shut => gate.shut(drop),
-                };
-                orders.obeyed(obeyed, &post.listening.address);
-            }
-            Some(_) = checks.join_next(), if !checks.is_empty() => {
-                by_age.retain(|check| !check.is_finished());
-            }
-            accepted = accepted => match accepted {
-                Ok(arrival) => {
-                    pause.succeeded();
-                    // When there is one more, the oldest ends.
-                    if by_age.len() >= MAX_HEALTH_CHECKS && let Some(oldest) = by_age.pop_front() {
-                        oldest.abort();
+    let address = post.listening.address.clone();
+    begun_again("health-port", &address, async || {
+        loop {
+            let accepted = async {
+                match gate.acceptor() {
+                    Some(acceptor) => {
+                        pause.over().await;
+                        acceptor.accept().await
                     }
-                    let check = answer(arrival, post.door.load_full(), &desk);
-                    by_age.push_back(checks.spawn_local(check));
+                    None => std::future::pending().await,
                 }
-                // Orders are followed during the pause.
-                Err(error) => drop(pause.after(&error)),
+            };
+            tokio::select! {
+                biased;
+                order = orders.next() => {
+                    let obeyed = match order {
+                        PortCommand::Leave => return,
+                        PortCommand::Listen => gate.open(),
+                        // Who waits in the queue learns the same from being cut off.
+                        PortCommand::Shut => gate.shut(drop),
+                    };
+                    orders.obeyed(obeyed, &post.listening.address);
+                }
+                Some(_) = checks.join_next(), if !checks.is_empty() => {
+                    by_age.retain(|check| !check.is_finished());
+                }
+                accepted = accepted => match accepted {
+                    Ok(arrival) => {
+                        pause.succeeded();
+                        // When there is one more, the oldest ends.
+                        if by_age.len() >= MAX_HEALTH_CHECKS && let Some(oldest) = by_age.pop_front() {
+                            oldest.abort();
+                        }
+                        let check = answer(arrival, post.door.load_full(), &desk);
+                        by_age.push_back(checks.spawn_local(check));
+                    }
+                    // Orders are followed during the pause.
+                    Err(error) => drop(pause.after(&error)),
+                }
             }
         }
-    }
+    })
+    .await;
 }
 
 /// Answers one check, from what is known when it comes.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::shutter::{Shutter, Step};
+use super::supervised::begun_again;
 use crate::door::Door;
 use crate::engine::{Bell, prove_free};
 use crate::facts::bind::Families;
@@ -46,20 +47,23 @@ pub(super) fn begin(shuttered: Vec<Shuttered>) -> Vec<Attended> {
 /// Dropping the future leaves each address as it is.
 pub(super) async fn attend(mut all: Vec<Attended>, changed: Bell) {
     let mut ear = changed.subscribe();
-    loop {
-        let now = Instant::now();
-        let wake_at = all.iter_mut().filter_map(|attended| attended.settle(now)).min();
-        let due = async {
-            match wake_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+    begun_again("shutter", "listeners", async || {
+        loop {
+            let now = Instant::now();
+            let wake_at = all.iter_mut().filter_map(|attended| attended.settle(now)).min();
+            let due = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ear.heard() => {}
+                () = due => {}
             }
-        };
-        tokio::select! {
-            () = ear.heard() => {}
-            () = due => {}
         }
-    }
+    })
+    .await
 }
 
 /// One of them, and what is remembered of it.

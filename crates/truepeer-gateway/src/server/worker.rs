@@ -29,6 +29,7 @@ use crate::observe::metrics::{Metrics, Shard};
 use crate::observe::record::{Observer, line as record_line};
 use crate::rooms::record::{Record, RefusedBy};
 use crate::server::registry::{Listed, Registry};
+use crate::server::supervised::begun_again;
 use crate::server::trouble::Trouble;
 
 pub(crate) use gate::PostGate;
@@ -129,34 +130,38 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
         serve(arrival, door, Rc::clone(&desk), counters, &tools)
     };
     let mut pause = AcceptPause::default();
-    let why = loop {
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => break Ended::Stopped,
-            order = orders.next() => {
-                let obeyed = match order {
-                    PortCommand::Leave => break Ended::Retired,
-                    PortCommand::Listen => gate.open(),
-                    PortCommand::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
-                };
-                orders.obeyed(obeyed, &post.listening.address);
-            }
-            accepted = next(gate.acceptor(), &pause, &tools, &counters) => match accepted {
-                Ok(arrival) => {
-                    pause.succeeded();
-                    if let Some(lasted) = tools.trouble.accepted(arrival.at) {
-                        let seconds = lasted.as_secs();
-                        tracing::info!(event = "accept_recovered", seconds);
-                    }
-                    connections.spawn(served(arrival));
+    let address = post.listening.address.clone();
+    let why = begun_again("post", &address, async || {
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return Ended::Stopped,
+                order = orders.next() => {
+                    let obeyed = match order {
+                        PortCommand::Leave => return Ended::Retired,
+                        PortCommand::Listen => gate.open(),
+                        PortCommand::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
+                    };
+                    orders.obeyed(obeyed, &post.listening.address);
                 }
-                Err(error) => {
-                    counters.last().accept_failed();
-                    back_off(&mut pause, &error, &post.listening.address, &tools.trouble);
-                },
+                accepted = next(gate.acceptor(), &pause, &tools, &counters) => match accepted {
+                    Ok(arrival) => {
+                        pause.succeeded();
+                        if let Some(lasted) = tools.trouble.accepted(arrival.at) {
+                            let seconds = lasted.as_secs();
+                            tracing::info!(event = "accept_recovered", seconds);
+                        }
+                        connections.spawn(served(arrival));
+                    }
+                    Err(error) => {
+                        counters.last().accept_failed();
+                        back_off(&mut pause, &error, &post.listening.address, &tools.trouble);
+                    },
+                }
             }
         }
-    };
+    })
+    .await;
     let takes_queue = match why {
         Ended::Retired => true,
         // A successor gets what waits at a given socket. A stop without time leaves nobody to serve.
