@@ -10,6 +10,7 @@ mod direct;
 mod doctor;
 mod examples;
 mod fail2ban;
+mod ftp;
 mod health;
 mod kinds;
 mod library;
@@ -72,6 +73,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(trust::cases());
     cases.extend(kinds::cases());
     cases.extend(mariadb::cases());
+    cases.extend(ftp::cases());
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
     cases.extend(metrics::cases());

@@ -175,7 +175,7 @@ fn xclient_refused(lab: &Lab) -> Result {
 }
 
 /// Makes the host as `truepeer snippet transparent` says; what is changed is a namespace of the harness.
-fn follow_the_snippet(lab: &Lab) -> Result {
+pub(super) fn follow_the_snippet(lab: &Lab) -> Result {
     lab.outside()?;
     let snippet = Command::new(lab.program()?).args(["snippet", "transparent"]).output();
     let snippet = String::from_utf8_lossy(&snippet.during("ask for the snippet")?.stdout).into_owned();

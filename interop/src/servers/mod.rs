@@ -20,6 +20,7 @@ pub(crate) mod prometheus;
 pub(crate) mod sshd;
 pub(crate) mod traefik;
 pub(crate) mod truepeer;
+pub(crate) mod vsftpd;
 
 use std::fs;
 use std::net::SocketAddr;
