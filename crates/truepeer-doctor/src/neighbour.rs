@@ -57,4 +57,4 @@ pub use model::{
     Check, CheckForm, Connect, ConnectTls, Entry, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol,
     Reads, Sends, Trust, Unread, Versions,
 };
-pub use source::{File, Source, read};
+pub use source::{File, MAX_PORTS, Source, read};

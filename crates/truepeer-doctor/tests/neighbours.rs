@@ -1,7 +1,8 @@
 //! Real set-ups, each broken in one line: the findings name class, side, file and line, and with that line repaired
 //! there is no finding at all. The cases are in `tests/neighbours/`; its README says how they are written.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -148,4 +149,43 @@ fn each_misfit_is_named_with_its_line_and_none_is_left_once_that_line_is_repaire
     }
     assert!(cases.len() > 20, "only {} cases", cases.len());
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn texts_that_break_off_anywhere_or_are_another_programs_end_every_reader() {
+    for case in cases() {
+        for text in &case.texts {
+            for cut in (0..text.text.len()).step_by(11) {
+                let text = String::from_utf8_lossy(&text.text.as_bytes()[..cut]);
+                let file = File { name: "x", text: &text };
+                for source in Source::ALL {
+                    let found = source.read(&[file]);
+                    let _ = compare(&found, &case.machine);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_too_much_is_said() {
+    let mut text = String::from("listen x\n");
+    for port in 0..6_000 {
+        text.push_str(&format!("  bind 127.0.0.1:{}\n", 1_000 + port));
+    }
+    let read = Source::named("haproxy").unwrap().read(&[File { name: "h", text: &text }]);
+    assert_eq!(read[0].listens.len(), truepeer_doctor::neighbour::MAX_PORTS);
+    assert!(read[0].unread[0].why.contains("more than 5000"), "{:?}", read[0].unread);
+}
+
+#[test]
+fn every_reader_has_a_name_of_its_own_and_is_found_by_it() {
+    for source in Source::ALL {
+        let name = source.product.name();
+        assert_eq!(Source::named(name).unwrap().product, source.product, "{name}");
+        for other in source.also {
+            assert_eq!(Source::named(other).unwrap().product, source.product, "{other}");
+        }
+        assert_eq!(Source::of(source.product).unwrap().product, source.product);
+    }
 }

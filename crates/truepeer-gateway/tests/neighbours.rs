@@ -198,6 +198,17 @@ fn a_backend_without_a_list_that_others_reach_is_an_error_and_one_elsewhere_gets
         check(&folder, &["truepeer.toml"]).out()
     );
 
+    // Stalwart asks which port it is bound to.
+    let stalwart = with(&narrow.local_addr().unwrap().to_string())
+        .replace("\"postfix\"\naddress", "\"stalwart\"\naddress");
+    write(&folder, "truepeer.toml", &stalwart.replace(":2500", ":25"));
+    let said = check(&folder, &["truepeer.toml"]);
+    assert!(
+        said.out().contains("advice: backend.postfix.address: Stalwart's policies take every port but 25"),
+        "{}",
+        said.out()
+    );
+
     write(&folder, "truepeer.toml", &with("198.51.100.25:10025"));
     let said = check(&folder, &["--config", "truepeer.toml", "--json"]);
     assert_eq!(said.code(), Some(0));

@@ -199,8 +199,9 @@ impl Config {
             listen.trust = self.list("haproxy_trusted_networks").map_or(Trust::Nobody, Trust::Listed);
             listen.outsiders = Outsiders::Refused;
             let told = self.global("haproxy_timeout");
-            listen.waits =
-                Some(told.and_then(|t| duration(&t.value, Duration::from_secs(1))).unwrap_or(WAITS));
+            let waits = told.and_then(|told| duration(&told.value, Duration::from_secs(1)));
+            listen.waits = Some(waits.unwrap_or(WAITS));
+            listen.waits_place = told.map(|told| told.place.clone());
         }
         listen.privileged = self.list("login_trusted_networks").unwrap_or_default();
         listen.wants_tls = self.wants_tls(speaks);

@@ -60,7 +60,7 @@ fn listener(node: &Node, clusters: &mut Vec<(String, Vec<usize>)>, out: &mut Nei
             listen.addresses.push(at);
         }
         None => {
-            out.unread.push(Unread { place, why: "where it listens is not told in this file".to_owned() })
+            out.unread.push(Unread { place, why: "where it listens is not told in this file".to_owned() });
         }
     }
     listen.protocol = listen.addresses.iter().find_map(Address::port).and_then(Protocol::of_port);

@@ -237,7 +237,7 @@ impl<'t> Reader<'t> {
             let source = options
                 .value("source")
                 .or_else(|| self.said(section, "source").next_back().map(|line| line.word(1)));
-            connect.from.extend(source.and_then(|text| host_of(text)).and_then(|host| match host {
+            connect.from.extend(source.and_then(host_of).and_then(|host| match host {
                 Host::Ip(ip) => Some(ip),
                 Host::Any(_) | Host::Name(_) => None,
             }));

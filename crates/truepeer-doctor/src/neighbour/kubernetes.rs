@@ -28,7 +28,7 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
                 objects.extend(documents.into_iter().flat_map(|document| match document.get("items") {
                     Some(items) => items.items().to_vec(),
                     None => vec![document],
-                }))
+                }));
             }
             Err(unread) => cluster.unread.push(unread),
         }

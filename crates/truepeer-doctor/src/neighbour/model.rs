@@ -62,6 +62,8 @@ pub struct Listen {
     pub privileged: Vec<Entry>,
     /// How long it waits for a header, where that is told or known.
     pub waits: Option<Duration>,
+    /// Where that is written; none where it is the program's own default.
+    pub waits_place: Option<Place>,
     /// Where it says that its clients may log in over TLS only.
     pub wants_tls: Option<Place>,
 }
@@ -276,6 +278,7 @@ impl Listen {
             protocol: None,
             privileged: Vec::new(),
             waits: None,
+            waits_place: None,
             wants_tls: None,
         }
     }

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::Product;
 
+/// How long a header is waited for unless a setting says otherwise.
+const WAITS: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
 /// Names in one another are followed so far.
 const MAX_DEPTH: usize = 8;
 
@@ -170,11 +173,9 @@ fn listen(service: &Service, main: &Settings, out: &mut Neighbour) {
         _ => {}
     }
     listen.trust = Trust::Everybody;
-    listen.waits = Some(
-        get(timeout)
-            .and_then(|(value, _)| duration(&value, Duration::from_secs(1)))
-            .unwrap_or(Duration::from_secs(5)),
-    );
+    let told = get(timeout).and_then(|(value, place)| Some((duration(&value, SECOND)?, place)));
+    listen.waits = Some(told.as_ref().map_or(WAITS, |(waits, _)| *waits));
+    listen.waits_place = told.map(|(_, place)| place);
     if is("smtpd_tls_wrappermode", "yes") {
         listen.tls = ListenTls::Implicit;
     }
@@ -224,7 +225,7 @@ fn addresses(service: &Service, main: &Settings) -> Option<Vec<Address>> {
         Some((host, port)) => (Some(host), port),
         None => (None, service.name.as_str()),
     };
-    let port = port.parse().ok().or_else(|| match port {
+    let port = port.parse().ok().or(match port {
         "smtp" => Some(25),
         "submission" => Some(587),
         "smtps" | "submissions" => Some(465),

@@ -6,6 +6,9 @@ use super::{
 };
 use crate::Product;
 
+/// The most ports, and the most connections, of one neighbour that are compared with others.
+pub const MAX_PORTS: usize = 5_000;
+
 /// One text: a file, or what a command printed.
 #[derive(Debug, Clone, Copy)]
 pub struct File<'t> {
@@ -155,10 +158,21 @@ impl Source {
         Self::ALL.iter().find(|source| source.product == product)
     }
 
-    /// What its texts say.
+    /// What its texts say; of ports and connections [`MAX_PORTS`] each.
     #[must_use]
     pub fn read(&self, files: &[File<'_>]) -> Vec<Neighbour> {
-        (self.reader)(files)
+        let mut found = (self.reader)(files);
+        for neighbour in &mut found {
+            let more = neighbour.listens.len().max(neighbour.connects.len()) > MAX_PORTS;
+            neighbour.listens.truncate(MAX_PORTS);
+            neighbour.connects.truncate(MAX_PORTS);
+            if more {
+                let place = Place::new(neighbour.origin.clone(), 0, "");
+                let why = format!("there are more than {MAX_PORTS} ports or connections in it");
+                neighbour.unread.push(Unread { place, why });
+            }
+        }
+        found
     }
 }
 

@@ -153,11 +153,17 @@ fn unexpected(pair: &Pair<'_>) -> Finding {
         ),
     };
     let side = if other.is_some() && onward.is_none() { Side::Front } else { Side::Back };
+    let seen = both(&connect.sends_place, &listen.place);
     Finding {
         class,
         side,
         product: Some(if side == Side::Front { from } else { to }),
-        seen: both(&connect.sends_place, &listen.place),
+        // The switch may stand apart from the address that is to change.
+        seen: if side == Side::Front && connect.place != connect.sends_place {
+            format!("{}; {seen}", connect.place)
+        } else {
+            seen
+        },
         cause: cause.into(),
         change: change.into(),
         confidence,

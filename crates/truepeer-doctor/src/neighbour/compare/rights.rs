@@ -2,7 +2,7 @@
 
 use super::super::lines::Lines;
 use super::super::model::entry_of;
-use super::super::{Address, Listen, Neighbour, Reads, Sends};
+use super::super::{Address, Listen, Neighbour, Protocol, Reads, Sends};
 use super::{Machine, Pair, both, weaker};
 use crate::{Class, Confidence, Finding, Product, Side};
 
@@ -14,7 +14,7 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
     let held = peers.iter().find_map(|peer| entry_of(&listen.privileged, *peer).flatten());
     match (connect.sends, listen.header) {
         // Both agree, and the server sees the proxy in place of everybody.
-        (Sends::Nothing, Reads::No) if listen.protocol.is_some_and(|protocol| protocol.is_mail()) => {
+        (Sends::Nothing, Reads::No) if listen.protocol.is_some_and(Protocol::is_mail) => {
             if onward(receiver, listen) {
                 return None;
             }

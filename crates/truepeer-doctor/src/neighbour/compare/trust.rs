@@ -1,6 +1,7 @@
 //! Is the peer that connects one of those that are believed, and who else is?
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::super::lines::Lines;
 use super::super::{Address, Connect, Entry, Host, Listen, Neighbour, Outsiders, Reads, Trust};
@@ -62,6 +63,7 @@ pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -
         return found;
     }
     let product = neighbour.product;
+    found.extend(hurried(product, listen));
     match &listen.trust {
         Trust::Everybody => found.extend(exposed(neighbour, listen)),
         Trust::Listed(entries) => {
@@ -72,6 +74,29 @@ pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -
         Trust::Nobody | Trust::Unknown => {}
     }
     found
+}
+
+/// A lost packet is sent again after one second, and after two more: whoever does not wait for that ends healthy clients.
+const LEAST_WAIT: Duration = Duration::from_secs(3);
+
+/// A header that is waited for too shortly.
+fn hurried(product: Product, listen: &Listen) -> Option<Finding> {
+    let waits = listen.waits.filter(|waits| *waits < LEAST_WAIT)?;
+    let place = listen.waits_place.as_ref().unwrap_or(&listen.header_place);
+    Some(Finding {
+        class: Class::Miss,
+        side: Side::Back,
+        product: Some(product),
+        seen: place.to_string(),
+        cause: format!(
+            "{} waits {} ms for a header; where a packet is lost, it comes after a second or three, and the client is sent away",
+            product.title(),
+            waits.as_millis()
+        )
+        .into(),
+        change: format!("in {}: let it wait five seconds (`5s`)", place.spot()).into(),
+        confidence: Confidence::Possible,
+    })
 }
 
 /// A port without a list that more than this machine can reach.

@@ -6,8 +6,9 @@ use truepeer_doctor::neighbour::believes_everybody;
 use truepeer_doctor::{Class, Confidence, Finding, Product, Side};
 
 use super::neighbours::machine;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::doctor::listening::{listening, reached};
+use crate::facts::bind::Bind;
 use crate::rooms::backend::{Backend, BackendAddress};
 use crate::rooms::handoff::Handoff;
 
@@ -23,6 +24,9 @@ pub(super) struct Reach {
 pub(super) fn of(config: &Config) -> Reach {
     let (machine, listening) = (machine(), listening());
     let mut reach = Reach::default();
+    for listener in &config.listeners {
+        reach.advice.extend(port_meant(listener));
+    }
     for backend in &config.backends {
         if !matches!(backend.handoff, Handoff::ProxyV1 | Handoff::ProxyV2) {
             continue;
@@ -43,6 +47,24 @@ pub(super) fn of(config: &Config) -> Reach {
         }
     }
     reach
+}
+
+/// Stalwart's policies ask for the port that it is bound to, and mean the one that the client came to.
+fn port_meant(listener: &Listener) -> Option<(String, String)> {
+    let is_25 = |bind: &Bind| matches!(bind, Bind::Tcp { addr, .. } if addr.port() == 25);
+    let other = |address: &&BackendAddress| match address {
+        BackendAddress::Socket(addr) => addr.port() != 25,
+        BackendAddress::Host { port, .. } => *port != 25,
+        BackendAddress::Unix(_) => false,
+    };
+    let backend = &listener.backend;
+    let is_stalwart = backend.kind.facts().name == Product::Stalwart.name();
+    (is_stalwart && listener.binds.iter().any(is_25) && backend.addresses.iter().any(|address| other(&address)))
+        .then(|| {
+            let text = "Stalwart's policies take every port but 25 for users': let it listen on port 25 of an address \
+                        that only truepeer reaches, or other servers hear `503 5.5.1 You must authenticate first.`";
+            (format!("backend.{}.address", backend.id), text.to_owned())
+        })
 }
 
 /// A port of this machine on which more than this machine is believed.
