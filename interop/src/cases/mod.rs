@@ -18,6 +18,7 @@ mod logs;
 mod mariadb;
 pub(crate) mod matrix;
 mod metrics;
+mod neighbours;
 mod proof;
 mod readme;
 mod relay;
@@ -82,6 +83,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(logs::cases());
     cases.extend(tools::cases());
     cases.extend(doctor::cases());
+    cases.extend(neighbours::cases());
     cases
 }
 

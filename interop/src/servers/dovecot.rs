@@ -38,6 +38,7 @@ pub(crate) enum Believes {
 #[derive(Debug)]
 pub(crate) struct Dovecot {
     confirms: bool,
+    config: PathBuf,
     program: Program,
     header: Port,
     plain: Port,
@@ -78,9 +79,14 @@ impl Dovecot {
         let mut command = Command::new(dovecot);
         command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
         let program = Program::start("dovecot", &mut command)?;
-        let started = Self { confirms: !version.starts_with("2.3"), program, header, plain };
+        let started = Self { confirms: !version.starts_with("2.3"), config, program, header, plain };
         started.program.wait_started(|line| line.contains("starting up"))?;
         Ok(started)
+    }
+
+    /// What it prints of its own configuration: `doveconf -n`.
+    pub(crate) fn printed(&self) -> Result<String> {
+        ask(&find("doveconf")?, &["-n", "-c", &self.config.to_string_lossy()])
     }
 
     /// What Dovecot logs.

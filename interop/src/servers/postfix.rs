@@ -105,6 +105,13 @@ impl Postfix {
         self.dir.join("etc/master.cf")
     }
 
+    /// What it prints of its own configuration: `postconf -n`, and `postconf -Mf`.
+    pub(crate) fn printed(&self) -> Result<[String; 2]> {
+        let (postconf, config) = (find("postconf")?, self.dir.join("etc"));
+        let of = |option: &str| ask(&postconf, &["-c", &config.to_string_lossy(), option]);
+        Ok([of("-n")?, of("-Mf")?])
+    }
+
     /// What Postfix logs.
     pub(crate) fn log(&self) -> &Feed {
         self.program.log()
