@@ -99,6 +99,15 @@ fn ours_stands_between_its_neighbours() {
         &HAPROXY.replace("127.0.0.1:10025 send", "127.0.0.1:2500 source 203.0.113.1 send"),
     );
     assert_eq!(check(&folder, &arguments).code(), Some(0));
+    // Who lists nobody refuses every header.
+    write(
+        &folder,
+        "truepeer.toml",
+        &OURS.replace("trusted-networks = [\"203.0.113.1\"]", "trusted-networks = \"off\""),
+    );
+    let said = check(&folder, &arguments);
+    assert!(said.out().contains("truepeer trusts nobody on this port"), "{}", said.out());
+    write(&folder, "truepeer.toml", OURS);
     // A server that stops reading the header is found behind us, too.
     write(&folder, "master.cf", "127.0.0.1:10025 inet n - n - - smtpd\n");
     let said = check(&folder, &arguments);

@@ -79,6 +79,8 @@ fn service(object: &Node, origin: &str, cluster: &mut Neighbour) -> Option<Neigh
         // Only the balancer itself has its address.
         listen.addresses.push(Address::tcp(Host::Name(format!("balancer of {name}")), number));
         listen.protocol = Protocol::of_port(number);
+        // Some balancers end TLS, by settings that are not here.
+        listen.tls = ListenTls::Unknown;
         balancer.listens.push(listen);
         let inner = match port.text_of("targetPort") {
             "" | "smtp" | "imap" | "imaps" | "submission" => number,

@@ -3,7 +3,7 @@
 use super::super::lines::Lines;
 use super::super::{Outsiders, Reads, Sends, Trust};
 use super::{Machine, Pair, both, weaker};
-use crate::{Class, Confidence, Finding, Side};
+use crate::{Class, Confidence, Finding, Product, Side};
 
 /// What is wrong with the header of this pair.
 pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Vec<Finding> {
@@ -122,6 +122,14 @@ fn unexpected(pair: &Pair<'_>) -> Finding {
         .find(|onward| onward.sends.is_header() && index.is_some_and(|index| onward.serves.contains(&index)));
     let read = format!("in {}: {}", listen.place.spot(), Lines::of(to).read);
     let (class, cause, change) = match (onward, other) {
+        _ if to == Product::Truepeer => (
+            Class::Hop,
+            format!(
+                "{} sends a header, and truepeer trusts nobody on this port: it refuses every header (`untrusted_header`)",
+                from.title()
+            ),
+            read,
+        ),
         (Some(onward), _) => (
             Class::Forge,
             format!(
@@ -152,7 +160,8 @@ fn unexpected(pair: &Pair<'_>) -> Finding {
             format!("{read}; or in {}: {}", connect.sends_place.spot(), Lines::of(from).send_not),
         ),
     };
-    let side = if other.is_some() && onward.is_none() { Side::Front } else { Side::Back };
+    let side =
+        if other.is_some() && onward.is_none() && to != Product::Truepeer { Side::Front } else { Side::Back };
     let seen = both(&connect.sends_place, &listen.place);
     Finding {
         class,

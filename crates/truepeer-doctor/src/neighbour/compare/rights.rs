@@ -2,7 +2,7 @@
 
 use super::super::lines::Lines;
 use super::super::model::entry_of;
-use super::super::{Address, Listen, Neighbour, Protocol, Reads, Sends};
+use super::super::{Address, Entry, Listen, Neighbour, Outsiders, Protocol, Reads, Sends};
 use super::{Machine, Pair, both, weaker};
 use crate::{Class, Confidence, Finding, Product, Side};
 
@@ -14,48 +14,14 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
     let held = peers.iter().find_map(|peer| entry_of(&listen.privileged, *peer).flatten());
     match (connect.sends, listen.header) {
         // Both agree, and the server sees the proxy in place of everybody.
-        (Sends::Nothing, Reads::No) if listen.protocol.is_some_and(Protocol::is_mail) => {
-            if onward(receiver, listen) {
-                return None;
-            }
-            let switch = format!(
-                "in {}: {}; and in {}: {}",
-                connect.place.spot(),
-                Lines::of(from).send,
-                listen.place.spot(),
-                Lines::of(to).read
-            );
-            Some(match held {
-                Some(entry) => Finding {
-                    class: Class::Ban,
-                    side: Side::Both,
-                    product: Some(to),
-                    seen: format!("{}; {}", both(&connect.place, &listen.place), entry.place),
-                    cause: format!(
-                        "no header is sent, so every client of {} has {}'s address, and {}",
-                        from.title(),
-                        from.title(),
-                        right(to, &entry.text)
-                    )
-                    .into(),
-                    change: format!("{switch}; until then take `{}` out in {}", entry.text, entry.place.spot()).into(),
-                    confidence,
-                },
-                None => Finding {
-                    class: Class::Ban,
-                    side: Side::Both,
-                    product: Some(to),
-                    seen: both(&connect.place, &listen.place),
-                    cause: format!(
-                        "no header is sent and none is read: logs, bans and limits of {} see {} in place of every client",
-                        to.title(),
-                        from.title()
-                    )
-                    .into(),
-                    change: switch.into(),
-                    confidence: weaker(confidence, Confidence::Likely),
-                },
-            })
+        (Sends::Nothing, Reads::No) => unseen(pair, held),
+        // Nothing is expected from this one, which is a proxy all the same.
+        (Sends::Nothing, Reads::Required(_) | Reads::Optional(_))
+            if listen.outsiders == Outsiders::Clients =>
+        {
+            let outside =
+                !peers.is_empty() && peers.iter().all(|peer| listen.trust.holds(*peer) == Some(false));
+            outside.then(|| unseen(pair, held)).flatten()
         }
         // Docker hands strangers on under its gateway's address.
         (Sends::Unknown, Reads::No) if from == Product::Docker => {
@@ -122,6 +88,56 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
     }
 }
 
+/// No header from a proxy to a mail server: every client has the proxy's address.
+fn unseen(pair: &Pair<'_>, held: Option<&Entry>) -> Option<Finding> {
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
+    let (from, to) = (sender.product, receiver.product);
+    // A proxy that tells nobody either is judged where it connects.
+    let next = super::trust::serves(receiver, listen).next();
+    if !listen.protocol.is_some_and(Protocol::is_mail) || next.is_some_and(|next| !next.sends.is_header()) {
+        return None;
+    }
+    let switch = format!(
+        "in {}: {}; and in {}: {}",
+        connect.place.spot(),
+        Lines::of(from).send,
+        listen.place.spot(),
+        Lines::of(to).read
+    );
+    let (seen, cause, change, sure) = match held {
+        Some(entry) => (
+            format!("{}; {}", both(&connect.place, &listen.place), entry.place),
+            format!(
+                "no header is sent, so every client of {} has {}'s address, and {}",
+                from.title(),
+                from.title(),
+                right(to, &entry.text)
+            ),
+            format!("{switch}; until then take `{}` out in {}", entry.text, entry.place.spot()),
+            Confidence::Certain,
+        ),
+        None => (
+            both(&connect.place, &listen.place),
+            format!(
+                "no header is sent and none is expected from there: logs, bans and limits of {} see {} in place of every client",
+                to.title(),
+                from.title()
+            ),
+            switch,
+            Confidence::Likely,
+        ),
+    };
+    Some(Finding {
+        class: Class::Ban,
+        side: Side::Both,
+        product: Some(to),
+        seen,
+        cause: cause.into(),
+        change: change.into(),
+        confidence: weaker(confidence, sure),
+    })
+}
+
 /// A port on which everybody whom the gateway forwards has rights.
 pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -> Option<Finding> {
     if listen.header != Reads::No
@@ -151,11 +167,6 @@ pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -
 fn unix_front<'n>(sender: &'n Neighbour, serves: &[usize]) -> Option<&'n Listen> {
     let fronts = serves.iter().filter_map(|index| sender.listens.get(*index));
     fronts.into_iter().find(|front| front.addresses.iter().any(|at| matches!(at, Address::Unix(_))))
-}
-
-/// Whether the receiver is a proxy itself at this port: then what it tells the next server counts.
-fn onward(receiver: &Neighbour, listen: &Listen) -> bool {
-    super::trust::serves(receiver, listen).next().is_some()
 }
 
 /// What an address in such a list may do.

@@ -38,6 +38,9 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
         (Trust::Nobody, Outsiders::Refused) => "trusts nobody, so every connection with a header is closed",
         (Trust::Nobody, _) => "trusts nobody, so the proxy counts as the client",
         (_, Outsiders::Refused) => "does not trust the peer that sends it, and closes the connection",
+        (_, Outsiders::Clients) if to == Product::Truepeer => {
+            "does not trust the peer that sends it, and refuses the connection (`untrusted_header`)"
+        }
         (_, Outsiders::Clients) => {
             "does not trust the peer that sends it, and takes the header for the client's own bytes"
         }

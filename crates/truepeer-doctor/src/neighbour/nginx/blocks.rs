@@ -174,8 +174,14 @@ fn uses_variable(around: &Around<'_>) -> bool {
 fn stream(around: &Around<'_>, serves: &[usize], siblings: &[Directive], out: &mut Neighbour) {
     let Some(pass) = last(around, "proxy_pass") else { return };
     let switch = last(around, "proxy_protocol");
-    let sends =
-        if switch.is_some_and(|directive| directive.word(1) == "on") { Sends::V1 } else { Sends::Nothing };
+    let on = switch.is_some_and(|directive| directive.word(1) == "on");
+    // From 1.31.4 on; with the TLS facts of its own listener.
+    let second = last(around, "proxy_protocol_version").is_some_and(|directive| directive.word(1) == "2");
+    let sends = match (on, second) {
+        (false, _) => Sends::Nothing,
+        (true, false) => Sends::V1,
+        (true, true) => Sends::V2Ssl,
+    };
     let sends_place = switch.map_or(&pass.place, |directive| &directive.place).clone();
     let bind: Option<std::net::IpAddr> =
         last(around, "proxy_bind").and_then(|directive| directive.word(1).parse().ok());
@@ -195,7 +201,7 @@ fn stream(around: &Around<'_>, serves: &[usize], siblings: &[Directive], out: &m
     }
     let chained =
         listens(out, serves).find(|listen| listen.trust == Trust::Nobody && listen.header != Reads::No);
-    if let Some(listen) = chained.filter(|_| sends == Sends::V1) {
+    if let Some(listen) = chained.filter(|_| sends.is_header()) {
         let (seen, place) = (format!("{} -> {sends_place}", listen.place), listen.place.spot());
         out.findings.push(Finding {
             class: Class::Hop,
