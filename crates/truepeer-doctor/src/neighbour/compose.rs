@@ -64,18 +64,8 @@ pub(super) fn pairs(node: Option<&Node>) -> Vec<(String, String, Place)> {
 fn labels(origin: &str, services: &[&(String, Node)]) -> Option<Neighbour> {
     let mut settings: Vec<(String, String, Place)> = Vec::new();
     for (name, service) in services {
-        if service.text_of("image").split([':', '@']).next().is_some_and(|image| image.ends_with("traefik")) {
-            let flags = service.get("command").map(Node::items).unwrap_or_default();
-            for flag in flags {
-                for word in flag.text().split_whitespace() {
-                    let (key, value) = word.split_once('=').unwrap_or((word, "true"));
-                    settings.push((
-                        key.trim_start_matches('-').to_owned(),
-                        value.to_owned(),
-                        flag.place.clone(),
-                    ));
-                }
-            }
+        if traefik::is_image(service.text_of("image")) {
+            settings.extend(traefik::flags(service.get("command").map(Node::items).unwrap_or_default()));
         }
         let labelled = service.at(&["deploy", "labels"]).or_else(|| service.get("labels"));
         for (key, value, place) in pairs(labelled) {

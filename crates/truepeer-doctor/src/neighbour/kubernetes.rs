@@ -5,6 +5,7 @@
 
 mod annotations;
 mod ingress;
+mod workload;
 
 use super::tree::{self, Node};
 use super::{
@@ -33,15 +34,17 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
             Err(unread) => cluster.unread.push(unread),
         }
     }
+    let workloads = workload::all(&objects);
     let mut found = Vec::new();
     for object in &objects {
         match object.text_of("kind") {
-            "Service" => found.extend(service(object, &origin, &mut cluster)),
+            "Service" => found.extend(service(object, &origin, &workloads, &mut cluster)),
             "Ingress" => ingress::annotations(object, &mut cluster),
             _ => {}
         }
     }
     found.extend(ingress::controller(&objects, &origin));
+    found.extend(workloads.iter().filter_map(|workload| workload.traefik(&origin)));
     found.insert(0, cluster);
     found
 }
@@ -59,7 +62,12 @@ fn is_controller(object: &Node) -> bool {
 }
 
 /// A balancer in front of a service, if there is one.
-fn service(object: &Node, origin: &str, cluster: &mut Neighbour) -> Option<Neighbour> {
+fn service(
+    object: &Node,
+    origin: &str,
+    workloads: &[workload::Workload<'_>],
+    cluster: &mut Neighbour,
+) -> Option<Neighbour> {
     let spec = object.get("spec")?;
     let kind = spec.text_of("type");
     if !matches!(kind, "LoadBalancer" | "NodePort") {
@@ -70,7 +78,12 @@ fn service(object: &Node, origin: &str, cluster: &mut Neighbour) -> Option<Neigh
     let told = annotations::read(annotations);
     let product = told.as_ref().map_or(Product::Kubernetes, |told| told.product);
     let mut balancer = Neighbour::new(product, format!("{origin} (service {name})"));
-    let target = if is_controller(object) { CONTROLLER } else { name };
+    let pods = workload::selected(workloads, object);
+    let target = match pods.filter(|pods| pods.traefik(origin).is_some()) {
+        _ if is_controller(object) => Host::Name(CONTROLLER.to_owned()),
+        Some(pods) => pods.host(),
+        None => Host::Name(name.to_owned()),
+    };
     for port in spec.get("ports").map(Node::items).unwrap_or_default() {
         let Ok(number) = port.text_of("port").parse::<u16>() else { continue };
         let index = balancer.listens.len();
@@ -82,7 +95,11 @@ fn service(object: &Node, origin: &str, cluster: &mut Neighbour) -> Option<Neigh
         // Some balancers end TLS, by settings that are not here.
         listen.tls = ListenTls::Unknown;
         balancer.listens.push(listen);
-        let inner = match port.text_of("targetPort") {
+        let named = port.text_of("targetPort");
+        let inner = match named {
+            word if pods.is_some_and(|pods| pods.port(word).is_some()) => {
+                pods.and_then(|pods| pods.port(word)).unwrap_or(number)
+            }
             "" | "smtp" | "imap" | "imaps" | "submission" => number,
             "http" => 80,
             "https" => 443,
@@ -96,7 +113,7 @@ fn service(object: &Node, origin: &str, cluster: &mut Neighbour) -> Option<Neigh
                 }
             },
         };
-        let mut connect = Connect::new(name, place, Address::tcp(Host::Name(target.to_owned()), inner));
+        let mut connect = Connect::new(name, place, Address::tcp(target.clone(), inner));
         connect.protocol = Protocol::of_port(number);
         connect.serves = vec![index];
         if let Some(told) = &told {

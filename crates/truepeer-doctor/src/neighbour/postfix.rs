@@ -8,7 +8,7 @@ use super::{
     Address, Entry, Families, File, Host, Listen, ListenTls, Neighbour, Place, Protocol, Reads, Trust,
     Unread, Versions,
 };
-use crate::Product;
+use crate::{Class, Confidence, Finding, Product, Side};
 
 /// How long a header is waited for unless a setting says otherwise.
 const WAITS: Duration = Duration::from_secs(5);
@@ -151,6 +151,20 @@ fn listen(service: &Service, main: &Settings, out: &mut Neighbour) {
     // What postscreen passes on has its client already.
     if service.kind != "inet" {
         return;
+    }
+    // The options of the two programs have similar names, and each ignores the other's.
+    let other = if switch.starts_with("smtpd") { "postscreen" } else { "smtpd" };
+    let lost = service.settings.get(&format!("{other}_upstream_proxy_protocol"));
+    if let Some((_, place)) = lost.filter(|(value, _)| !value.is_empty()) {
+        out.findings.push(Finding {
+            class: Class::Syn,
+            side: Side::Back,
+            product: Some(Product::Postfix),
+            seen: place.to_string(),
+            cause: format!("`{other}_upstream_proxy_protocol` says nothing to {}", service.command).into(),
+            change: format!("in {}: `  -o {switch}=haproxy`", place.spot()).into(),
+            confidence: Confidence::Certain,
+        });
     }
     let get = |name: &str| service.get(main, name);
     let is = |name: &str, word: &str| get(name).is_some_and(|(value, _)| value.eq_ignore_ascii_case(word));

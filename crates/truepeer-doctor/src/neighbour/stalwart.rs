@@ -98,6 +98,12 @@ impl Reader<'_, '_> {
             }
             listen.wants_tls = self.wants_tls(listen.protocol);
             let own = self.trust(&key("proxy.trusted-networks"));
+            let empty = lists::written(self.entries, &key("proxy.trusted-networks")).empty;
+            if let (None, Some(_), Some(place)) = (&own, &everywhere, empty) {
+                let place = self.place(place);
+                let why = "an empty list does not switch the PROXY protocol off for a listener: the server-wide list holds".to_owned();
+                self.out.findings.push(finding(&place, why, Confidence::Certain));
+            }
             listen.outsiders = Outsiders::Clients;
             if let Some((trust, place)) = own.or_else(|| everywhere.clone()) {
                 let believes = matches!(&trust, Trust::Listed(entries) if !entries.is_empty());

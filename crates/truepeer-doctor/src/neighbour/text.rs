@@ -94,7 +94,7 @@ pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, word) = text.split_at(digits);
-    let number: u32 = number.parse().ok()?;
+    let number: u64 = number.parse().ok()?;
     let unit = match word.trim() {
         "" => unit,
         "us" => Duration::from_micros(1),
@@ -105,7 +105,7 @@ pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
         "d" | "day" | "days" => Duration::from_secs(86_400),
         _ => return None,
     };
-    unit.checked_mul(number)
+    u64::try_from(unit.as_nanos()).ok()?.checked_mul(number).map(Duration::from_nanos)
 }
 
 #[cfg(test)]

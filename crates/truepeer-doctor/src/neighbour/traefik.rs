@@ -4,7 +4,7 @@ use super::text::entry;
 use super::tree::{self, Node};
 use super::{
     Address, Check, CheckForm, Connect, ConnectTls, Families, File, Host, Listen, ListenTls, Neighbour,
-    Outsiders, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::{Class, Confidence, Finding, Product, Side};
 
@@ -23,6 +23,22 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
     }
     of_trees(&nodes, &mut out);
     vec![out]
+}
+
+/// Whether a container's image is Traefik's, whatever its registry and version.
+pub(super) fn is_image(image: &str) -> bool {
+    image.split([':', '@']).next().is_some_and(|name| name == "traefik" || name.ends_with("/traefik"))
+}
+
+/// `--name=value`, one or several in each text, as settings with dots in their names.
+pub(super) fn flags(texts: &[Node]) -> Vec<(String, String, Place)> {
+    let words = texts.iter().flat_map(|node| node.text().split_whitespace().map(move |word| (word, node)));
+    words
+        .map(|(word, node)| {
+            let (key, value) = word.split_once('=').unwrap_or((word, "true"));
+            (key.trim_start_matches('-').to_owned(), value.to_owned(), node.place.clone())
+        })
+        .collect()
 }
 
 /// What trees of Traefik's settings say.
