@@ -9,6 +9,7 @@ mod programs;
 mod published;
 mod recent;
 mod sockets;
+mod spaces;
 
 pub use addresses::{own_v4, own_v6};
 pub use asked::{Answers, Target, judge_answers};
@@ -17,3 +18,4 @@ pub use programs::{MAX_PROGRAMS, Process, Program, Way, installable, installed, 
 pub use published::{Published, published};
 pub use recent::recent;
 pub use sockets::{MAX_SOCKETS, Socket, State, sockets};
+pub use spaces::{Joined, Space, join};

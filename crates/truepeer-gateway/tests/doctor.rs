@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -137,6 +138,14 @@ impl Drop for Machine {
     }
 }
 
+/// A table of routes with that default gateway.
+fn route(gateway: [u8; 4]) -> String {
+    let gateway = u32::from_ne_bytes(gateway);
+    format!(
+        "Iface\tDestination\tGateway\tFlags\neth0\t00000000\t{gateway:08X}\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+    )
+}
+
 fn front(server: &str) -> String {
     format!("listen smtp\n  mode tcp\n  bind :25\n  server mail 127.0.0.1:10025 {server}\n")
 }
@@ -227,13 +236,7 @@ fn a_peer_that_is_the_gateway_is_seen_in_the_kernel_s_table() {
     let mut machine = Machine::new();
     machine.dovecot(DOVECOT);
     machine.file(".dockerenv", "");
-    machine.file(
-        "proc/net/route",
-        &format!(
-            "Iface\tDestination\tGateway\tFlags\neth0\t00000000\t{:08X}\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
-            u32::from_ne_bytes([172, 18, 0, 1])
-        ),
-    );
+    machine.file("proc/net/route", &route([172, 18, 0, 1]));
     machine.socket("0.0.0.0:10143", "0.0.0.0:0", "0A");
     machine.socket("172.18.0.2:10143", "127.0.0.1:40000", "01");
     assert_eq!(machine.classes(&[]), [""; 0]);
@@ -241,19 +244,100 @@ fn a_peer_that_is_the_gateway_is_seen_in_the_kernel_s_table() {
     assert_eq!(machine.classes(&[]), ["HOP network dovecot"]);
 }
 
-#[test]
-fn a_program_in_a_container_is_named_with_the_command_that_shows_it() {
-    let machine = Machine::new();
-    let id = "0123456789abcdef".repeat(4);
+/// The first digits of a container's id.
+const CONTAINER: &str = "0123456789ab";
+
+/// A Dovecot in a container, whose namespaces have that number.
+fn contained_dovecot(machine: &Machine) {
+    let id = format!("{CONTAINER}{}", "c".repeat(52));
     machine.process(60, "/usr/sbin/dovecot -F", "/usr/sbin/dovecot");
     machine.file("proc/60/cgroup", &format!("0::/system.slice/docker-{id}.scope\n"));
     fs::remove_file(machine.root.join("proc/60/ns/net")).unwrap();
     machine.link("proc/60/ns/net", "net:[4026532999]");
+}
+
+#[test]
+fn a_container_that_cannot_be_looked_into_is_named_with_the_command_that_shows_it() {
+    let machine = Machine::new();
+    contained_dovecot(&machine);
     let output = machine.run(&[]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("Dovecot (process 60) runs in a container"), "{text}");
-    assert!(text.contains("docker exec 0123456789ab "), "{text}");
+    assert!(text.contains("Dovecot (process 60) in container 0123456789ab"), "{text}");
+    assert!(text.contains("`docker exec 0123456789ab doveconf -n >dovecot.conf && "), "{text}");
+}
+
+#[test]
+fn a_container_is_looked_into_and_reached_through_its_published_port() {
+    let machine = Machine::new();
+    contained_dovecot(&machine);
+    machine.link("proc/self/ns/mnt", "mnt:[1]");
+    machine.link("proc/60/ns/mnt", "mnt:[2]");
+    // Links of a container stay within it.
+    machine.file("proc/60/root/etc/dovecot/real.conf", &format!("!include conf.d/*.conf\n{DOVECOT}"));
+    machine.link("proc/60/root/etc/dovecot/dovecot.conf", "/etc/dovecot/real.conf");
+    machine.link("proc/60/root/etc/dovecot/conf.d/90-host.conf", "/../../etc/passwd");
+    machine.file("proc/60/net/route", &route([172, 18, 0, 1]));
+    machine
+        .file("proc/60/net/fib_trie", "|-- 127.0.0.1\n /32 host LOCAL\n |-- 172.18.0.3\n /32 host LOCAL\n");
+    let words = "docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port 20143 -container-ip 172.18.0.3 -container-port 10143";
+    machine.process(70, words, "/usr/bin/docker-proxy");
+    machine.haproxy("listen imap\n  mode tcp\n  bind :143\n  server mail 127.0.0.1:20143\n");
+    let found = machine.findings(&[]);
+    assert_eq!(machine.classes(&[]), ["MISS front haproxy"]);
+    let seen = found[0]["seen"].as_str().unwrap();
+    assert!(seen.contains("/etc/haproxy/haproxy.cfg:4"), "{seen}");
+    assert!(seen.contains("0123456789ab:/etc/dovecot/dovecot.conf:"), "{seen}");
+    // Once it sends one, it comes from the gateway, which the list does not hold.
+    machine.file(
+        "etc/haproxy/haproxy.cfg",
+        "listen imap\n  mode tcp\n  bind :143\n  server mail 127.0.0.1:20143 send-proxy-v2\n",
+    );
+    assert_eq!(machine.classes(&[]), ["HOP back dovecot"]);
+    assert!(machine.findings(&[])[0]["seen"].as_str().unwrap().contains(CONTAINER));
+    let text = String::from_utf8(machine.run(&[]).stdout).unwrap();
+    assert!(text.contains("Dovecot (process 60, container 0123456789ab): "), "{text}");
+    assert!(text.contains("`docker exec 0123456789ab cat /etc/dovecot/conf.d/90-host.conf`"), "{text}");
+}
+
+#[test]
+fn truepeer_between_is_a_neighbour_like_the_others() {
+    let machine = Machine::new();
+    machine.haproxy("listen smtp\n  mode tcp\n  bind :25\n  server door 127.0.0.1:2526\n");
+    machine.postfix();
+    machine.process(80, "/usr/bin/truepeer run", "/usr/bin/truepeer");
+    machine.file(
+        "etc/truepeer/truepeer.toml",
+        "[server.proxy]\ntrusted-networks = [\"127.0.0.1\"]\n[server.listener.smtp]\nbind = \"127.0.0.1:2526\"\n\
+         protocol = \"smtp\"\nbackend = \"mail\"\n[backend.mail]\nkind = \"postfix\"\naddress = \"127.0.0.1:10025\"\n",
+    );
+    assert_eq!(machine.classes(&[]), ["MISS front haproxy"]);
+    machine.file(
+        "etc/haproxy/haproxy.cfg",
+        "listen smtp\n  mode tcp\n  bind :25\n  server door 127.0.0.1:2526 send-proxy-v2\n",
+    );
+    assert_eq!(machine.classes(&[]), [""; 0]);
+    let text = String::from_utf8(machine.run(&[]).stdout).unwrap();
+    assert!(text.contains("truepeer sends version 2 with TLS facts to Postfix"), "{text}");
+    machine.file("etc/truepeer/truepeer.toml", "[server.oops]\n");
+    let text = String::from_utf8(machine.run(&[]).stdout).unwrap();
+    assert!(text.contains("truepeer (process 80): its configuration (it has mistakes)"), "{text}");
+}
+
+#[test]
+fn who_listens_and_is_not_known_is_no_misfit() {
+    let mut machine = Machine::new();
+    machine.haproxy(&front("send-proxy-v2").replace("10025", "10026"));
+    machine.postfix();
+    // Nobody is there: the two mean each other.
+    assert_eq!(machine.classes(&[]), ["MISS front haproxy"]);
+    machine.socket("127.0.0.1:10026", "0.0.0.0:0", "0A");
+    machine.process(90, "/opt/mta --serve", "/opt/mta");
+    machine.link("proc/90/fd/3", "socket:[7]");
+    assert_eq!(machine.classes(&[]), [""; 0]);
+    let text = String::from_utf8(machine.run(&[]).stdout).unwrap();
+    assert!(text.contains("what mta (process 90) does with the header on 127.0.0.1:10026"), "{text}");
+    assert!(text.contains("`truepeer probe 127.0.0.1:10026`"), "{text}");
 }
 
 #[test]

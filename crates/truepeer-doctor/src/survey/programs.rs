@@ -101,6 +101,10 @@ pub fn recognise(process: &Process) -> Option<Program> {
     if known.product == Product::Postfix && !exe.unwrap_or(args.first()?).contains("postfix") {
         return None;
     }
+    // Only the front door, not its tools.
+    if known.product == Product::Truepeer && words.args.first().is_none_or(|word| word != "run") {
+        return None;
+    }
     let (sources, otherwise) = (known.shows)(&words);
     Some(Program {
         product: known.product,
@@ -117,7 +121,11 @@ pub fn recognise(process: &Process) -> Option<Program> {
 pub fn installed(product: Product) -> Option<Program> {
     let known = KNOWN.iter().find(|known| known.product == product)?;
     let process = Process::default();
-    let (sources, otherwise) = (known.shows)(&Words { args: &[], process: &process });
+    let (mut sources, otherwise) = (known.shows)(&Words { args: &[], process: &process });
+    // To print, nginx opens its logs and, for a moment, its ports.
+    if product == Product::Nginx {
+        sources.clone_from(&otherwise);
+    }
     let none = sources.is_empty();
     (!none).then_some(Program { product, pids: Vec::new(), exe: None, user: 0, sources, otherwise })
 }
@@ -148,6 +156,7 @@ const KNOWN: &[Known] = &[
     Known { product: Product::Caddy, names: &["caddy"], installed_as: None, shows: caddy },
     Known { product: Product::Traefik, names: &["traefik"], installed_as: None, shows: traefik },
     Known { product: Product::Envoy, names: &["envoy"], installed_as: None, shows: envoy },
+    Known { product: Product::Truepeer, names: &["truepeer"], installed_as: None, shows: truepeer },
     Known {
         product: Product::Stalwart,
         names: &["stalwart", "stalwart-mail"],
@@ -232,7 +241,7 @@ fn caddy(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
     let file = words.values(&["-c"], &["--config"]).pop().map(|file| words.place(file));
     let chosen = file.is_some();
     let file = file.unwrap_or_else(|| "/etc/caddy/Caddyfile".to_owned());
-    let args = vec!["adapt".to_owned(), "--config".to_owned(), file.clone()];
+    let args = vec!["adapt".to_owned(), "--pretty".to_owned(), "--config".to_owned(), file.clone()];
     (vec![Way::Print { program: "caddy", args, chosen }], vec![Way::File(file)])
 }
 
@@ -254,6 +263,12 @@ fn envoy(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
 fn stalwart(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
     let file = words.values(&["-c"], &["--config"]).pop();
     let file = file.unwrap_or_else(|| "/opt/stalwart/etc/config.toml".to_owned());
+    (vec![Way::File(words.place(file))], Vec::new())
+}
+
+fn truepeer(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
+    let file = words.values(&[], &["--config"]).pop();
+    let file = file.unwrap_or_else(|| "/etc/truepeer/truepeer.toml".to_owned());
     (vec![Way::File(words.place(file))], Vec::new())
 }
 
@@ -370,9 +385,15 @@ mod tests {
             ("dovecot -F -c d.conf", "/usr/sbin/dovecot", &["doveconf -n -c /srv/d.conf"]),
             ("/usr/sbin/exim4 -bd -q30m", "/usr/sbin/exim4", &["exim4 -bP"]),
             ("/usr/sbin/exim -C/etc/x.conf -bd", "/usr/sbin/exim", &["exim -bP -C /etc/x.conf"]),
-            ("caddy run --config=/etc/Caddyfile", "/usr/bin/caddy", &["caddy adapt --config /etc/Caddyfile"]),
+            (
+                "caddy run --config=/etc/Caddyfile",
+                "/usr/bin/caddy",
+                &["caddy adapt --pretty --config /etc/Caddyfile"],
+            ),
             ("traefik --configFile=/t.yml", "/usr/bin/traefik", &["/t.yml"]),
             ("envoy --config-path e.yaml", "/usr/bin/envoy", &["/srv/e.yaml"]),
+            ("truepeer run --config t.toml", "/usr/bin/truepeer", &["/srv/t.toml"]),
+            ("truepeer doctor", "/usr/bin/truepeer", &[]),
             ("stalwart --config /s.toml", "/usr/bin/stalwart", &["/s.toml"]),
             // Another program of that name, and another name for a program.
             ("/usr/bin/master -w", "/usr/bin/master", &[]),

@@ -1,14 +1,17 @@
 //! `truepeer doctor`: what is wrong between the proxies and servers of this machine, and what line to change?
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use truepeer_doctor::neighbour::Neighbour;
 
 use super::FAILED;
+use super::check::ours::ours;
 use super::reach::{Failure, answer, complain};
+use crate::config;
 use crate::doctor::shown::for_terminal;
 use crate::doctor::survey::{Order, Root, Survey, Unseen, survey};
 
@@ -49,7 +52,7 @@ pub(super) struct Arguments {
 pub(super) fn doctor(arguments: &Arguments) -> ExitCode {
     answer(|out| {
         let root = arguments.root.as_deref().map_or_else(Root::here, Root::recorded);
-        let order = Order { root, since: arguments.since, probe: !arguments.no_probe };
+        let order = Order { root, since: arguments.since, probe: !arguments.no_probe, read_ours };
         let found =
             survey(&order).map_err(|error| Failure { text: format!("error: {error}"), code: FAILED })?;
         if arguments.json {
@@ -68,6 +71,12 @@ pub(super) fn doctor(arguments: &Arguments) -> ExitCode {
         }
         Ok(if found.findings.is_empty() { 0 } else { FAILED })
     })
+}
+
+/// Our own configuration as a neighbour.
+fn read_ours(path: &Path) -> Result<Neighbour, String> {
+    let loaded = config::load(Some(path)).map_err(|_| "it has mistakes".to_owned())?;
+    Ok(ours(&loaded.config, path))
 }
 
 fn show(found: &Survey, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,7 @@
-//! nginx's files as `nginx -T` would print them, for users whom it refuses to: it opens logs and keys first.
+//! Files with all that they include, where the program does not print them: for ordinary users, to whom nginx refuses
+//! it for want of its logs and keys, and for containers, whose programs are not run from here.
 
-use std::fmt::Write as _;
+use std::collections::VecDeque;
 
 use super::root::Root;
 
@@ -9,19 +10,35 @@ const MAX_FILES: usize = 256;
 /// Entries of a folder that are compared with a pattern.
 const MAX_NAMES: usize = 4096;
 
-/// The file at `path` with all that it includes, each behind the line by which `nginx -T` names it.
-///
-/// The included files that could not be read come beside it.
+/// A text and where it is from.
+pub(super) type Named = (String, String);
+
+/// How a program includes files.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Style {
+    /// `include PATTERN;`, relative to the first file's folder.
+    Nginx,
+    /// `!include PATTERN` or `!include_try PATTERN`, relative to the including file's folder.
+    Dovecot,
+}
+
+/// The file at `path` and all that it includes, each once; those that could not be read come beside them.
 ///
 /// # Errors
 /// In a sentence, if the first cannot be read or together they are too long.
-pub(super) fn nginx(root: &Root, path: &str, most: u64) -> Result<(String, Vec<String>), String> {
-    // Relative paths count from the folder of the first file.
-    let prefix = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let (mut waiting, mut seen) = (vec![path.to_owned()], vec![path.to_owned()]);
-    let (mut whole, mut missing) = (String::new(), Vec::new());
-    while let Some(file) = waiting.pop() {
-        let text = match root.text(&file, most) {
+pub(super) fn whole(
+    root: &Root,
+    path: &str,
+    most: u64,
+    style: Style,
+) -> Result<(Vec<Named>, Vec<String>), String> {
+    let folder_of = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let first = folder_of(path);
+    let (mut waiting, mut seen) = (VecDeque::from([path.to_owned()]), vec![path.to_owned()]);
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let mut left = most;
+    while let Some(file) = waiting.pop_front() {
+        let text = match root.text(&file, left) {
             Ok(text) => text,
             Err(error) if file == path => return Err(error.to_string()),
             Err(_) => {
@@ -29,29 +46,41 @@ pub(super) fn nginx(root: &Root, path: &str, most: u64) -> Result<(String, Vec<S
                 continue;
             }
         };
-        for included in text.lines().filter_map(included) {
+        let len = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        left = left
+            .checked_sub(len)
+            .ok_or_else(|| format!("longer than {most} bytes with all that it includes"))?;
+        for included in text.lines().filter_map(|line| included(line, style)) {
+            let from = match style {
+                Style::Nginx => first.clone(),
+                Style::Dovecot => folder_of(&file),
+            };
             let included =
-                if included.starts_with('/') { included.to_owned() } else { format!("{prefix}/{included}") };
+                if included.starts_with('/') { included.to_owned() } else { format!("{from}/{included}") };
             for found in matching(root, &included) {
                 if !seen.contains(&found) && seen.len() < MAX_FILES {
                     seen.push(found.clone());
-                    waiting.push(found);
+                    waiting.push_back(found);
                 }
             }
         }
-        let _ = writeln!(whole, "# configuration file {file}:\n{text}");
-        if u64::try_from(whole.len()).is_ok_and(|len| len > most) {
-            return Err(format!("longer than {most} bytes with all that it includes"));
-        }
+        found.push((file, text));
     }
-    Ok((whole, missing))
+    Ok((found, missing))
 }
 
 /// What a line includes.
-fn included(line: &str) -> Option<&str> {
-    let rest = line.trim_start().strip_prefix("include")?;
+fn included(line: &str, style: Style) -> Option<&str> {
+    let line = line.trim();
+    let rest = match style {
+        Style::Nginx => line.strip_prefix("include")?,
+        Style::Dovecot => line.strip_prefix("!include_try").or_else(|| line.strip_prefix("!include"))?,
+    };
     let value = rest.starts_with([' ', '\t']).then(|| rest.trim_start())?;
-    let (value, _) = value.split_once(';')?;
+    let value = match style {
+        Style::Nginx => value.split_once(';')?.0,
+        Style::Dovecot => value,
+    };
     Some(value.trim().trim_matches(['"', '\'']))
 }
 
@@ -116,10 +145,15 @@ mod tests {
 
     #[test]
     fn only_directives_include() {
-        assert_eq!(included("  include /etc/nginx/conf.d/*.conf;"), Some("/etc/nginx/conf.d/*.conf"));
-        assert_eq!(included("include \"a b\"; # x"), Some("a b"));
+        let nginx = |line| included(line, Style::Nginx);
+        assert_eq!(nginx("  include /etc/nginx/conf.d/*.conf;"), Some("/etc/nginx/conf.d/*.conf"));
+        assert_eq!(nginx("include \"a b\"; # x"), Some("a b"));
         for line in ["# include x;", "included x;", "include", "include x"] {
-            assert_eq!(included(line), None, "{line}");
+            assert_eq!(nginx(line), None, "{line}");
         }
+        let dovecot = |line| included(line, Style::Dovecot);
+        assert_eq!(dovecot("!include conf.d/*.conf"), Some("conf.d/*.conf"));
+        assert_eq!(dovecot("  !include_try local.conf"), Some("local.conf"));
+        assert_eq!(dovecot("#!include x"), None);
     }
 }

@@ -8,7 +8,6 @@ use truepeer_doctor::logs::{LogReader, Noted};
 use truepeer_doctor::survey::recent;
 use truepeer_doctor::{Finding, excerpt};
 
-use super::configs::Configured;
 use super::root::Root;
 use super::run::{self, Bounds};
 use super::unseen::{Unseen, quoted};
@@ -52,9 +51,9 @@ const NAMED_BY: [&str; 8] = [
 
 /// What the logs of the last `since` say, each kind of finding once.
 #[must_use]
-pub(super) fn read_logs(
+pub(super) fn read_logs<'t>(
     root: &Root,
-    configured: &[Configured],
+    configurations: impl Iterator<Item = &'t str>,
     since: Duration,
     unseen: &mut Vec<Unseen>,
 ) -> Vec<Finding> {
@@ -63,7 +62,7 @@ pub(super) fn read_logs(
     if let Some(text) = &journal {
         add(&mut found, text, "the journal");
     }
-    for path in paths(configured) {
+    for path in paths(configurations) {
         match end_of(root, &path, since) {
             Ok(Some((text, since))) => match recent(&text, since.as_secs()) {
                 Some(text) => add(&mut found, text, &excerpt(path.as_bytes())),
@@ -147,10 +146,9 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
 }
 
 /// The logs that configurations name, and the usual ones.
-fn paths(configured: &[Configured]) -> Vec<String> {
+fn paths<'t>(configurations: impl Iterator<Item = &'t str>) -> Vec<String> {
     let mut paths = BTreeSet::new();
-    let texts = configured.iter().flat_map(|one| &one.texts);
-    for line in texts.flat_map(|(_, text)| text.lines()) {
+    for line in configurations.flat_map(str::lines) {
         let mut words = line.split([' ', '\t', '=', ';', ',', '"', '\'']).filter(|word| !word.is_empty());
         if words.next().is_some_and(|word| NAMED_BY.contains(&word))
             && let Some(path) =

@@ -1,7 +1,10 @@
-//! What `/proc` shows: programs, who listens and is connected, published ports, addresses and gateways.
+//! What `/proc` shows: programs, who listens and is connected, published ports, addresses and gateways, and the same of
+//! each container.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 
 use truepeer_doctor::Product;
 use truepeer_doctor::survey::{
@@ -23,31 +26,53 @@ const MAX_WORDS: u64 = 64 * 1024;
 const MAX_TABLE: u64 = 16 * 1024 * 1024;
 /// Published ports that are kept.
 const MAX_PUBLISHED: usize = 1024;
+/// Containers that are looked into.
+const MAX_CONTAINERS: usize = 32;
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
-    /// The programs whose configuration can be read, running ones first.
-    pub(super) programs: Vec<Program>,
-    /// Those in containers, whose files and sockets are not here.
-    pub(super) contained: Vec<Contained>,
-    /// Who listens, with the process that holds the socket where that may be seen.
+    /// The machine itself, and then the containers in it.
+    pub(super) spaces: Vec<Space>,
+    /// Programs whose files and sockets are elsewhere and cannot be seen from here.
+    pub(super) elsewhere: Vec<Elsewhere>,
+    /// Who listens here, with the process that holds the socket where that may be seen.
     pub(super) listening: Vec<(Socket, Option<Owner>)>,
-    /// Who is connected.
-    pub(super) connected: Vec<Socket>,
     /// Ports that lead into containers.
     pub(super) published: Vec<Published>,
-    /// This machine's own addresses.
+}
+
+/// A program, and where its files are: containers may share their sockets with each other or with the machine.
+#[derive(Debug)]
+pub(super) struct Located {
+    /// Which.
+    pub(super) program: Program,
+    /// Its files.
+    pub(super) root: Root,
+    /// The container in which they are.
+    pub(super) container: Option<String>,
+}
+
+/// The machine or a container: what has sockets and addresses of its own.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// The container's name; none for the machine itself.
+    pub(super) container: Option<String>,
+    /// The programs whose configuration can be read, running ones first.
+    pub(super) programs: Vec<Located>,
+    /// Who is connected.
+    pub(super) connected: Vec<Socket>,
+    /// Its own addresses.
     pub(super) addresses: Vec<IpAddr>,
     /// Its default gateways.
     pub(super) gateways: Vec<IpAddr>,
-    /// Whether it is a container itself.
+    /// Whether strangers come from its gateway, as they do in a container.
     pub(super) is_container: bool,
 }
 
-/// A program in a container.
+/// A program that cannot be looked at from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contained {
+pub(super) struct Elsewhere {
     /// Which.
     pub(super) product: Product,
     /// Its process, numbered as it is seen from here.
@@ -65,26 +90,31 @@ pub(super) struct Owner {
     pub(super) name: String,
 }
 
+/// Where a process is.
+enum Whereabouts {
+    /// Its sockets are this machine's, and its files as well.
+    Here,
+    /// It has files of its own, which can be seen from here.
+    Container {
+        /// The name of their namespace.
+        files: String,
+        /// That of its sockets', if they are not this machine's.
+        sockets: Option<String>,
+    },
+    /// Neither can be seen.
+    Elsewhere,
+}
+
 impl Machine {
     /// Looks around.
     #[must_use]
     pub(super) fn read(root: &Root) -> Self {
-        let table = |path: &str| {
-            let bytes = root.read(path, MAX_TABLE).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let mut all = sockets(&table("/proc/net/tcp"));
-        all.extend(sockets(&table("/proc/net/tcp6")));
-        let (listening, connected): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|socket| socket.state == State::Listening);
-        let mut addresses = own_v4(&table("/proc/net/fib_trie"));
-        addresses.extend(own_v6(&table("/proc/net/if_inet6")));
-        let gateways = default_gateways(&table("/proc/net/route"), &table("/proc/net/ipv6_route"));
         // Each engine leaves its own mark.
         let marks = ["/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io"];
         let is_container =
             marks.iter().any(|mark| root.place(mark).exists()) || container(root, "1").is_some();
-        let mut machine = Self { connected, addresses, gateways, is_container, ..Self::default() };
+        let (space, listening) = Space::read(root, "/proc/net", None);
+        let mut machine = Self { spaces: vec![Space { is_container, ..space }], ..Self::default() };
         let pids = pids(root);
         machine.read_processes(root, &pids);
         let owners = owners(root, &pids, &listening);
@@ -94,9 +124,9 @@ impl Machine {
     }
 
     fn read_processes(&mut self, root: &Root, pids: &[u32]) {
-        let here = root.link("/proc/self/ns/net");
-        let our_container = container(root, "self");
         let mut ours = Vec::new();
+        // By the namespaces of their sockets and of their files; without the former they are this machine's.
+        let mut contained = BTreeMap::<Option<String>, BTreeMap<String, Vec<Process>>>::new();
         for pid in pids {
             let Some(mut process) = words(root, *pid) else { continue };
             if let Some(published) = published(&process.args) {
@@ -110,40 +140,47 @@ impl Machine {
             }
             complete(root, &mut process);
             let Some(program) = recognise(&process) else { continue };
-            let there = root.link(&format!("/proc/{pid}/ns/net"));
-            let container = container(root, &pid.to_string());
-            let elsewhere = match (&here, there) {
-                (Some(here), Some(there)) => *here != there,
-                // What an ordinary user may see.
-                _ => container.is_some() && container != our_container,
-            };
-            if elsewhere {
-                let known = Contained { product: program.product, pid: *pid, container };
-                // Workers of one program are one.
-                let same =
-                    |other: &Contained| other.product == known.product && other.container == known.container;
-                if !self.contained.iter().any(same) {
-                    self.contained.push(known);
+            match whereabouts(root, *pid) {
+                Whereabouts::Here => ours.push(process),
+                Whereabouts::Container { files, sockets } => {
+                    contained.entry(sockets).or_default().entry(files).or_default().push(process);
                 }
-            } else {
-                ours.push(process);
+                Whereabouts::Elsewhere => self.note_elsewhere(root, program.product, *pid),
             }
         }
-        self.programs = programs(&ours);
-        self.add_installed(root);
+        if let Some(space) = self.spaces.first_mut() {
+            let here = |program| Located { program, root: root.clone(), container: None };
+            space.programs = programs(&ours).into_iter().map(here).collect();
+        }
+        for (sockets, groups) in contained {
+            let pid = groups.values().flatten().map(|process| process.pid).next().unwrap_or_default();
+            let located = groups.values().flat_map(|processes| located(root, processes));
+            if sockets.is_none() {
+                if let Some(space) = self.spaces.first_mut() {
+                    space.programs.extend(located);
+                }
+            } else if self.spaces.len() > MAX_CONTAINERS {
+                for Located { program, .. } in located {
+                    self.note_elsewhere(root, program.product, pid);
+                }
+            } else {
+                let name = container(root, &pid.to_string()).unwrap_or_else(|| format!("container-{pid}"));
+                let (mut space, _) = Space::read(root, &format!("/proc/{pid}/net"), Some(name));
+                space.programs = located.collect();
+                self.spaces.push(space);
+            }
+        }
+        if let Some(space) = self.spaces.first_mut() {
+            space.add_installed(root);
+        }
     }
 
-    /// Programs that do not run, of products none of which does.
-    fn add_installed(&mut self, root: &Root) {
-        for (product, name) in installable() {
-            let runs = self.programs.iter().any(|program| program.product == product);
-            let is_here = match root.is_recorded() {
-                false => run::find(name, None).is_some(),
-                true => root.place(&format!("/usr/sbin/{name}")).exists(),
-            };
-            if !runs && is_here {
-                self.programs.extend(installed(product));
-            }
+    fn note_elsewhere(&mut self, root: &Root, product: Product, pid: u32) {
+        let known = Elsewhere { product, pid, container: container(root, &pid.to_string()) };
+        // Workers of one program are one.
+        let same = |other: &Elsewhere| other.product == known.product && other.container == known.container;
+        if !self.elsewhere.iter().any(same) {
+            self.elsewhere.push(known);
         }
     }
 
@@ -159,6 +196,89 @@ impl Machine {
         let exact = fitting.clone().find(|(socket, _)| socket.local.ip() == addr.ip());
         exact.or_else(|| fitting.next())
     }
+}
+
+impl Space {
+    /// What the kernel's tables in `folder` say, and who listens.
+    fn read(tables: &Root, folder: &str, container: Option<String>) -> (Self, Vec<Socket>) {
+        let table = |name: &str| {
+            let bytes = tables.read(&format!("{folder}/{name}"), MAX_TABLE).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let mut all = sockets(&table("tcp"));
+        all.extend(sockets(&table("tcp6")));
+        let (listening, connected): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|socket| socket.state == State::Listening);
+        let mut addresses = own_v4(&table("fib_trie"));
+        addresses.extend(own_v6(&table("if_inet6")));
+        let gateways = default_gateways(&table("route"), &table("ipv6_route"));
+        let is_container = container.is_some();
+        let space = Self { container, programs: Vec::new(), connected, addresses, gateways, is_container };
+        (space, listening)
+    }
+
+    /// Programs that do not run, of products none of which does.
+    fn add_installed(&mut self, root: &Root) {
+        for (product, name) in installable() {
+            let runs = self.programs.iter().any(|located| located.program.product == product);
+            let is_here = match root.is_recorded() {
+                false => run::find(name, None).is_some(),
+                true => root.place(&format!("/usr/sbin/{name}")).exists(),
+            };
+            let found = installed(product).filter(|_| is_here && !runs);
+            self.programs.extend(found.map(|program| Located {
+                program,
+                root: root.clone(),
+                container: None,
+            }));
+        }
+    }
+}
+
+/// The programs of a container.
+fn located(root: &Root, processes: &[Process]) -> Vec<Located> {
+    let Some(first) = processes.first().map(|process| process.pid) else { return Vec::new() };
+    let name = container(root, &first.to_string()).unwrap_or_else(|| format!("container-{first}"));
+    let there = |program| Located { program, root: root.within(first), container: Some(name.clone()) };
+    programs(processes).into_iter().map(there).collect()
+}
+
+/// Where a process is. A service manager's sandbox has a view of its own of the same files, which is no container.
+fn whereabouts(root: &Root, pid: u32) -> Whereabouts {
+    let link = |of: &str, what: &str| root.link(&format!("/proc/{of}/ns/{what}"));
+    let pid_text = pid.to_string();
+    let differs = |what: &str| match (link("self", what), link(&pid_text, what)) {
+        (Some(here), Some(there)) => Some(here != there),
+        _ => None,
+    };
+    let id = |path: &str| fs::metadata(root.place(path)).ok().map(|meta| (meta.dev(), meta.ino()));
+    let there = id(&format!("/proc/{pid}/root"));
+    let has_files = differs("mnt") == Some(true) && there.is_some() && there != id("/");
+    match differs("net") {
+        _ if has_files => Whereabouts::Container {
+            files: link(&pid_text, "mnt").unwrap_or_default(),
+            sockets: link(&pid_text, "net").filter(|_| differs("net") != Some(false)),
+        },
+        Some(false) => Whereabouts::Here,
+        Some(true) => Whereabouts::Elsewhere,
+        // What an ordinary user may see.
+        None => match container(root, &pid_text) {
+            Some(id) if container(root, "self") != Some(id.clone()) => Whereabouts::Elsewhere,
+            _ if listens_elsewhere(root, pid) => Whereabouts::Elsewhere,
+            _ => Whereabouts::Here,
+        },
+    }
+}
+
+/// Whether the table of sockets that `pid` sees is not ours; everybody may read it.
+fn listens_elsewhere(root: &Root, pid: u32) -> bool {
+    let listening = |folder: &str| -> BTreeSet<u64> {
+        let (_, listening) = Space::read(root, folder, None);
+        listening.iter().map(|socket| socket.inode).collect()
+    };
+    let there = listening(&format!("/proc/{pid}/net"));
+    // Numbers of sockets are the same for all namespaces. One that came or went meanwhile changes nothing.
+    !there.is_empty() && there.is_disjoint(&listening("/proc/net"))
 }
 
 fn pids(root: &Root) -> Vec<u32> {

@@ -11,15 +11,17 @@ mod logs;
 mod machine;
 mod root;
 mod run;
+mod unknown;
 mod unseen;
 
 use std::time::Duration;
 
 use truepeer_doctor::neighbour::{Machine as Place, Neighbour, compare, pairs};
-use truepeer_doctor::survey::{unmasked_families, untrusted_peers};
+use truepeer_doctor::survey::{Joined, Space, join, unmasked_families, untrusted_peers};
 use truepeer_doctor::{Confidence, Finding, Product};
 
-use configs::{Configured, read_configuration, title};
+pub use configs::ReadOurs;
+use configs::{Configured, read_configuration};
 use machine::Machine;
 pub use root::Root;
 pub use unseen::Unseen;
@@ -33,6 +35,8 @@ pub struct Order {
     pub since: Duration,
     /// Whether servers on loopback are asked.
     pub probe: bool,
+    /// What makes a neighbour of truepeer's own configuration.
+    pub read_ours: ReadOurs,
 }
 
 /// What was found.
@@ -46,6 +50,12 @@ pub struct Survey {
     pub unseen: Vec<Unseen>,
 }
 
+/// One space of the machine, and what its programs say.
+struct Inhabited {
+    space: machine::Space,
+    configured: Vec<Configured>,
+}
+
 /// Looks.
 ///
 /// # Errors
@@ -53,43 +63,97 @@ pub struct Survey {
 pub fn survey(order: &Order) -> std::io::Result<Survey> {
     let mut unseen = Vec::new();
     let mut machine = Machine::read(&order.root);
-    let programs = std::mem::take(&mut machine.programs);
-    let configured: Vec<Configured> =
-        programs.into_iter().map(|program| read_configuration(&order.root, program, &mut unseen)).collect();
-    let place = Place {
-        addresses: machine.addresses.clone(),
-        gateways: machine.gateways.clone(),
-        is_container: machine.is_container,
-    };
-    let (running, all) = neighbours(&configured);
+    let mut spaces: Vec<Inhabited> = Vec::new();
+    for mut space in std::mem::take(&mut machine.spaces) {
+        let programs = std::mem::take(&mut space.programs).into_iter();
+        let configured = programs.map(|located| read_configuration(located, order.read_ours, &mut unseen));
+        let configured = configured.collect();
+        spaces.push(Inhabited { space, configured });
+    }
     // Before anybody is asked, so that our own visit is not in it.
+    // A container's logs are in the container, or with its engine.
+    let here = spaces.iter().flat_map(|one| &one.configured).filter(|one| !one.is_contained);
+    let texts = here.flat_map(|one| &one.texts);
     let logs = match order.since.is_zero() {
         true => Vec::new(),
-        false => logs::read_logs(&order.root, &configured, order.since, &mut unseen),
+        false => logs::read_logs(&order.root, texts.map(|(_, text)| text.as_str()), order.since, &mut unseen),
     };
-    let mut findings = compared(&running, &all, &place);
-    merge(&mut findings, untrusted_peers(&running, &place, &machine.connected));
-    findings.extend(unmasked_families(&machine.published, &place));
+    let mut findings = Vec::new();
+    for one in &spaces {
+        let (mut running, mut all) = one.neighbours();
+        if one.space.container.is_none() {
+            unseen.extend(unknown::set_aside(&mut running, &machine));
+            unknown::set_aside(&mut all, &machine);
+        }
+        let place = one.place();
+        merge_alike(&mut findings, compared(&running, &all, &place));
+        merge(&mut findings, untrusted_peers(&running, &place, &one.space.connected));
+    }
+    let joined = joined(&spaces, &machine, &mut unseen);
+    let host = spaces.first().map(Inhabited::place).unwrap_or_default();
+    if spaces.len() > 1 {
+        merge_alike(&mut findings, compare(&joined, &host));
+    }
+    findings.extend(unmasked_families(&machine.published, &host));
     if order.probe && !order.root.is_recorded() {
+        let running = spaces.first().map(|one| one.neighbours().0).unwrap_or_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         merge(&mut findings, runtime.block_on(ask::ask(&running, &machine)));
         runtime.shutdown_background();
     }
     merge(&mut findings, logs);
     truepeer_doctor::sort(&mut findings);
-    let mut seen = looked_at(&configured);
-    seen.extend(connections(&running));
-    note_unseen(&configured, &machine, &mut unseen);
+    let mut seen: Vec<_> = spaces.iter().flat_map(|one| looked_at(&one.configured)).collect();
+    for one in &spaces {
+        note_new(&mut seen, connections(&one.neighbours().0));
+    }
+    note_new(&mut seen, connections(&joined));
+    for one in &spaces {
+        note_uninterpreted(&one.configured, &mut unseen);
+    }
+    note_unseen(&machine, &mut unseen);
     Ok(Survey { findings, seen, unseen })
 }
 
-/// The neighbours that run, and all of them.
-fn neighbours(configured: &[Configured]) -> (Vec<Neighbour>, Vec<Neighbour>) {
-    let of = |only_running: bool| {
-        let kept = configured.iter().filter(|one| !only_running || !one.program.pids.is_empty());
-        kept.flat_map(|one| one.neighbours.iter().cloned()).collect()
-    };
-    (of(true), of(false))
+impl Inhabited {
+    /// The neighbours that run, and all of them.
+    fn neighbours(&self) -> (Vec<Neighbour>, Vec<Neighbour>) {
+        let of = |only_running: bool| {
+            let kept = self.configured.iter().filter(|one| !only_running || !one.program.pids.is_empty());
+            kept.flat_map(|one| one.neighbours.iter().cloned()).collect()
+        };
+        (of(true), of(false))
+    }
+
+    /// What the kernel says of it.
+    fn place(&self) -> Place {
+        Place {
+            addresses: self.space.addresses.clone(),
+            gateways: self.space.gateways.clone(),
+            is_container: self.space.is_container,
+        }
+    }
+}
+
+/// The running neighbours of all spaces, fit to be compared.
+fn joined(spaces: &[Inhabited], machine: &Machine, unseen: &mut Vec<Unseen>) -> Vec<Neighbour> {
+    let spaces: Vec<_> = spaces
+        .iter()
+        .map(|one| Space {
+            container: one.space.container.clone(),
+            addresses: one.space.addresses.clone(),
+            gateways: one.space.gateways.clone(),
+            neighbours: one.neighbours().0,
+        })
+        .collect();
+    let Joined { mut neighbours, unclear, .. } = join(&spaces, &machine.published);
+    // Said before.
+    unknown::set_aside(&mut neighbours, machine);
+    unseen.extend(unclear.iter().map(|place| Unseen {
+        what: format!("where this leads, for several containers listen on that port: {place}"),
+        command: None,
+    }));
+    neighbours
 }
 
 /// What does not fit; less surely so where one of the two does not run.
@@ -106,6 +170,24 @@ fn compared(running: &[Neighbour], all: &[Neighbour], place: &Place) -> Vec<Find
     found
 }
 
+/// Adds what is not said yet: the same change of the same line.
+fn merge_alike(findings: &mut Vec<Finding>, more: Vec<Finding>) {
+    for new in more {
+        let key = |found: &Finding| (found.class, found.side, found.product, found.change.clone());
+        if !findings.iter().any(|found| key(found) == key(&new)) {
+            findings.push(new);
+        }
+    }
+}
+
+fn note_new(seen: &mut Vec<String>, more: Vec<String>) {
+    for line in more {
+        if !seen.contains(&line) {
+            seen.push(line);
+        }
+    }
+}
+
 /// Adds what is not yet said of the same product, side and class.
 fn merge(findings: &mut Vec<Finding>, more: Vec<Finding>) {
     let known: Vec<_> = findings.iter().map(|found| (found.class, found.side, found.product)).collect();
@@ -114,10 +196,13 @@ fn merge(findings: &mut Vec<Finding>, more: Vec<Finding>) {
 
 /// Each program with what its configuration was read from.
 fn looked_at(configured: &[Configured]) -> Vec<String> {
+    const MAX_NAMED: usize = 4;
     let read = configured.iter().filter(|one| !one.texts.is_empty());
     read.map(|one| {
-        let names: Vec<_> = one.texts.iter().map(|(name, _)| name.as_str()).collect();
-        format!("{}: {}", title(&one.program), names.join(", "))
+        let names: Vec<_> = one.texts.iter().map(|(name, _)| name.as_str()).take(MAX_NAMED).collect();
+        let more = one.texts.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}: {}{more}", one.title, names.join(", "))
     })
     .collect()
 }
@@ -134,24 +219,27 @@ fn connections(neighbours: &[Neighbour]) -> Vec<String> {
     arrow.collect()
 }
 
-/// What else was not seen.
-fn note_unseen(configured: &[Configured], machine: &Machine, unseen: &mut Vec<Unseen>) {
+/// What is in the configurations and was not understood.
+fn note_uninterpreted(configured: &[Configured], unseen: &mut Vec<Unseen>) {
     for one in configured {
         let uninterpreted = one.neighbours.iter().flat_map(|neighbour| &neighbour.unread);
-        // nginx and our own reading print all files that a pattern stands for: where there is none, none exists.
-        let is_empty_pattern = |place: &truepeer_doctor::neighbour::Place| {
-            one.program.product == Product::Nginx
-                && place.text.starts_with("include ")
-                && place.text.contains('*')
+        // A file that includes others was read with all of them: where a pattern has none, none exists.
+        let is_include = |place: &truepeer_doctor::neighbour::Place| {
+            matches!(one.program.product, Product::Nginx | Product::Dovecot)
+                && (place.text.starts_with("include ") || place.text.starts_with("!include"))
         };
-        let uninterpreted = uninterpreted.filter(|unread| !is_empty_pattern(&unread.place));
+        let uninterpreted = uninterpreted.filter(|unread| !is_include(&unread.place));
         unseen.extend(uninterpreted.map(|unread| Unseen {
-            what: format!("{}: not interpreted: {unread}", title(&one.program)),
+            what: format!("{}: not interpreted: {unread}", one.title),
             command: None,
         }));
     }
-    for contained in &machine.contained {
-        unseen.push(in_container(contained));
+}
+
+/// What else was not seen.
+fn note_unseen(machine: &Machine, unseen: &mut Vec<Unseen>) {
+    for elsewhere in &machine.elsewhere {
+        unseen.push(is_elsewhere(elsewhere));
     }
     let hidden = machine.listening.iter().filter(|(_, owner)| owner.is_none()).count();
     if hidden > 0 && !rustix::process::geteuid().is_root() {
@@ -162,24 +250,32 @@ fn note_unseen(configured: &[Configured], machine: &Machine, unseen: &mut Vec<Un
     }
 }
 
-fn in_container(contained: &machine::Contained) -> Unseen {
-    let product = contained.product;
-    let name = contained.container.as_deref().unwrap_or("CONTAINER");
-    let source = truepeer_doctor::neighbour::Source::of(product);
-    let commands: Vec<_> = source
-        .map(|source| source.commands.iter().map(|words| words.join(" ")).collect())
-        .unwrap_or_default();
-    let shows = match commands.as_slice() {
-        [] => {
-            let file = source.and_then(|source| source.files.first()).copied().unwrap_or("ITS-CONFIGURATION");
-            format!("docker exec {name} cat {file} > {}.conf", product.name())
-        }
-        commands => {
-            format!("docker exec {name} sh -c '{}' > {}.conf", commands.join("; "), product.name())
+/// A program whose files and sockets cannot be seen, and how to see them.
+fn is_elsewhere(elsewhere: &machine::Elsewhere) -> Unseen {
+    let machine::Elsewhere { product, pid, container } = elsewhere;
+    let Some(name) = container else {
+        return Unseen {
+            what: format!("{product} (process {pid}) in a network namespace of its own"),
+            command: Some(format!("sudo nsenter --target {pid} --net truepeer doctor")),
+        };
+    };
+    let source = truepeer_doctor::neighbour::Source::of(*product);
+    let prints = source.map(|source| source.commands).unwrap_or_default();
+    let file = source.and_then(|source| source.files.first()).copied().unwrap_or("ITS-CONFIGURATION");
+    let shows = match prints {
+        [] => format!("cat {file}"),
+        [words] => words.join(" "),
+        several => {
+            let several: Vec<_> = several.iter().map(|words| words.join(" ")).collect();
+            format!("sh -c '{}'", several.join("; "))
         }
     };
+    let file = format!("{}.conf", product.name());
     Unseen {
-        what: format!("{product} (process {}) runs in a container", contained.pid),
-        command: Some(format!("{shows} && truepeer check --neighbour {0}:{0}.conf", product.name())),
+        what: format!("{product} (process {pid}) in container {name}"),
+        command: Some(format!(
+            "docker exec {name} {shows} >{file} && truepeer check --neighbour {}:{file}",
+            product.name()
+        )),
     }
 }

@@ -4,15 +4,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
 
 /// The root of what is looked at.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
     recorded: bool,
+    /// Whether links lead only within it: a container's own may point anywhere.
+    closed: bool,
 }
 
 /// Where a recorded machine keeps what programs printed: one file for each command, blanks and all, `/` as `_`.
@@ -22,13 +25,25 @@ impl Root {
     /// This machine.
     #[must_use]
     pub fn here() -> Self {
-        Self { path: PathBuf::from("/"), recorded: false }
+        Self { path: PathBuf::from("/"), recorded: false, closed: false }
     }
 
     /// A folder that was recorded; nothing is run or asked there.
     #[must_use]
     pub fn recorded(path: &Path) -> Self {
-        Self { path: path.to_owned(), recorded: true }
+        Self { path: path.to_owned(), recorded: true, closed: false }
+    }
+
+    /// The files that a process in a container sees.
+    #[must_use]
+    pub fn within(&self, pid: u32) -> Self {
+        Self { path: self.place(&format!("/proc/{pid}/root")), recorded: self.recorded, closed: true }
+    }
+
+    /// Whether it is a container's.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        self.closed
     }
 
     /// Whether this is not the machine that we are on.
@@ -71,12 +86,22 @@ impl Root {
     /// Where it cannot be opened, or is something else.
     pub fn open(&self, path: &str) -> io::Result<File> {
         // Without waiting, should it be a pipe after all.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = File::from(rustix::fs::open(self.place(path), flags, Mode::empty())?);
+        let file = File::from(self.descriptor(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("not a plain file"));
         }
         Ok(file)
+    }
+
+    fn descriptor(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        if !self.closed {
+            return Ok(rustix::fs::open(self.place(path), flags, Mode::empty())?);
+        }
+        let root = rustix::fs::open(&self.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        // No magic links, either: a container has a /proc of its own.
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
     }
 
     /// Where a link leads.
@@ -88,9 +113,15 @@ impl Root {
     /// The names in a folder, in order; at most `most`.
     #[must_use]
     pub fn names(&self, path: &str, most: usize) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.place(path)) else { return Vec::new() };
-        let mut names: Vec<_> =
-            entries.take(most).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let Ok(folder) = self.descriptor(path, OFlags::RDONLY | OFlags::DIRECTORY) else {
+            return Vec::new();
+        };
+        let Ok(entries) = Dir::new(folder) else { return Vec::new() };
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str().ok().map(str::to_owned))
+            .filter(|name| name != "." && name != "..")
+            .take(most)
+            .collect();
         names.sort_unstable();
         names
     }
@@ -98,7 +129,7 @@ impl Root {
     /// Whether there is a folder of that name.
     #[must_use]
     pub fn is_folder(&self, path: &str) -> bool {
-        self.place(path).is_dir()
+        self.descriptor(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
     }
 
     /// What a recorded machine keeps of a command's output.
