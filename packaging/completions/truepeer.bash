@@ -37,6 +37,9 @@ _truepeer() {
             truepeer,import)
                 cmd="truepeer__subcmd__import"
                 ;;
+            truepeer,init)
+                cmd="truepeer__subcmd__init"
+                ;;
             truepeer,probe)
                 cmd="truepeer__subcmd__probe"
                 ;;
@@ -81,6 +84,9 @@ _truepeer() {
                 ;;
             truepeer__subcmd__help,import)
                 cmd="truepeer__subcmd__help__subcmd__import"
+                ;;
+            truepeer__subcmd__help,init)
+                cmd="truepeer__subcmd__help__subcmd__init"
                 ;;
             truepeer__subcmd__help,probe)
                 cmd="truepeer__subcmd__help__subcmd__probe"
@@ -179,7 +185,7 @@ _truepeer() {
 
     case "${cmd}" in
         truepeer)
-            opts="-h -V --help --version run demo check import send explain watch probe snippet connections status deny undeny reload help"
+            opts="-h -V --help --version run demo check init import send explain watch probe snippet connections status deny undeny reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -319,7 +325,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help)
-            opts="run demo check import send explain watch probe snippet connections status deny undeny reload help"
+            opts="run demo check init import send explain watch probe snippet connections status deny undeny reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,6 +439,20 @@ _truepeer() {
         truepeer__subcmd__help__subcmd__import__subcmd__stalwart)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -690,6 +710,32 @@ _truepeer() {
             fi
             case "${prev}" in
                 --behind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__init)
+            opts="-h --config --yes --answers --dry-run --json --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --answers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

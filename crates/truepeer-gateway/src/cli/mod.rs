@@ -13,6 +13,7 @@ mod explain;
 mod explain_ip;
 mod feed;
 mod import;
+mod init;
 mod probe;
 mod reach;
 mod reload;
@@ -95,6 +96,15 @@ enum Command {
     /// configuration of truepeer.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
+    /// Write a first configuration for this machine, and say what to change beside it.
+    ///
+    /// Looks which proxies and mail servers are installed here and who listens, asks at most four questions on a terminal,
+    /// and writes a commented configuration that passes `check`. Prints the lines for both neighbours in the order in
+    /// which to apply them, each step with the command that proves it and the way back.
+    ///
+    /// Changes nothing but that one file, and never overwrites it. An interrupted init leaves what was there.
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::Arguments),
     /// Make a configuration of truepeer from another program's.
     Import {
         #[command(subcommand)]
@@ -206,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Check(order) => check::check(&order),
         Command::Doctor(order) => doctor::doctor(&order),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Init(order) => init::init(&order),
         Command::Import { from } => import::import(from),
         Command::Send(order) => send::send(&order),
         Command::Watch(order) => watch::watch(&order),

@@ -9,6 +9,7 @@ pub mod dial;
 pub mod header;
 pub mod hear;
 pub mod import;
+pub mod init;
 pub mod input;
 pub mod listening;
 pub mod neighbours;
