@@ -129,7 +129,7 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     chosen
         .filter(|(_, facts)| !is_header(facts.proof))
         .map(|(id, facts)| {
-            let text = format!("`{}` needs {}; know that {}", facts.name, facts.needs, facts.limits);
+            let text = format!("`{}` needs {}; limits: {}", facts.name, facts.needs, facts.limits);
             (format!("backend.{id}.handoff"), text)
         })
         .collect()

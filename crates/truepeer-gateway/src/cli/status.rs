@@ -24,9 +24,9 @@ pub(super) fn status(reach: &Reach) -> ExitCode {
 
 fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
     let state = match (flag(status, "draining"), flag(status, "ready")) {
-        (true, _) => "draining: nobody is accepted any more",
+        (true, _) => "draining: no new connections",
         (false, true) => "ready",
-        (false, false) => "not ready: clients of some listener are not served",
+        (false, false) => "not ready: some listener cannot serve its clients",
     };
     writeln!(
         out,
@@ -123,7 +123,7 @@ fn show_names(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
         let addresses: Vec<_> = list(name, "addresses").iter().filter_map(Value::as_str).collect();
         write!(out, "  {}: ", text(name, "name"))?;
         match addresses.as_slice() {
-            [] => write!(out, "NOBODY, for it has had no answer yet")?,
+            [] => write!(out, "NOBODY: no look-up has been answered yet")?,
             some => write!(out, "{}, for {}", some.join(", "), age(number(name, "changed_ms")))?,
         }
         if let Some(why) = name.get("failing").and_then(Value::as_str) {

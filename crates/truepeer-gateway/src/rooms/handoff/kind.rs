@@ -34,7 +34,7 @@ pub enum Kind {
     Varnish,
     /// MariaDB with `proxy-protocol-networks`.
     Mariadb,
-    /// The built-in answering machine of the demonstration: says who you are, through whom, and why it believes that.
+    /// The built-in test server of the demonstration: says who you are, through whom, and why it believes that.
     Whoami,
     /// Anything else; `handoff` must be said.
     Other,

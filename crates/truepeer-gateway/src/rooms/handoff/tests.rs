@@ -393,7 +393,7 @@ fn the_documented_table_is_that_of_the_program() {
     let (begin, end) = ("<!-- generated: handoffs -->\n", "<!-- end: handoffs -->");
     let (before, rest) = written.split_once(begin).unwrap();
     let (_, after) = rest.split_once(end).unwrap();
-    let mut table = "| `handoff` | for | needs | know that |\n|---|---|---|---|\n".to_owned();
+    let mut table = "| `handoff` | for | needs | limits |\n|---|---|---|---|\n".to_owned();
     for facts in Handoff::ALL.map(Handoff::facts) {
         let row = [facts.suits, facts.needs, facts.limits].join(" | ");
         table.push_str(&format!("| `\"{}\"` | {row} |\n", facts.name));

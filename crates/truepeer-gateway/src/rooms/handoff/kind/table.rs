@@ -75,7 +75,7 @@ pub(super) static OPENSMTPD: KindFacts = KindFacts {
     title: "OpenSMTPD",
     unreadable: &[(
         Handoff::ProxyV1,
-        "it reads version 2 only: a version 1 line is a protocol error to it, or waited behind for ever",
+        "it reads version 2 only: it answers a version 1 line with a protocol error, or waits for more and never answers",
     )],
     header_budget: 65_535,
     remedy: "add `proxy-v2` to this port's `listen on` line in smtpd.conf, then restart smtpd",
@@ -141,7 +141,7 @@ pub(super) static MARIADB: KindFacts = KindFacts {
 
 pub(super) static WHOAMI: KindFacts = KindFacts {
     name: "whoami",
-    title: "the built-in answering machine",
+    title: "the built-in test server",
     unreadable: &[(Handoff::Xclient, "it reads headers only")],
     header_budget: 4112,
     tlvs: Facts::REGISTERED,
@@ -157,6 +157,6 @@ pub(super) static OTHER: KindFacts = KindFacts {
     tlvs: Facts::REGISTERED,
     v1_port_zero: PortZero::Refused,
     remedy: "make this port of the backend read the header that `handoff` names; for a server that reads none: `handoff = \"none\"`, with `sees-only-truepeer = true` for mail",
-    seen: "none: it is careful",
+    seen: "none: conservative values",
     ..USUAL
 };
