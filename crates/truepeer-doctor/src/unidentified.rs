@@ -263,7 +263,7 @@ mod tests {
             (get, Client, past(Never, Some(5)), Some("every 5 s"), &["if this is a health check, point it"]),
             (tls, Client, past(Never, None), Some("no header"), &["if it is no proxy"]),
         ] {
-            let error = if received.is_empty() { silent.clone() } else { error(received) };
+            let error = if received.is_empty() { silent } else { error(received) };
             let said = circumstances(&error, received, &past);
             assert_eq!(said.is_some(), cause.is_some(), "{said:?}");
             assert!(said.unwrap_or_default().contains(cause.unwrap_or_default()));

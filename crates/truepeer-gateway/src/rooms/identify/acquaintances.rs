@@ -10,7 +10,14 @@ use std::time::{Duration, Instant};
 
 /// What is remembered; shared by all workers, cheap to clone. Lives as long as the server.
 #[derive(Debug, Clone, Default)]
-pub struct Acquaintances(Arc<Mutex<HashMap<(Arc<str>, IpAddr), Acquaintance>>>);
+pub struct Acquaintances(Arc<Mutex<HashMap<Key, Acquaintance>>>);
+
+/// Who is remembered, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    listener: Arc<str>,
+    peer: IpAddr,
+}
 
 /// One peer of one listener.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +68,8 @@ impl Acquaintances {
     /// as a proxy, and nothing was said of it yet.
     pub fn is_news(&self, listener: &Arc<str>, client: IpAddr, is_listed: impl FnOnce() -> bool) -> bool {
         let mut all = self.lock();
-        let known = all.get(&(Arc::clone(listener), client)).copied().unwrap_or_default();
+        let known =
+            all.get(&Key { listener: Arc::clone(listener), peer: client }).copied().unwrap_or_default();
         if known.is_said || !(known.sends_headers || is_listed()) {
             return false;
         }
@@ -69,7 +77,7 @@ impl Acquaintances {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Arc<str>, IpAddr), Acquaintance>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Acquaintance>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +114,7 @@ impl Visits {
         let gap = self.last.replace(at).map(|last| at.saturating_duration_since(last));
         let is_alike = gap.zip(self.gap).is_some_and(|(gap, before)| {
             // Checks come with some jitter.
-            gap >= Self::SHORTEST && gap.abs_diff(before) <= gap.max(before) / 10
+            gap >= Self::SHORTEST && gap.abs_diff(before).saturating_mul(10) <= gap.max(before)
         });
         self.alike = if is_alike { self.alike.saturating_add(1) } else { 0 };
         self.gap = gap;
@@ -118,11 +126,11 @@ impl Visits {
 }
 
 fn entry<'a>(
-    all: &'a mut HashMap<(Arc<str>, IpAddr), Acquaintance>,
+    all: &'a mut HashMap<Key, Acquaintance>,
     listener: &Arc<str>,
     peer: IpAddr,
 ) -> &'a mut Acquaintance {
-    let key = (Arc::clone(listener), peer);
+    let key = Key { listener: Arc::clone(listener), peer };
     if all.len() >= Acquaintances::MOST && !all.contains_key(&key) {
         let least = all.iter().find(|(_, known)| !known.sends_headers).or_else(|| all.iter().next());
         if let Some(key) = least.map(|(key, _)| key.clone()) {
