@@ -1,7 +1,8 @@
 //! What a server says first when it takes a header for its own protocol.
 //!
 //! Asked with the first bytes that a server had for a client, behind a header of which it is not known whether the server
-//! reads it. Each row was seen from the programs that it is about; what could as well be an answer to the client is none.
+//! reads it. The rows of NGINX (HTTP/1 and HTTP/2), OpenSSH, MariaDB and Redis are as these programs answer; the others are
+//! what their protocols prescribe for a first message that is none. What could as well be an answer to the client is none.
 
 use truepeer_proto::V2_SIGNATURE;
 

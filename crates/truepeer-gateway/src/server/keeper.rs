@@ -270,11 +270,11 @@ fn say(pool: &Pool, target: &Target) {
         }
         Readiness::Unproven => {
             let question = pool.backend.handoff.facts().question;
-            let cause = match pool.backend.has_range() {
-                true => {
-                    format!("{question} is not asked: nobody but a client connects to the ports of a range")
-                }
-                false => format!("{question} does not show in what it says without a client"),
+            let cause = if pool.backend.has_range() {
+                "nobody but a client connects to the ports of a range, so that nothing is asked there"
+                    .to_owned()
+            } else {
+                format!("{question} does not show in what it says without a client")
             };
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
