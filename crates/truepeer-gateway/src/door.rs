@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress, TrustDecision};
 
-use crate::config::{Listener, TrustedNetwork};
+use crate::config::Listener;
 use crate::engine::{Lingering, PendingHeaders};
 use crate::observe::log::Log;
 use crate::rooms::access::InsecureClients;
@@ -28,6 +28,8 @@ use crate::rooms::trust::Named;
 pub struct Door {
     /// The listener that the connection came to.
     pub listener: Arc<Listener>,
+    /// Proxies that its networks name each by itself.
+    pub proxies: NetworkSet,
     /// Names whose present addresses are trusted beside its networks.
     pub names: Vec<Arc<Named>>,
     /// Where its clients go.
@@ -82,10 +84,7 @@ impl Door {
     /// Whether `ip` is named here as a proxy by itself: by its address, not by a network around it, or by a trusted name.
     #[must_use]
     pub fn is_listed(&self, ip: IpAddr) -> bool {
-        let alone = |listed: &TrustedNetwork| {
-            listed.network.prefix_len() == listed.network.max_prefix_len() && listed.network.addr() == ip
-        };
-        self.listener.trusted_lines.iter().any(alone) || self.names.iter().any(|named| named.holds(ip))
+        self.proxies.contains(ip) || self.names.iter().any(|named| named.holds(ip))
     }
 
     /// The backends that its clients are handed to.

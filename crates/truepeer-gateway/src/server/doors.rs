@@ -117,6 +117,7 @@ impl Common {
         };
         Some(Door {
             listener: Arc::clone(listener),
+            proxies: proxies(listener),
             names: of_listener(listener, &self.names),
             pool: Arc::clone(pool),
             pool_when_secure: when_secure,
@@ -128,6 +129,12 @@ impl Common {
             acquaintances: self.acquaintances.clone(),
         })
     }
+}
+
+/// The trusted networks of a listener that are one address.
+fn proxies(listener: &Listener) -> NetworkSet {
+    let networks = listener.trusted_lines.iter().map(|listed| listed.network);
+    networks.filter(|network| network.prefix_len() == network.max_prefix_len()).collect()
 }
 
 /// This machine's addresses, and those of the backends that a configuration names by address.
