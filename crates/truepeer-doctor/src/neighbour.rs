@@ -38,6 +38,7 @@ mod dovecot;
 mod environment;
 mod envoy;
 mod exim;
+mod facts;
 mod haproxy;
 mod kubernetes;
 mod lines;
@@ -52,9 +53,7 @@ mod tree;
 
 pub use address::{Address, Families, Host};
 pub use compare::{Machine, Pair, compare, pairs};
+pub use facts::{CheckForm, ConnectTls, ListenTls, Outsiders, Protocol, Reads, Sends, Trust, Versions};
 pub use lines::believes_everybody;
-pub use model::{
-    Check, CheckForm, Connect, ConnectTls, Entry, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol,
-    Reads, Sends, Trust, Unread, Versions,
-};
+pub use model::{Check, Connect, Entry, Listen, Neighbour, Place, Unread};
 pub use source::{File, MAX_PORTS, Source, read};

@@ -1,16 +1,16 @@
 //! HAProxy: `bind` and `server` lines, and what joins them.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::text::{Line, entry, lines};
+use self::words::{Options, bind_address, condition, host_of, moved, server_address};
+use super::text::{Line, lines};
 use super::{
-    Address, Check, CheckForm, Connect, ConnectTls, Entry, Families, File, Host, Listen, ListenTls,
-    Neighbour, Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Address, Check, CheckForm, Connect, ConnectTls, File, Host, Listen, ListenTls, Neighbour, Outsiders,
+    Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
-
-/// A range of ports is taken apart up to so many.
-const MAX_RANGE: u16 = 64;
 
 /// One section, with what its defaults add.
 #[derive(Debug, Clone, Default)]
@@ -285,150 +285,4 @@ impl<'t> Reader<'t> {
     fn unread(&mut self, place: &Place, why: &str) {
         self.out.unread.push(Unread { place: place.clone(), why: why.to_owned() });
     }
-}
-
-/// The words behind a server, those of `default-server` before its own; the last one holds.
-struct Options<'w>(&'w [(String, Place)]);
-
-impl Options<'_> {
-    fn on(&self, keyword: &str) -> bool {
-        let no = format!("no-{keyword}");
-        self.0
-            .iter()
-            .rev()
-            .find(|(word, _)| *word == keyword || *word == no)
-            .is_some_and(|(word, _)| word == keyword)
-    }
-
-    fn place(&self, keyword: &str) -> Option<&Place> {
-        self.0.iter().rev().find(|(word, _)| word == keyword).map(|(_, place)| place)
-    }
-
-    fn value(&self, keyword: &str) -> Option<&str> {
-        let at = self.0.iter().rposition(|(word, _)| word == keyword)?;
-        self.0.get(at.saturating_add(1)).map(|(word, _)| word.as_str())
-    }
-
-    fn sends(&self, place: &Place) -> (Sends, Place) {
-        const WORDS: &[(&str, Sends)] = &[
-            ("send-proxy-v2-ssl-cn", Sends::V2Ssl),
-            ("send-proxy-v2-ssl", Sends::V2Ssl),
-            ("send-proxy-v2", Sends::V2),
-            ("send-proxy", Sends::V1),
-        ];
-        let Some((word, sends)) = WORDS.iter().find(|(word, _)| self.on(word)) else {
-            return (Sends::Nothing, place.clone());
-        };
-        // Each of these brings the TLV along.
-        const SSL: &[&str] = &["ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key"];
-        let chosen = self.value("proxy-v2-options").unwrap_or_default();
-        let with_ssl = chosen.split(',').any(|option| SSL.contains(&option));
-        let sends = if *sends == Sends::V2 && with_ssl { Sends::V2Ssl } else { *sends };
-        (sends, self.place(word).unwrap_or(place).clone())
-    }
-}
-
-fn moved(to: Address, port: Option<u16>, host: Option<&str>) -> Address {
-    match to {
-        Address::Tcp { host: old, port: old_port } => {
-            Address::Tcp { host: host.and_then(host_of).unwrap_or(old), port: port.unwrap_or(old_port) }
-        }
-        unix @ Address::Unix(_) => unix,
-    }
-}
-
-/// `{ src 10.0.0.0/8 192.0.2.1 }` behind `if`.
-fn condition(line: &Line<'_>) -> Trust {
-    let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
-    let Some(at) = words.iter().position(|word| *word == "if") else {
-        return if words.contains(&"unless") { Trust::Unknown } else { Trust::Everybody };
-    };
-    match words.get(at.saturating_add(1)..).unwrap_or_default() {
-        ["{", "src", networks @ .., "}"] => {
-            let entries: Vec<Entry> = networks.iter().map(|text| entry(text, &line.place)).collect();
-            if entries.iter().all(|entry| entry.network.is_some()) {
-                Trust::Listed(entries)
-            } else {
-                Trust::Unknown
-            }
-        }
-        _ => Trust::Unknown,
-    }
-}
-
-/// Parts the words for a family from the rest.
-fn family(text: &str) -> (Option<Families>, &str) {
-    let both = |family, rest| (Some(family), rest);
-    if let Some(rest) = text.strip_prefix("ipv4@").or_else(|| text.strip_prefix("tcp4@")) {
-        both(Families::V4, rest)
-    } else if let Some(rest) = text.strip_prefix("ipv6@").or_else(|| text.strip_prefix("tcp6@")) {
-        both(Families::V6, rest)
-    } else {
-        (None, text.strip_prefix("ipv@").or_else(|| text.strip_prefix("tcp@")).unwrap_or(text))
-    }
-}
-
-fn unix_path(text: &str) -> Option<&str> {
-    text.strip_prefix("unix@").or_else(|| text.starts_with('/').then_some(text))
-}
-
-/// Where a `bind` line listens; nothing if that is not told.
-fn bind_address(text: &str, line: &Line<'_>) -> Option<Vec<Address>> {
-    if let Some(path) = unix_path(text) {
-        return Some(vec![Address::Unix(path.to_owned())]);
-    }
-    let (_, text) = family(text);
-    if text.contains(['@', '$']) {
-        return None;
-    }
-    let (host, ports) = text.rsplit_once(':')?;
-    let host = match host {
-        "" | "*" => Host::Any(Families::V4),
-        "::" | "[::]" if line.has("v6only") => Host::Any(Families::V6),
-        other => Host::parse(other),
-    };
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (last.checked_sub(first)? < MAX_RANGE)
-        .then(|| (first..=last).map(|port| Address::tcp(host.clone(), port)).collect())
-}
-
-fn host_of(text: &str) -> Option<Host> {
-    let (_, text) = family(text);
-    let ip = text.parse().ok().or_else(|| {
-        let (host, port) = text.rsplit_once(':')?;
-        port.parse::<u16>().ok()?;
-        host.trim_matches(['[', ']']).parse().ok()
-    });
-    ip.map(Host::Ip).or_else(|| (!text.contains(['$', '@', ':'])).then(|| Host::parse(text)))
-}
-
-/// Where a server is; `ports` are those of its clients, for servers without one of their own.
-fn server_address(text: &str, ports: &[u16]) -> Option<Vec<Address>> {
-    if let Some(path) = unix_path(text) {
-        return Some(vec![Address::Unix(path.to_owned())]);
-    }
-    let (_, text) = family(text);
-    if text.contains(['@', '$', '%']) {
-        return None;
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        // An IPv6 address without a port would be cut in its middle.
-        Some((host, port))
-            if !host.contains(':') || host.starts_with('[') || text.parse::<std::net::IpAddr>().is_err() =>
-        {
-            (host, port)
-        }
-        _ => (text, ""),
-    };
-    let host = Host::parse(host);
-    let at = |port| Address::tcp(host.clone(), port);
-    if let (Ok(port), false) = (port.parse::<u16>(), port.starts_with('+')) {
-        return Some(vec![at(port)]);
-    }
-    // `:+100`, or nothing: the client's port, moved by so many.
-    let offset: i32 = if port.is_empty() { 0 } else { port.parse().ok()? };
-    let moved = ports.iter().filter_map(|port| u16::try_from(i32::from(*port).checked_add(offset)?).ok());
-    let found: Vec<_> = moved.map(at).collect();
-    (!found.is_empty()).then_some(found)
 }
