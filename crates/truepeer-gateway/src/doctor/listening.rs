@@ -1,10 +1,9 @@
 //! Which TCP addresses of this machine somebody listens on, from `/proc/net`. Nothing is connected to.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-/// The state of a listening socket in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+use truepeer_doctor::survey::{State, sockets};
 
 /// The addresses that are listened on in this network namespace; empty where the system does not tell.
 #[must_use]
@@ -26,30 +25,8 @@ pub fn reached(listening: &[SocketAddr], to: SocketAddr) -> Vec<SocketAddr> {
 }
 
 fn addresses(table: &str) -> Vec<SocketAddr> {
-    let line = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let (address, state) = (fields.nth(1)?, fields.nth(1)?);
-        let (ip, port) = address.split_once(':').filter(|_| state == LISTEN)?;
-        Some(SocketAddr::new(ip_of(ip)?.to_canonical(), u16::from_str_radix(port, 16).ok()?))
-    };
-    table.lines().filter_map(line).collect()
-}
-
-/// Words of four bytes, each in memory order.
-fn ip_of(hex: &str) -> Option<IpAddr> {
-    let word =
-        |at: usize| Some(u32::from_str_radix(hex.get(at..at.checked_add(8)?)?, 16).ok()?.to_ne_bytes());
-    match hex.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let mut bytes = [0; 16];
-            for (part, at) in bytes.chunks_mut(4).zip([0, 8, 16, 24]) {
-                part.copy_from_slice(&word(at)?);
-            }
-            Some(Ipv6Addr::from(bytes).into())
-        }
-        _ => None,
-    }
+    let listening = sockets(table).into_iter().filter(|socket| socket.state == State::Listening);
+    listening.map(|socket| socket.local).collect()
 }
 
 #[cfg(test)]
@@ -60,12 +37,12 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn listening_sockets_are_read_and_open_connections_are_not() {
         let table = "  sl  local_address rem_address   st tx_queue\n\
-             0: 00000000:0019 00000000:0000 0A 00000000:00000000\n\
-             1: 0100007F:2729 00000000:0000 0A 00000000:00000000\n\
-             2: 0100007F:2729 0100007F:C001 01 00000000:00000000\n";
+             0: 00000000:0019 00000000:0000 0A 0:0 0:0 0 0 0 1\n\
+             1: 0100007F:2729 00000000:0000 0A 0:0 0:0 0 0 0 1\n\
+             2: 0100007F:2729 0100007F:C001 01 0:0 0:0 0 0 0 1\n";
         let found = addresses(table);
         assert_eq!(found, ["0.0.0.0:25".parse().unwrap(), "127.0.0.1:10025".parse::<SocketAddr>().unwrap()]);
-        let six = "  1: 00000000000000000000000001000000:0019 00000000000000000000000000000000:0000 0A 0\n";
+        let six = "  1: 00000000000000000000000001000000:0019 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 1\n";
         assert_eq!(addresses(six), ["[::1]:25".parse::<SocketAddr>().unwrap()]);
     }
 

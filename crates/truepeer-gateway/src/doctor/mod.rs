@@ -14,6 +14,7 @@ pub mod input;
 pub mod listening;
 pub mod neighbours;
 pub mod probe;
+pub mod run;
 pub mod send;
 pub mod shown;
 pub mod snippet;

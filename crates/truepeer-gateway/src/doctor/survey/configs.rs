@@ -9,8 +9,8 @@ use truepeer_doctor::{Product, excerpt};
 
 use super::includes::{self, Named, Style};
 use super::machine::Located;
-use super::run::{self, Bounds};
 use super::unseen::{Unseen, quoted};
+use crate::doctor::run::{self, Around, Bounds};
 
 /// Bytes of one file, or of what one command prints.
 const MAX_CONFIG: u64 = 4 * 1024 * 1024;
@@ -210,6 +210,6 @@ fn print(located: &Located, name: &str, args: &[String], chosen: bool) -> Result
     let exe = program.exe.as_deref().filter(|_| vouched);
     let file = run::find(name, exe).ok_or_else(|| format!("there is no `{name}` to run"))?;
     let bounds = Bounds { bytes: usize::try_from(MAX_CONFIG).unwrap_or(usize::MAX), time: PATIENCE };
-    let printed = run::printed(&file, args, bounds)?;
+    let printed = run::printed(&file, args, bounds, Around::Nothing)?;
     Ok(String::from_utf8_lossy(&printed).into_owned())
 }

@@ -9,8 +9,8 @@ use truepeer_doctor::survey::recent;
 use truepeer_doctor::{Finding, excerpt};
 
 use super::root::Root;
-use super::run::{self, Bounds};
 use super::unseen::{Unseen, quoted};
+use crate::doctor::run::{self, Around, Bounds};
 
 /// Bytes of the end of one log.
 const MAX_LOG: u64 = 16 * 1024 * 1024;
@@ -123,7 +123,7 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
         format!("--lines={MAX_JOURNAL_LINES}"),
     ];
     let command = format!("journalctl --since=-{seconds}s | truepeer explain --log");
-    match run::printed(&journalctl, &args, Bounds { bytes: MAX_JOURNAL, time: PATIENCE }) {
+    match run::printed(&journalctl, &args, Bounds { bytes: MAX_JOURNAL, time: PATIENCE }, Around::Nothing) {
         Ok(text) => {
             if !rustix::process::geteuid().is_root() {
                 unseen.push(Unseen {

@@ -13,8 +13,8 @@ use truepeer_doctor::survey::{
 };
 
 use super::root::Root;
-use super::run;
 use crate::config::default_gateways;
+use crate::doctor::run;
 
 /// The most processes that are looked at.
 const MAX_PROCESSES: usize = 65_536;

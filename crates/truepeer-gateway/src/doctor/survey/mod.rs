@@ -10,7 +10,6 @@ mod includes;
 mod logs;
 mod machine;
 mod root;
-mod run;
 mod unknown;
 mod unseen;
 

@@ -1,4 +1,4 @@
-//! Runs a program that prints its configuration: with nothing of ours in its environment, a deadline and a bound.
+//! Runs a program that prints its configuration, with a deadline and a bound.
 
 use std::fs;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::doctor::shown::shown;
+use super::shown::shown;
 
 /// Where programs are, where `PATH` does not say so.
 const FOLDERS: [&str; 6] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin"];
@@ -22,18 +22,27 @@ const MAX_COMPLAINT: usize = 2048;
 
 /// How much a program may print, and how long it may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub struct Bounds {
     /// Bytes on its standard output.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// From its start to its end.
-    pub(super) time: Duration,
+    pub time: Duration,
+}
+
+/// What a program is given to see of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// Where we stand, and our environment: whoever names the program expects it to know both.
+    Ours,
+    /// Neither.
+    Nothing,
 }
 
 /// The file of a program of that name: beside `exe`, where `PATH` says, or where programs usually are.
 ///
 /// A file that others than root and this user can change is not taken: a survey that root makes must not run it.
 #[must_use]
-pub(super) fn find(name: &str, exe: Option<&str>) -> Option<PathBuf> {
+pub fn find(name: &str, exe: Option<&str>) -> Option<PathBuf> {
     let beside = exe.and_then(|exe| Path::new(exe).parent()).map(Path::to_path_buf);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = beside
@@ -45,7 +54,8 @@ pub(super) fn find(name: &str, exe: Option<&str>) -> Option<PathBuf> {
 }
 
 fn is_safe(file: &Path) -> bool {
-    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    const WRITABLE_BY_GROUP: u32 = 0o020;
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
     const EXECUTABLE: u32 = 0o111;
     let us = rustix::process::geteuid().as_raw();
     let ours =
@@ -53,21 +63,24 @@ fn is_safe(file: &Path) -> bool {
     let Ok(meta) = fs::metadata(file) else { return false };
     // Where links lead to, too.
     let folder = fs::canonicalize(file).ok().and_then(|file| fs::metadata(file.parent()?).ok());
-    meta.is_file() && meta.mode() & EXECUTABLE != 0 && ours(&meta) && folder.is_some_and(|meta| ours(&meta))
+    // Debian's /usr/local belongs to a group as well, whose members are as good as root.
+    let is_fixed = ours(&meta) && meta.mode() & WRITABLE_BY_GROUP == 0;
+    meta.is_file() && meta.mode() & EXECUTABLE != 0 && is_fixed && folder.is_some_and(|meta| ours(&meta))
 }
 
 /// What `program` prints.
 ///
 /// # Errors
 /// In a sentence: it could not be run, failed, printed too much, or took too long; it is ended then.
-pub(super) fn printed(program: &Path, args: &[String], bounds: Bounds) -> Result<Vec<u8>, String> {
+pub fn printed(program: &Path, args: &[String], bounds: Bounds, around: Around) -> Result<Vec<u8>, String> {
     let mut command = Command::new(program);
+    if around == Around::Nothing {
+        command.env_clear().env("PATH", FOLDERS.join(":")).current_dir("/");
+    }
     command
         .args(args)
-        .env_clear()
-        .env("PATH", FOLDERS.join(":"))
+        // Texts are looked for in its output.
         .env("LC_ALL", "C")
-        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -179,7 +192,7 @@ mod tests {
     fn sh(script: &str, time: Duration) -> Result<String, String> {
         let sh = find("sh", None).expect("there is a shell");
         let args = ["-c".to_owned(), script.to_owned()];
-        printed(&sh, &args, Bounds { bytes: 1000, time })
+        printed(&sh, &args, Bounds { bytes: 1000, time }, Around::Nothing)
             .map(|out| String::from_utf8_lossy(&out).into_owned())
     }
 
@@ -222,6 +235,8 @@ mod tests {
         assert_eq!(found(0o755), Some(exe.clone()));
         assert_eq!(found(0o775), None);
         assert_eq!(found(0o644), None);
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o775)).unwrap();
+        assert_eq!(found(0o755), Some(exe.clone()));
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(found(0o755), None);
         fs::remove_dir_all(&dir).unwrap();
