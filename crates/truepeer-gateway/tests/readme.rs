@@ -32,6 +32,22 @@ fn every_file_that_the_documents_name_exists() {
 }
 
 #[test]
+fn the_ways_in_are_two_commands_each_and_name_this_version() {
+    let readme = read("README.md");
+    let section = readme.split("## Three ways in\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let blocks: Vec<Vec<&str>> = section
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap().lines().collect())
+        .collect();
+    // `./ci deb`, `release` and `demo` run them as they stand.
+    assert_eq!(blocks.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2], "{blocks:?}");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(blocks[0][0].ends_with(&format!(" ./truepeer_{version}-1_amd64.deb")), "{blocks:?}");
+    assert!(blocks[1][0].ends_with(&format!(" truepeer-{version}-x86_64-linux.tar.gz")), "{blocks:?}");
+}
+
+#[test]
 fn every_dependency_of_the_workspace_has_its_line() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let page = read("docs/design/dependencies.md");
