@@ -7,6 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::cases::Extent;
 use crate::cases::matrix::House;
 use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark};
@@ -32,6 +33,7 @@ pub(crate) struct Lab {
     ipv6: Shared<()>,
     program: PathBuf,
     examples: PathBuf,
+    extent: Extent,
     logs: RefCell<Vec<(String, Feed, Mark)>>,
     sources: Cell<u16>,
     dirs: Cell<u16>,
@@ -40,7 +42,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// An empty lab around the truepeer at `program`; `examples` is the library's directory of built ones.
-    pub(crate) fn new(program: PathBuf, examples: PathBuf) -> Result<Self> {
+    pub(crate) fn new(program: PathBuf, examples: PathBuf, extent: Extent) -> Result<Self> {
         Ok(Self {
             chains: crate::cases::chains::Chains::default(),
             house: Shared::default(),
@@ -52,6 +54,7 @@ impl Lab {
             ipv6: Shared::default(),
             program,
             examples,
+            extent,
             logs: RefCell::default(),
             sources: Cell::default(),
             dirs: Cell::default(),
@@ -153,6 +156,11 @@ impl Lab {
         let truepeer = Truepeer::start(self.program()?, &self.fresh_dir(name)?, listeners, backends)?;
         self.watch(name, truepeer.log());
         Ok(truepeer)
+    }
+
+    /// How much the run is to do.
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
     }
 
     /// The program under test.

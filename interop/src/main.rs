@@ -92,7 +92,7 @@ fn run(arguments: Arguments) -> Result<Tally> {
     if cases.is_empty() {
         return failed(format!("no case's name contains `{}`", arguments.filter));
     }
-    let lab = Lab::new(arguments.truepeer, arguments.examples)?;
+    let lab = Lab::new(arguments.truepeer, arguments.examples, arguments.extent)?;
     let mut tally = Tally::default();
     let mut ended: HashMap<&str, Result> = HashMap::new();
     for case in &cases {

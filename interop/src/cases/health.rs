@@ -20,6 +20,9 @@ use crate::servers::traefik::Traefik;
 use crate::servers::truepeer::Truepeer;
 use crate::verdict::{Result, ensure};
 
+/// What the page leaves to its reader; checks come faster than anybody would have them.
+pub(super) const FASTER: &str = "  default-server inter 100ms\n";
+
 /// One case per question of the page that a real balancer can be asked.
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -32,26 +35,37 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// A listener that shows balancers whether its backend can be reached, and that backend.
-struct House {
+pub(super) struct House {
     /// Ends before the backend does.
-    truepeer: Truepeer,
-    postfix: Postfix,
-    door: SocketAddr,
-    health: SocketAddr,
+    pub(super) truepeer: Truepeer,
+    pub(super) postfix: Postfix,
+    pub(super) door: SocketAddr,
+    pub(super) health: SocketAddr,
+    /// Its status page.
+    pub(super) status: SocketAddr,
 }
 
 impl House {
     /// Starts both, truepeer with the configuration that stands under `heading`.
-    fn start(lab: &Lab, heading: &str) -> Result<Self> {
+    pub(super) fn start(lab: &Lab, heading: &str) -> Result<Self> {
+        Self::start_with(lab, heading, |text| text)
+    }
+
+    /// The same, with a change of that configuration.
+    pub(super) fn start_with(lab: &Lab, heading: &str, change: impl Fn(String) -> String) -> Result<Self> {
         let postfix = lab.start_postfix("postfix-that-goes")?;
-        let (door, health) = (Port::free(PROXY.ip())?, Port::free(PROXY.ip())?);
-        let (door_addr, health_addr) = (door.addr(), health.addr());
-        let text = block(heading, "toml")?
+        let (door, health, status) =
+            (Port::free(PROXY.ip())?, Port::free(PROXY.ip())?, Port::free(PROXY.ip())?);
+        let (door_addr, health_addr, status_addr) = (door.addr(), health.addr(), status.addr());
+        let text = change(block(heading, "toml")?)
             .replace("192.0.2.10", &PROXY.ip().to_string())
             .replace("127.0.0.1:10025", &postfix.header_port().to_string());
-        let text = format!("{}[log]\nformat = \"json\"\n", on_ports(&text, door_addr, health_addr));
+        let text = format!(
+            "{}[log]\nformat = \"json\"\n[status]\nbind = \"{status_addr}\"\n",
+            on_ports(&text, door_addr, health_addr)
+        );
         // Given up only now, since truepeer asks for its ports exclusively.
-        drop((door, health));
+        drop((door, health, status));
         let dir = lab.fresh_dir("truepeer-checked")?;
         let truepeer = Truepeer::start_as_written(lab.program()?, &dir, &text, ("smtp", door_addr))?;
         lab.watch("truepeer-checked", truepeer.log());
@@ -60,11 +74,11 @@ impl House {
         let (words, events) = (door_addr.to_string(), ["\"listening\"", "\"listener_opened\""]);
         let is_it = |line: &str| line.contains(&words) && events.iter().any(|event| line.contains(event));
         truepeer.log().wait_line(Mark::default(), "truepeer listens", is_it)?;
-        Ok(Self { truepeer, postfix, door: door_addr, health: health_addr })
+        Ok(Self { truepeer, postfix, door: door_addr, health: health_addr, status: status_addr })
     }
 
     /// A client that comes through `front` is served, and is the one that Postfix logs.
-    fn serves(&self, lab: &Lab, front: SocketAddr) -> Result {
+    pub(super) fn serves(&self, lab: &Lab, front: SocketAddr) -> Result {
         let mark = self.postfix.log().mark();
         let mut client = Client::dial(Place::Here(lab.fresh_source()), front)?;
         hello(&mut client)?;
@@ -72,7 +86,7 @@ impl House {
     }
 
     /// Postfix ends, and a client hears so; thereby truepeer knows, too.
-    fn loses_postfix(&mut self) -> Result {
+    pub(super) fn loses_postfix(&mut self) -> Result {
         self.postfix.stop();
         let mut client = Client::dial(PROXY, self.door)?;
         client.send(&header::v2(told_client(4711), told_destination(), &[]))?;
@@ -80,7 +94,7 @@ impl House {
     }
 
     /// Postfix ends, and the listener closes.
-    fn loses_postfix_and_closes(&mut self) -> Result {
+    pub(super) fn loses_postfix_and_closes(&mut self) -> Result {
         // Enough for the workers to obey: each try is a connection.
         const TRIES: usize = 2000;
         let mark = self.truepeer.log().mark();
@@ -100,8 +114,6 @@ struct Checking {
 
 impl Checking {
     fn start(lab: &Lab, heading: &str, house: &House) -> Result<Self> {
-        // What the page leaves to its reader; checks come faster than anybody would have them.
-        const FASTER: &str = "  default-server inter 100ms\n";
         let front = Port::free(PROXY.ip())?;
         let lines = on_ports(&block(heading, "haproxy")?, house.door, house.health);
         let text = format!("{HEAD}{FASTER}{}", lines.replace("bind :25", &format!("bind {}", front.addr())));
@@ -238,29 +250,29 @@ pub(super) fn wait_until_greeted(front: SocketAddr) -> Result {
 }
 
 /// A client that comes while the balancer has no server is closed without a word.
-fn is_closed(lab: &Lab, front: SocketAddr) -> Result {
+pub(super) fn is_closed(lab: &Lab, front: SocketAddr) -> Result {
     let mut client = Client::dial(Place::Here(lab.fresh_source()), front)?;
     let heard = client.rest("what a balancer says without a server")?;
     ensure(heard.is_empty(), || format!("a client heard `{heard}` from a balancer without a server"))
 }
 
 /// Checks come faster than anybody would have them.
-fn often(text: &str) -> String {
+pub(super) fn often(text: &str) -> String {
     text.replace("interval: 5s", "interval: 0.3s")
 }
 
 /// The end of an address as Envoy writes it.
-fn yaml(addr: SocketAddr) -> String {
+pub(super) fn yaml(addr: SocketAddr) -> String {
     format!("{}, port_value: {}}}", addr.ip(), addr.port())
 }
 
 /// The first block in this `language` under the heading of the page.
-fn block(heading: &str, language: &str) -> Result<String> {
+pub(super) fn block(heading: &str, language: &str) -> Result<String> {
     page::block(include_str!("../../../docs/health-checks.md"), heading, language)
 }
 
 /// The lines of the page on the ports of a case.
-fn on_ports(text: &str, door: SocketAddr, health: SocketAddr) -> String {
+pub(super) fn on_ports(text: &str, door: SocketAddr, health: SocketAddr) -> String {
     text.replace("192.0.2.20:25", &door.to_string())
         .replace("192.0.2.20:8025", &health.to_string())
         .replace("port 8025", &format!("port {}", health.port()))

@@ -12,6 +12,7 @@ mod examples;
 mod fail2ban;
 mod ftp;
 mod health;
+mod health_forms;
 mod kinds;
 mod library;
 mod logs;
@@ -63,6 +64,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(relay::cases());
     cases.extend(checks::cases());
     cases.extend(health::cases());
+    cases.extend(health_forms::cases());
     cases.extend(library::cases());
     cases.extend(direct::cases());
     cases.extend(proof::cases());
