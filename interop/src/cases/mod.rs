@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. They must not start anything that the lab or a guard of their own does not end.
 
+pub(crate) mod bulk;
 mod bytes;
 pub(crate) mod chains;
 mod checks;
@@ -70,6 +71,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(proof::cases());
     cases.extend(unproven::cases());
     cases.extend(bytes::cases());
+    cases.extend(bulk::cases());
     cases.extend(without::cases());
     cases.extend(words::cases());
     cases.extend(secure::cases());

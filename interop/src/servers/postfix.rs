@@ -60,6 +60,7 @@ impl Postfix {
         let matrix = [Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?];
         write(&config.join("main.cf"), &main_cf(&queue, &data, &daemons, sasl))?;
         let services = [header.addr(), plain.addr(), slow.addr(), readme.addr(), auth.addr()];
+        write(&config.join("transport"), "")?;
         let permitted = config.join("permitted");
         write(&permitted, "203.0.113.0/24 permit\n2001:db8::/32 permit\n")?;
         let matrix_addrs = matrix.each_ref().map(Port::addr);
@@ -81,6 +82,12 @@ impl Postfix {
             matrix,
             ipv4,
         })
+    }
+
+    /// From now on it hands letters to big@interop.test to the LMTP server at `addr`. To be said before its first letter.
+    pub(crate) fn deliver_by_lmtp(&self, addr: SocketAddr) -> Result {
+        let line = format!("big@interop.test lmtp:inet:[{}]:{}\n", addr.ip(), addr.port());
+        write(&self.dir.join("etc/transport"), &line)
     }
 
     /// Ends it; its ports stay its own, and nobody listens there.
@@ -222,6 +229,9 @@ smtpd_relay_restrictions = permit_mynetworks reject_unauth_destination
 local_recipient_maps =
 local_transport = discard:
 default_transport = discard:
+transport_maps = texthash:$config_directory/transport
+message_size_limit = 0
+lmtp_host_lookup = native
 alias_maps =
 alias_database =
 slow_restrictions = sleep 2
@@ -256,6 +266,7 @@ fn by_page([smtpd, wrapped, screen]: [SocketAddr; 3], pair: &Path, permitted: &P
     // Strangers would be kept waiting, and one postscreen alone may have the cache of those who waited.
     let lines = format!(
         "  -o postscreen_access_list=permit_mynetworks,cidr:{}\n  -o postscreen_cache_map=\n  -o \
+         postscreen_greet_action=drop\n  -o \
          syslog_name=page\n  -o smtpd_service_name=page\n",
         permitted.display()
     );
@@ -320,6 +331,7 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
 discard unix - - n - - discard
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil

@@ -149,6 +149,28 @@ impl House {
         self.senders.door(lab, &self.truepeer, cell.sender, Way::of(cell))
     }
 
+    /// Dovecot's port for IMAP that reads a header.
+    pub(crate) fn imap(&self) -> Result<SocketAddr> {
+        self.dovecot_port(0)
+    }
+
+    /// Dovecot's port for LMTP that reads a header.
+    pub(crate) fn lmtp(&self) -> Result<SocketAddr> {
+        self.dovecot_port(6)
+    }
+
+    /// truepeer's listener in front of postscreen, for a proxy at [`SENDER_V4`].
+    pub(crate) fn screen_door(&self) -> Result<SocketAddr> {
+        self.truepeer.port("postscreen-v2-4")
+    }
+
+    fn dovecot_port(&self, at: usize) -> Result<SocketAddr> {
+        match self.dovecot_ports.get(at) {
+            Some(port) => Ok(port.addr()),
+            None => failed("Dovecot has fewer ports"),
+        }
+    }
+
     /// The end of what the server has logged so far.
     pub(super) fn mark(&self, lab: &Lab, receiver: Receiver) -> Result<Mark> {
         Ok(self.log(lab, receiver)?.mark())

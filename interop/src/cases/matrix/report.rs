@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Cell, Receiver, Sender, every};
+use crate::cases::bulk::SIZED;
 use crate::servers::{ask, find, find_fetched, opensmtpd};
 use crate::verdict::{During, Result, Verdict, failed};
 
@@ -50,6 +51,14 @@ pub(crate) fn table(ended: impl Fn(&str) -> Option<Result>) -> Result<String> {
     }
     writeln!(text, "\n{proved} connections, run on {} with {}.", today()?, versions().join(", "))
         .during("write the matrix")?;
+    for name in SIZED {
+        let how = match ended(name) {
+            Some(Ok(())) => "held, with the size of its name",
+            Some(Err(_)) => "did not hold",
+            None => "was not run",
+        };
+        writeln!(text, "`{name}` {how}.").during("write the matrix")?;
+    }
     text.push_str("\nCells without a number cannot be, and so a full cell may have fewer than eight:\n\n");
     let mut reasons: Vec<&str> = every().into_iter().filter_map(Cell::impossible).collect();
     reasons.sort_unstable();
