@@ -1,9 +1,17 @@
 //! The README says what is true: its files are those that the interop cases run, its links lead somewhere; so does the page of dependencies.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use truepeer_gateway::config::{self, Surroundings};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -104,4 +112,69 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn is_path(name: &str) -> bool {
     let roots = ["docs/", "packaging/", "crates/", "interop/", "bench/"];
     !name.contains(' ') && (roots.iter().any(|root| name.starts_with(root)) || name.ends_with(".md"))
+}
+
+/// Pages whose blocks are configurations of truepeer's.
+fn guides() -> Vec<String> {
+    let folder = root().join("docs/neighbours");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let pages = names.map(|name| format!("docs/neighbours/{}", name.to_str().unwrap()));
+    pages.chain(["docs/migrate.md", "docs/health-checks.md"].map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_configuration_that_a_guide_shows_can_be_run() {
+    let mut count = 0;
+    for page in guides() {
+        for block in read(&page).split("```toml\n").skip(1) {
+            let text = block.split("```").next().unwrap();
+            let loaded = config::resolve(text, &page, &Surroundings::default());
+            if let Err(errors) = loaded {
+                panic!("{page}: {}", errors.render(config::Colour::Plain));
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
+#[test]
+fn every_link_of_a_guide_leads_to_a_file() {
+    let more = ["docs/from-stalwart.md", "docs/local-and-outbound.md"].map(str::to_owned);
+    for page in guides().into_iter().chain(more) {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = link.split('#').next().unwrap();
+            assert!(file.is_empty() || root().join(folder).join(file).exists(), "{page}: {link}");
+        }
+    }
+}
+
+/// The tests and cases that hold a statement are there, by name.
+#[test]
+fn every_test_that_the_page_for_users_of_stalwart_names_exists() {
+    let mut sources = String::new();
+    let mut folders = vec![root().join("crates"), root().join("interop/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|ext| ext == "rs") {
+                sources.push_str(&std::fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    let page = read("docs/from-stalwart.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 5);
+    let mut count = 0;
+    for row in rows.skip(1) {
+        let held = row.rsplit('|').nth(1).unwrap();
+        for name in held.split('`').skip(1).step_by(2) {
+            let there = [format!("fn {name}("), format!("\"{name}\"")];
+            assert!(there.iter().any(|text| sources.contains(text)), "{name} is no test");
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "{count}");
 }

@@ -18,6 +18,7 @@ pub(crate) mod opensmtpd;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
 pub(crate) mod sshd;
+pub(crate) mod stalwart;
 pub(crate) mod traefik;
 pub(crate) mod truepeer;
 pub(crate) mod vsftpd;
