@@ -22,7 +22,7 @@ use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
 use crate::observe::record::{self as lines, Observer};
 use crate::rooms::backend::connect::{self, Connected};
-use crate::rooms::handoff::{Company, Labels, Opening, Untellable};
+use crate::rooms::handoff::{Company, Names, Opening, Untellable};
 
 /// Walks one connection from its arrival to its outcome, of which `Err` is an early one; `seen` is filled along the way.
 pub async fn walk(
@@ -98,8 +98,8 @@ async fn meet(
     // Backend and handoff: choose, connect, tell it who the client is.
     let entered = engine::now();
     let pool = door.pool_for(&identity);
-    let labels = Labels { id: &record.entry.id, listener: &listener.id };
-    let introduction = pool.introduce(&identity, reached, labels);
+    let names = Names { id: &record.entry.id, listener: &listener.id };
+    let introduction = pool.introduce(&identity, reached, names);
     let mut introduction = introduction.map_err(|why| match why {
         Untellable::NoAddress => Outcome::OwnRefused,
         Untellable::Encode(_) => Outcome::Internal,

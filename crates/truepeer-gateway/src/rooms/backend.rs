@@ -18,7 +18,7 @@ use crate::engine::{Address, Bell, FirstLines, Wake};
 use crate::facts::address::Family;
 use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
-use crate::rooms::handoff::{self, Counter, Introduction, Labels, Proof, Untellable};
+use crate::rooms::handoff::{self, Counter, Introduction, Names, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
 pub use target::{MISREADS, MUTE, Target};
@@ -212,10 +212,10 @@ impl Pool {
         &self,
         identity: &ClientIdentity,
         reached: Option<SocketAddr>,
-        labels: Labels<'_>,
+        names: Names<'_>,
     ) -> Result<Introduction, Untellable> {
         let counter = Counter { protocol: self.protocol, hostname: Arc::clone(&self.hostname) };
-        handoff::introduce(self.backend.telling(), &counter, identity, reached, labels)
+        handoff::introduce(self.backend.telling(), &counter, identity, reached, names)
     }
 
     /// Whether its addresses are to be proved, not only connected to.

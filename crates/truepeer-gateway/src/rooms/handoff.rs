@@ -31,7 +31,7 @@ use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::PortZero;
 pub use opening::{Company, Opening};
-pub use own_tlvs::{CUSTOM, Labels, OwnFact, OwnTlvs};
+pub use own_tlvs::{CUSTOM, Names, OwnFact, OwnTlvs};
 use tlvs::Collected;
 pub use tlvs::{Fact, Facts, TlvChoice};
 pub use turn::{Purpose, Untold};
@@ -95,7 +95,7 @@ const MADE_UP_PORT: u16 = 1;
 
 /// What a backend that is told in this way is to be told.
 ///
-/// `reached`: the address that the peer connected to. `labels`: the connection's id, sent to those that read it, where
+/// `reached`: the address that the peer connected to. `names`: the connection's id, sent to those that read it, where
 /// the proxy sent none, and its listener.
 ///
 /// # Errors
@@ -105,16 +105,16 @@ pub fn introduce(
     counter: &Counter,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
-    labels: Labels<'_>,
+    names: Names<'_>,
 ) -> Result<Introduction, Untellable> {
     let spoken = |words: fn(About) -> Words| {
-        let about = About::new(counter, identity, reached, labels.id)?;
+        let about = About::new(counter, identity, reached, names.id)?;
         let substituted = about.substituted;
         Ok(Introduction::spoken(words(about), substituted))
     };
     match telling.handoff {
         Handoff::ProxyV2 | Handoff::ProxyV1 | Handoff::None => {
-            header(telling, identity, reached, labels).map(Introduction::written)
+            header(telling, identity, reached, names).map(Introduction::written)
         }
         Handoff::Transparent => {
             let client = client(identity)?;
@@ -131,7 +131,7 @@ fn header(
     telling: Telling,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
-    labels: Labels<'_>,
+    names: Names<'_>,
 ) -> Result<Header, Untellable> {
     if telling.handoff == Handoff::None {
         return Ok(Header::default());
@@ -155,7 +155,7 @@ fn header(
         return Ok(Header { bytes, substituted, dropped_tlvs: 0, family });
     }
     let breaks = facts.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
-    let collected = Collected::new(telling, facts.tlvs, breaks, identity, labels);
+    let collected = Collected::new(telling, facts.tlvs, breaks, identity, names);
     let mut tlvs = collected.tlvs();
     let mut dropped_tlvs = 0_usize;
     loop {

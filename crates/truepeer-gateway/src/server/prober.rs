@@ -20,7 +20,7 @@ use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
 use crate::rooms::handoff::kind::Silence;
-use crate::rooms::handoff::{Introduction, Labels, Proof, Purpose, Untold, drive};
+use crate::rooms::handoff::{Introduction, Names, Proof, Purpose, Untold, drive};
 
 /// How long a backend must at least stay silent without a header, once it has answered with one.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -271,7 +271,7 @@ fn introduction(
         }
     };
     let identity = ClientIdentity::direct(PeerAddress::tcp(subject), Some(reached))?;
-    pool.introduce(&identity, Some(reached), Labels::default()).ok()
+    pool.introduce(&identity, Some(reached), Names::default()).ok()
 }
 
 /// Why no more was heard.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
 use super::{
-    Conversation, Counter, Handoff, Kind, Labels, OwnTlvs, Purpose, Step, Telling, TlvChoice, Untold,
+    Conversation, Counter, Handoff, Kind, Names, OwnTlvs, Purpose, Step, Telling, TlvChoice, Untold,
     introduce,
 };
 use crate::facts::protocol::Protocol;
@@ -35,7 +35,7 @@ pub(super) fn conversation(
     };
     let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind, own_tlvs: OwnTlvs::default() };
     let counter = Counter { protocol, hostname: "gate.example".into() };
-    introduce(telling, &counter, &identity, None, Labels { id: "id-1", listener: "door" })
+    introduce(telling, &counter, &identity, None, Names { id: "id-1", listener: "door" })
         .unwrap()
         .begin(purpose, PATIENCE)
 }

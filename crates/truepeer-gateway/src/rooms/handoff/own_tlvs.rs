@@ -43,11 +43,11 @@ impl OwnFact {
     }
 
     /// What it says of a connection; `None`: nothing, and then there is no TLV.
-    fn value(self, identity: &ClientIdentity, labels: Labels<'_>) -> Option<Vec<u8>> {
+    fn value(self, identity: &ClientIdentity, names: Names<'_>) -> Option<Vec<u8>> {
         let text = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
         match self {
-            Self::Listener => text(labels.listener),
-            Self::Id => text(labels.id),
+            Self::Listener => text(names.listener),
+            Self::Id => text(names.id),
             Self::Peer => match identity.peer() {
                 PeerAddress::Tcp(peer) => text(&peer.to_string()),
                 _ => text("unix"),
@@ -60,7 +60,7 @@ impl OwnFact {
 
 /// What we call a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Labels<'a> {
+pub struct Names<'a> {
     /// Its id; empty for a proof.
     pub id: &'a str,
     /// The listener that it came to; empty for a proof.
@@ -91,9 +91,9 @@ impl OwnTlvs {
     }
 
     /// Those that say something of this connection, in the order of their types.
-    pub(super) fn collect(&self, identity: &ClientIdentity, labels: Labels<'_>) -> Vec<(TlvType, Vec<u8>)> {
+    pub(super) fn collect(&self, identity: &ClientIdentity, names: Names<'_>) -> Vec<(TlvType, Vec<u8>)> {
         let said = CUSTOM.zip(&self.0).filter_map(|(kind, fact)| Some((kind, (*fact)?)));
-        said.filter_map(|(kind, fact)| Some((TlvType(kind), fact.value(identity, labels)?))).collect()
+        said.filter_map(|(kind, fact)| Some((TlvType(kind), fact.value(identity, names)?))).collect()
     }
 
     /// Whether a received item must not go on, since its type is ours.

@@ -19,7 +19,7 @@ fn identity(header: &[u8]) -> ClientIdentity {
     }
 }
 
-const LABELS: Labels<'static> = Labels { id: "id-1", listener: "door" };
+const NAMES: Names<'static> = Names { id: "id-1", listener: "door" };
 
 fn made(kind: Kind, handoff: Handoff, received: &[u8]) -> Header {
     told(kind, handoff, TlvChoice::Kind, received)
@@ -27,7 +27,7 @@ fn made(kind: Kind, handoff: Handoff, received: &[u8]) -> Header {
 
 fn told(kind: Kind, handoff: Handoff, tlvs: TlvChoice, received: &[u8]) -> Header {
     let telling = Telling { kind, handoff, tlvs, own_tlvs: OwnTlvs::default() };
-    header(telling, &identity(received), Some(REACHED.parse().unwrap()), LABELS).unwrap()
+    header(telling, &identity(received), Some(REACHED.parse().unwrap()), NAMES).unwrap()
 }
 
 fn decoded(header: &Header) -> Decoded<'_> {
@@ -195,7 +195,7 @@ fn a_unix_proxys_own_connection_cannot_be_told() {
         tlvs: TlvChoice::Kind,
         own_tlvs: OwnTlvs::default(),
     };
-    assert_eq!(header(telling, &identity, None, Labels::default()), Err(Untellable::NoAddress));
+    assert_eq!(header(telling, &identity, None, Names::default()), Err(Untellable::NoAddress));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use truepeer::ClientIdentity;
 use truepeer::proto::{Ssl, Tlv, TlvType, TlvValue};
 
-use super::{Labels, Telling};
+use super::{Names, Telling};
 
 /// A kind of fact with a name in the configuration; the most useful first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,13 +142,13 @@ pub(super) struct Collected {
 
 impl Collected {
     /// What is known of `identity`, as far as the choice of `telling` lets it travel to a kind that reads `usual`, never
-    /// what is in `breaks`. `labels`: what we call the connection, for proxies that have no id, and for our own items.
+    /// what is in `breaks`. `names`: what we call the connection, for proxies that have no id, and for our own items.
     pub(super) fn new(
         telling: Telling,
         usual: Facts,
         breaks: Facts,
         identity: &ClientIdentity,
-        labels: Labels<'_>,
+        names: Names<'_>,
     ) -> Self {
         let (choice, own) = (telling.tlvs, telling.own_tlvs);
         let facts = match choice {
@@ -163,7 +163,7 @@ impl Collected {
             match fact {
                 Fact::Ssl => items.extend(ssl(identity, all).map(|value| (TlvType::SSL, value))),
                 Fact::UniqueId => {
-                    items.extend(unique_id(identity, labels.id).map(|value| (TlvType::UNIQUE_ID, value)));
+                    items.extend(unique_id(identity, names.id).map(|value| (TlvType::UNIQUE_ID, value)));
                 }
                 Fact::Crc32c => {}
                 _ => {
@@ -173,7 +173,7 @@ impl Collected {
                 }
             }
         }
-        items.extend(own.collect(identity, labels));
+        items.extend(own.collect(identity, names));
         if all {
             let others = identity.tlvs().filter(|tlv| !is_understood(tlv) && !own.hides(tlv));
             items.extend(others.map(|tlv| (tlv.kind, tlv.value.to_vec())));
