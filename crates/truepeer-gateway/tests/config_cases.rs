@@ -19,11 +19,12 @@ use truepeer::{PeerAddress, TrustDecision};
 use truepeer_gateway::config::{self, Colour, Config, ConfigErrors, Listener, Origin, Surroundings};
 use truepeer_gateway::facts::address::ClientIp;
 use truepeer_gateway::facts::bind::{Bind, Families};
+use truepeer_gateway::facts::cgroup::CgroupName;
 use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat, LogTarget};
 use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::handoff::{Fact, Facts, Handoff, TlvChoice};
+use truepeer_gateway::rooms::handoff::{Fact, Facts, Handoff, LabelDestination, LabelSettings, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::{Mode, Rate};
 
@@ -391,8 +392,21 @@ fn a_system_without_a_usable_name_is_localhost() {
 }
 
 #[test]
+fn what_a_backends_socket_is_to_say_and_where_it_is_made() {
+    let config = good("labels.toml");
+    let backend = |id: &str| config.backends.iter().find(|backend| &*backend.id == id).unwrap();
+    let said = LabelSettings {
+        cgroup: Some(CgroupName::Unit("postfix@-.service".to_owned())),
+        destination: LabelDestination::Clients,
+        substitute: Some([192, 0, 2, 66].into()),
+    };
+    assert_eq!((backend("postfix").handoff, &backend("postfix").label), (Handoff::Label, &said));
+    assert_eq!(good("smallest.toml").backends[0].label, LabelSettings::default());
+}
+
+#[test]
 fn what_is_valid_but_surprising_draws_advice() {
-    for name in ["advice", "missing_header"] {
+    for name in ["advice", "missing_header", "labels"] {
         let advice: Vec<_> = good(&format!("{name}.toml"))
             .advice
             .iter()
@@ -588,7 +602,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 56);
+    assert_eq!(keys.len(), 59);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

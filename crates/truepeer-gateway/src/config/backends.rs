@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::addresses::parse_backend;
+use super::labels;
 use super::own_tlvs;
 use super::problem::Problem;
 use super::read::Reader;
@@ -51,6 +52,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     }
     let tlvs = told.map(|(kind, handoff)| tlvs::read(reader, owner, kind, handoff)).unwrap_or_default();
     let own_tlvs = handoff.map(|handoff| own_tlvs::read(reader, owner, handoff)).unwrap_or_default();
+    let label = labels::read(reader, owner, handoff);
     let addresses = read_addresses(reader, &section, kind);
     let (addresses, ports) = addresses.map(|found| (found.addresses, found.ports)).unzip();
     let ports = ports.unwrap_or(1);
@@ -97,6 +99,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             ports,
             connect_timeout,
             proof_timeout,
+            label,
             check,
         })
     });

@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod docs;
 mod hops;
+mod labels;
 mod limits;
 mod lines;
 mod listeners;

@@ -121,6 +121,10 @@ pub(super) enum Shape {
     Path(&'static str),
     /// The path of a file, or standard error.
     LogTarget,
+    /// A control group.
+    Cgroup,
+    /// An IPv4 address.
+    Ipv4(&'static str),
     /// Permission bits.
     Mode,
     /// Words for a refusal.
@@ -182,6 +186,8 @@ impl Shape {
             Self::LogTarget => {
                 "`\"stderr\"`, or an absolute path in quotes, such as `\"/var/log/truepeer/truepeer.log\"`".to_owned()
             }
+            Self::Cgroup => "the name of a systemd unit, or an absolute path, of a control group or of a file with a process' number, such as `\"ssh.service\"`, `\"/system.slice/ssh.service\"` or `\"/run/sshd.pid\"`".to_owned(),
+            Self::Ipv4(example) => format!("an IPv4 address in quotes, such as `\"{example}\"`"),
             Self::Mode => "permission bits as octal digits in quotes, such as `\"0660\"`".to_owned(),
             Self::RefusalText => format!(
                 "at most {} characters of printable ASCII in quotes, without `\"` and `\\`, in which `{{client}}` stands for the client's address",

@@ -5,6 +5,7 @@
 
 mod access;
 mod availability;
+mod labels;
 mod limits;
 mod proxy;
 
@@ -18,6 +19,7 @@ use crate::rooms::handoff::{Fact, Facts, Handoff, OwnFact, TlvChoice};
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
+pub(super) use labels::{LABEL_CGROUP, LABEL_DESTINATION, LABEL_SUBSTITUTE};
 pub(super) use limits::{
     CONNECTIONS_PER_CLIENT, EXEMPT, IPV4_PREFIX, IPV6_PREFIX, LIMITS_MAX_CONNECTIONS, LIMITS_MODE,
     MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MODE, RATE_PER_CLIENT,
@@ -38,12 +40,13 @@ pub(super) const PROOF_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 pub(super) const STDERR: &str = "stderr";
 pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
 
-pub(super) static HANDOFF: [(&str, Handoff); 7] = [
+pub(super) static HANDOFF: [(&str, Handoff); 8] = [
     (Handoff::ProxyV2.name(), Handoff::ProxyV2),
     (Handoff::ProxyV1.name(), Handoff::ProxyV1),
     (Handoff::Xclient.name(), Handoff::Xclient),
     (Handoff::ImapId.name(), Handoff::ImapId),
     (Handoff::ImapIdUnconfirmed.name(), Handoff::ImapIdUnconfirmed),
+    (Handoff::Label.name(), Handoff::Label),
     (Handoff::Transparent.name(), Handoff::Transparent),
     (Handoff::None.name(), Handoff::None),
 ];
@@ -88,6 +91,9 @@ pub(super) static ALL: &[&Setting] = &[
     &HANDOFF_KIND,
     &TLVS,
     &OWN_TLVS,
+    &LABEL_CGROUP,
+    &LABEL_DESTINATION,
+    &LABEL_SUBSTITUTE,
     &ADDRESS,
     &CONNECT_TIMEOUT,
     &PROOF_TIMEOUT,
@@ -115,7 +121,7 @@ pub(super) static ALL: &[&Setting] = &[
 ];
 
 /// Handoffs that are still to come.
-pub(super) static PLANNED_HANDOFFS: &[&str] = &["label", "exec"];
+pub(super) static PLANNED_HANDOFFS: &[&str] = &["exec"];
 
 /// Keys of Stalwart's files that people bring along, and what to do with each.
 pub(super) static FOREIGN: &[(&[&str], &str)] = &[
@@ -324,6 +330,7 @@ pub(super) static HANDOFF_KIND: Setting = Setting {
            `\"proxy-v2\"`, `\"proxy-v1\"`: by a header.\n\
            `\"xclient\"`: in SMTP, by the command of that name; for a Postfix or Haraka that reads no header.\n\
            `\"imap-id\"`: in IMAP, by the command ID; for a Dovecot of 2.4 or later. `\"imap-id-unconfirmed\"` is for earlier ones, which do not say whether they believe it.\n\
+           `\"label\"`: by what its own socket says of the other end, with the help of the kernel; for any server on this host.\n\
            `\"transparent\"`: it is connected to from the client's own address; for any server on this host.\n\
            `\"none\"`: not at all, it takes truepeer for the client.\n\
            `docs/handoff.md` says which one is for whom, and what each needs.",

@@ -31,6 +31,8 @@ pub enum DialError {
     NotPermitted(io::Error),
     /// This client cannot reach an address of the other family as itself.
     MixedFamilies(IpAddr),
+    /// The backend's socket does not say who the client is.
+    NotShown(NotShown),
     /// It was reached, and broke while our header was being written. Nothing may be tried again.
     Send(io::Error),
 }
@@ -49,7 +51,32 @@ impl fmt::Display for DialError {
                 let family = if client.is_ipv4() { "IPv4" } else { "IPv6" };
                 write!(f, "a client of {family} reaches only {family} as itself")
             }
+            Self::NotShown(why) => why.fmt(f),
             Self::Send(error) => write!(f, "the connection broke while the header was written: {error}"),
+        }
+    }
+}
+
+/// Why a backend's socket does not say who the client is.
+#[derive(Debug)]
+pub enum NotShown {
+    /// It has not taken the label.
+    NotTaken,
+    /// It listens on IPv4 only, and the client has an address of IPv6.
+    Inexpressible,
+    /// The programs are not loaded, which connecting to a backend without a proof would mean.
+    NotLoaded,
+    /// The label cannot be laid ready.
+    NotReady(io::Error),
+}
+
+impl fmt::Display for NotShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTaken => f.write_str("its socket has not taken the client's address: it was made outside the control group that is watched, or is made anew"),
+            Self::Inexpressible => f.write_str("it listens on IPv4 only, which cannot say the address of a client of IPv6"),
+            Self::NotLoaded => f.write_str("no programs are loaded that would say who the client is"),
+            Self::NotReady(error) => write!(f, "the client's address cannot be laid ready: {error}"),
         }
     }
 }
@@ -60,7 +87,11 @@ impl DialError {
     pub fn is_ours(&self) -> bool {
         matches!(
             self,
-            Self::PortsExhausted(_) | Self::NoSocket(_) | Self::NotPermitted(_) | Self::MixedFamilies(_)
+            Self::PortsExhausted(_)
+                | Self::NoSocket(_)
+                | Self::NotPermitted(_)
+                | Self::MixedFamilies(_)
+                | Self::NotShown(_)
         )
     }
 }

@@ -6,9 +6,11 @@
 
 mod accept;
 mod admission;
+mod bpf;
 mod deadline;
 mod dial;
 mod given;
+pub mod label;
 mod lingering;
 mod listen;
 mod names;
@@ -27,7 +29,7 @@ mod watched;
 pub use accept::{AcceptPause, Acceptor, Arrival};
 pub use admission::{Admission, Admitted};
 pub use deadline::{Sleep, in_time, later, now, until, wall};
-pub use dial::{DialError, dial};
+pub use dial::{DialError, NotShown, dial};
 pub use given::{Given, GivenError};
 pub use lingering::Lingering;
 pub use listen::{Binding, ListenError, Listening, RawListener, bind, prove_free};

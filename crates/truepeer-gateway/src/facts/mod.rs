@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod bind;
+pub mod cgroup;
 pub mod files;
 pub mod lines;
 pub mod machine;

@@ -57,7 +57,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     (
         "substituted",
         Both,
-        "what our header says that the proxy did not: `destination`, `client_port`, or both",
+        "what the backend is told that the proxy did not say: `destination`, `client_port`, `client_address` (the substitute for IPv6), or several",
     ),
     ("bytes_in", End, "from the client to the backend, headers aside"),
     ("bytes_out", End, "from the backend to the client"),

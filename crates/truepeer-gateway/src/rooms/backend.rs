@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use truepeer::ClientIdentity;
 
-use crate::engine::{Address, Bell, FirstLines, Wake};
+use crate::engine::label::Labels;
+use crate::engine::{Address, Bell, DialError, FirstLines, Wake};
 use crate::facts::address::Family;
 use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
-use crate::rooms::handoff::{self, Counter, Introduction, Names, Proof, Untellable};
+use crate::rooms::handoff::{self, Counter, Dialled, Introduction, Names, Proof, Untellable};
 
 pub use settings::{Backend, BackendAddress, Check};
 pub use target::{MISREADS, MUTE, Target};
@@ -142,6 +143,7 @@ pub struct Pool {
     /// Whether the backend's greeting is in clear text and can be read.
     pub greeting: Greeting,
     hostname: Arc<str>,
+    labels: Labels,
     targets: ArcSwap<Vec<Arc<Target>>>,
     turn: AtomicUsize,
     wake: Wake,
@@ -170,6 +172,7 @@ impl Pool {
             protocol,
             greeting,
             hostname: "localhost".into(),
+            labels: Labels::default(),
             targets: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             wake: Wake::default(),
@@ -196,6 +199,34 @@ impl Pool {
     #[must_use]
     pub fn calling_itself_as(self, hostname: Arc<str>) -> Self {
         Self { hostname, ..self }
+    }
+
+    /// Has its backend's sockets say who the client is by these, if that is its way.
+    #[must_use]
+    pub fn labelling_with(self, labels: Labels) -> Self {
+        Self { labels, ..self }
+    }
+
+    /// What has a backend's sockets say who the client is.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Connects to `address` as whom `introduction` says, and writes `opening` first.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn dial(
+        &self,
+        introduction: &Introduction,
+        address: &Address,
+        opening: &[u8],
+    ) -> Result<Dialled, DialError> {
+        introduction.dial(address, opening, self.backend.connect_timeout, &self.labels).await
     }
 
     /// What it calls this host.
@@ -384,7 +415,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, TlvChoice};
+    use crate::rooms::handoff::{Handoff, Kind, LabelSettings, OwnTlvs, TlvChoice};
 
     fn pool(readiness: &[Readiness]) -> Pool {
         let backend = Arc::new(Backend {
@@ -397,6 +428,7 @@ mod tests {
             ports: 1,
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(5),
+            label: LabelSettings::default(),
             check: None,
         });
         let pool = Pool::new(backend, Protocol::Smtp, Greeting::Readable);

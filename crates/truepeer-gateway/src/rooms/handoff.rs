@@ -20,13 +20,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use truepeer::proto::{Addresses, EncodeError, Encoder};
 use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
 
+use crate::engine::label::{Destination, Label};
 use crate::facts::address::Family;
 
+pub use crate::engine::label::{Destination as LabelDestination, Settings as LabelSettings};
 use about::About;
 pub use about::Counter;
 pub use choice::{Handoff, HandoffFacts, Proof};
 use conversation::Words;
-pub use conversation::{Conversation, Introduction, Step, drive};
+pub use conversation::{Conversation, Dialled, Introduction, Source, Step, drive};
 use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::PortZero;
@@ -38,8 +40,8 @@ pub use turn::{Purpose, Untold};
 use xclient::Xclient;
 
 /// How a backend is told: what it is, and the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Telling {
+#[derive(Debug, Clone, Copy)]
+pub struct Telling<'a> {
     /// What it can read.
     pub kind: Kind,
     /// The way that was chosen.
@@ -48,9 +50,11 @@ pub struct Telling {
     pub tlvs: TlvChoice,
     /// What we add to them.
     pub own_tlvs: OwnTlvs,
+    /// What its socket is to say, if that is the way.
+    pub label: &'a LabelSettings,
 }
 
-impl Telling {
+impl Telling<'_> {
     /// What to change if a backend refuses what it is told.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
@@ -79,6 +83,8 @@ pub struct Substituted {
     pub destination: bool,
     /// The client's port is made up, since the backend refuses "not told".
     pub client_port: bool,
+    /// The client's address is one that was configured for it, since the backend cannot say its family.
+    pub client_address: bool,
 }
 
 /// Why a backend cannot be told.
@@ -101,7 +107,7 @@ const MADE_UP_PORT: u16 = 1;
 /// # Errors
 /// [`Untellable`].
 pub fn introduce(
-    telling: Telling,
+    telling: Telling<'_>,
     counter: &Counter,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
@@ -120,6 +126,18 @@ pub fn introduce(
             let client = client(identity)?;
             Ok(Introduction::from_address(client.to_socket_addr(client.port.map_or(0, Into::into))))
         }
+        Handoff::Label => {
+            let client = client(identity)?;
+            let mut substituted =
+                Substituted { client_port: client.port.is_none(), ..Substituted::default() };
+            let destination = match telling.label.destination {
+                Destination::Own => None,
+                Destination::Clients => Some(destination(identity, client.ip, reached, &mut substituted)),
+            };
+            let client = client.to_socket_addr(client.port.map_or(0, Into::into));
+            let label = Label { client, destination, substitute: telling.label.substitute };
+            Ok(Introduction::labelled(label, substituted))
+        }
         Handoff::Xclient => spoken(|about| Words::Xclient(Xclient::new(about))),
         Handoff::ImapId => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Said))),
         Handoff::ImapIdUnconfirmed => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Unsaid))),
@@ -128,7 +146,7 @@ pub fn introduce(
 
 /// The header for a backend that reads one.
 fn header(
-    telling: Telling,
+    telling: Telling<'_>,
     identity: &ClientIdentity,
     reached: Option<SocketAddr>,
     names: Names<'_>,

@@ -151,11 +151,16 @@ impl Record {
     /// Notes what the backend is told.
     pub fn handed(&mut self, backend: &Backend, substituted: Substituted) {
         self.handoff = Some(backend.handoff.name());
-        self.substituted = match (substituted.destination, substituted.client_port) {
-            (true, true) => Some("destination,client_port"),
-            (true, false) => Some("destination"),
-            (false, true) => Some("client_port"),
-            (false, false) => None,
+        let Substituted { destination, client_port, client_address } = substituted;
+        self.substituted = match (destination, client_address, client_port) {
+            (true, true, true) => Some("destination,client_address,client_port"),
+            (true, true, false) => Some("destination,client_address"),
+            (true, false, true) => Some("destination,client_port"),
+            (true, false, false) => Some("destination"),
+            (false, true, true) => Some("client_address,client_port"),
+            (false, true, false) => Some("client_address"),
+            (false, false, true) => Some("client_port"),
+            (false, false, false) => None,
         };
     }
 

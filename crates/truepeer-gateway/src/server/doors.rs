@@ -9,6 +9,7 @@ use truepeer::NetworkSet;
 
 use crate::config::{self, Config, Listener};
 use crate::door::{Door, OwnAddresses, OwnCount};
+use crate::engine::label::Labels;
 use crate::engine::{Address, Bell};
 use crate::facts::machine;
 use crate::facts::protocol::ClientTls;
@@ -20,8 +21,9 @@ use crate::rooms::trust::Named;
 use crate::server::names::{self, Attending};
 
 /// One pool for each backend and language in which a listener hands clients to it, since that is the language in which
-/// it is asked. `known` pools with the same settings are kept, with all that they know; new ones ring `changed`.
-pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell) -> Vec<Arc<Pool>> {
+/// it is asked. `known` pools with the same settings are kept, with all that they know; new ones ring `changed`,
+/// and have sockets named by `labels`.
+pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell, labels: &Labels) -> Vec<Arc<Pool>> {
     let mut pools: Vec<Arc<Pool>> = Vec::new();
     for listener in &config.listeners {
         for backend in of(listener) {
@@ -33,7 +35,8 @@ pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell) -> Vec
                 .filter(|pool| pool.backend == *backend && pool.calls_itself() == hostname);
             let new = || {
                 let pool = Pool::new(Arc::clone(backend), listener.protocol, greeting(listener));
-                Arc::new(pool.calling_itself_as(hostname.into()).ringing(changed.clone()))
+                let pool = pool.calling_itself_as(hostname.into()).labelling_with(labels.clone());
+                Arc::new(pool.ringing(changed.clone()))
             };
             pools.push(kept.map_or_else(new, Arc::clone));
         }
@@ -202,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::facts::protocol::Protocol;
-    use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, TlvChoice};
+    use crate::rooms::handoff::{Handoff, Kind, LabelSettings, OwnTlvs, TlvChoice};
 
     #[test]
     fn the_addresses_that_a_name_stands_for_now_are_no_clients() {
@@ -217,6 +220,7 @@ mod tests {
                 ports: 1,
                 connect_timeout: Duration::from_secs(5),
                 proof_timeout: Duration::from_secs(5),
+                label: LabelSettings::default(),
                 check: None,
             }),
             Protocol::Smtp,

@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Advice, Config};
 use crate::door::{Ids, OwnCount, WorkerContext};
+use crate::engine::label::Labels;
 use crate::engine::{self, Admission, Bell, Given, Lingering, PendingHeaders, later};
 use crate::facts::machine;
 use crate::observe::log::Log;
@@ -89,6 +90,8 @@ pub struct Server {
     /// Connections that were open when a drain began.
     draining: Option<u32>,
     keepers: Keepers,
+    /// Stay where they are across configurations: open connections are still asked who they are.
+    labels: Labels,
     /// Rings when a backend may have come or gone.
     changed: Bell,
 }
@@ -172,6 +175,7 @@ impl Server {
             pulse: None,
             draining: None,
             keepers: Keepers::start(changed.clone())?,
+            labels: Labels::default(),
             changed,
         };
         let tools = Tools {
@@ -211,7 +215,7 @@ impl Server {
                 }
             }
         }
-        let pools = doors::pools(config, &self.layout.load().pools, &self.changed);
+        let pools = doors::pools(config, &self.layout.load().pools, &self.changed, &self.labels);
         self.keepers.keep(pools.clone(), PROOF_TIME)?;
 
         // From here on nothing fails.

@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod cgroup;
 pub mod fake;
 pub mod shapes;
 pub mod space;
@@ -29,7 +30,7 @@ use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
 use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::handoff::{Handoff, OwnTlvs, TlvChoice};
+use truepeer_gateway::rooms::handoff::{Handoff, LabelSettings, OwnTlvs, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::Policy;
 use truepeer_gateway::server::{Drained, Server};
@@ -60,6 +61,7 @@ pub struct Plan {
     pub connect_timeout: Duration,
     /// How long each answer may take when the backend is proved.
     pub proof_timeout: Duration,
+    pub label: LabelSettings,
     pub check: Option<Check>,
     pub max_connections: Option<u32>,
     pub max_pending: u32,
@@ -89,6 +91,7 @@ impl Plan {
             idle_timeout: protocol.idle_timeout(),
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(10),
+            label: LabelSettings::default(),
             check: None,
             max_connections: Some(500),
             max_pending: 500,
@@ -110,6 +113,7 @@ impl Plan {
             ports: 1,
             connect_timeout: self.connect_timeout,
             proof_timeout: self.proof_timeout,
+            label: self.label,
             check: self.check,
         });
         let trusted = self.trusted.iter().map(|network| network.parse().unwrap()).collect();

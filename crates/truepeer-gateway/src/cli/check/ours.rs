@@ -90,9 +90,11 @@ fn connects<'b>(
         // TLS facts travel to the kinds that read them.
         Handoff::ProxyV2 => Sends::V2Ssl,
         Handoff::None => Sends::Nothing,
-        Handoff::Xclient | Handoff::ImapId | Handoff::ImapIdUnconfirmed | Handoff::Transparent => {
-            Sends::OtherWay
-        }
+        Handoff::Xclient
+        | Handoff::ImapId
+        | Handoff::ImapIdUnconfirmed
+        | Handoff::Label
+        | Handoff::Transparent => Sends::OtherWay,
     };
     backend.addresses.iter().map(move |to| {
         let to = match to {

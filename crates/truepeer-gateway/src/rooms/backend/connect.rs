@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use truepeer_doctor::change;
 
-use crate::engine::{Address, DialError, Socket};
+use crate::engine::{Address, DialError, NotShown, Socket};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::{Pool, Readiness, Target};
-use crate::rooms::handoff::{Introduction, Purpose, Substituted, Untold, drive};
+use crate::rooms::handoff::{Dialled, Introduction, Purpose, Source, Substituted, Untold, drive};
 
 /// A backend that knows the client.
 #[derive(Debug)]
@@ -63,15 +63,12 @@ pub async fn to_backend(
     let mut last = unready(pool, family);
     for target in pool.next(family) {
         let address = target.address.further(lane);
-        match introduction.dial(&address, &opening, pool.backend.connect_timeout).await {
-            Ok(socket) => {
+        match pool.dial(introduction, &address, &opening).await {
+            Ok(Dialled { socket, substituted }) => {
                 target.note_reached();
                 let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
                 return match drive(&socket, &mut conversation).await {
-                    Ok(said) => {
-                        let substituted = introduction.substituted(&socket);
-                        Ok(Connected { socket, target, address, said, substituted })
-                    }
+                    Ok(said) => Ok(Connected { socket, target, address, said, substituted }),
                     Err(why) => Err(untold(pool, &target, why)),
                 };
             }
@@ -88,18 +85,25 @@ pub async fn to_backend(
                     DialError::PortsExhausted(_) => Outcome::BackendPortsExhausted,
                     DialError::Connect(_) => Outcome::BackendRefused,
                     DialError::Timeout(_) => Outcome::BackendTimeout,
-                    DialError::NotPermitted(_) | DialError::MixedFamilies(_) => Outcome::HandoffRefused,
+                    DialError::NotPermitted(_) | DialError::MixedFamilies(_) | DialError::NotShown(_) => {
+                        Outcome::HandoffRefused
+                    }
                 };
                 match (introduction.source, &error) {
+                    // The next client would get no further.
+                    (_, DialError::NotShown(NotShown::NotTaken | NotShown::NotLoaded)) => {
+                        pool.mark_refusing(&target, error.to_string());
+                    }
                     _ if error.is_ours() => {}
                     // One port of a range says nothing of the others.
                     _ if pool.backend.has_range() => {}
                     // One client's address may be at fault for silence: then the others are not kept out for it.
-                    (Some(_), DialError::Timeout(_)) => pool.ask_again(),
+                    (Source::Client(_), DialError::Timeout(_)) => pool.ask_again(),
                     _ => pool.mark_unreachable(&target, error.to_string()),
                 }
                 let remedy = match error {
                     DialError::MixedFamilies(_) => Some(BOTH_FAMILIES),
+                    DialError::NotShown(NotShown::Inexpressible) => Some(LISTEN_ON_BOTH),
                     _ => None,
                 };
                 last = NotConnected { remedy, ..NotConnected::new(outcome, because) };
@@ -112,6 +116,9 @@ pub async fn to_backend(
 /// For clients of a family that the backend has no address of.
 const BOTH_FAMILIES: &str =
     "give the backend an address of each family, such as [\"127.0.0.1:25\", \"[::1]:25\"]";
+
+/// For clients of IPv6 at a backend that can say IPv4 only.
+const LISTEN_ON_BOTH: &str = "let the backend listen on IPv6 as well, such as `[::]:25`, and give that address; or say with `label.substitute` which IPv4 address stands for clients of IPv6";
 
 /// It was reached, and does not know the client.
 fn untold(pool: &Pool, target: &Target, why: Untold) -> NotConnected {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rooms::handoff::{Handoff, Kind, OwnTlvs, Telling, TlvChoice};
+use crate::rooms::handoff::{Handoff, Kind, LabelSettings, OwnTlvs, Telling, TlvChoice};
 
 /// `[backend.<id>]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Backend {
     pub connect_timeout: Duration,
     /// Wall time for each answer when it is asked whether it reads our header.
     pub proof_timeout: Duration,
+    /// What its labels are and where its socket is made; read with `handoff = "label"` only.
+    pub label: LabelSettings,
     /// How it is asked whether it works; `None`: as its listeners' protocols allow.
     pub check: Option<Check>,
 }
@@ -71,7 +73,8 @@ impl Backend {
 
     /// How it is told who the client is.
     #[must_use]
-    pub const fn telling(&self) -> Telling {
-        Telling { kind: self.kind, handoff: self.handoff, tlvs: self.tlvs, own_tlvs: self.own_tlvs }
+    pub const fn telling(&self) -> Telling<'_> {
+        let Self { kind, handoff, tlvs, own_tlvs, label, .. } = self;
+        Telling { kind: *kind, handoff: *handoff, tlvs: *tlvs, own_tlvs: *own_tlvs, label }
     }
 }

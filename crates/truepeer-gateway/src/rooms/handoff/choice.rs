@@ -19,6 +19,8 @@ pub enum Handoff {
     ImapId,
     /// ID, in IMAP, to one that does not say it.
     ImapIdUnconfirmed,
+    /// Nothing is said: the backend's own socket names the client, for a program in the kernel has it do so.
+    Label,
     /// Nothing is said: the connection comes from the client's own address.
     Transparent,
     /// Nothing: the backend sees us as the client.
@@ -36,7 +38,7 @@ pub enum Proof {
     Accepts,
     /// It takes the words, and does not say whether it believes them: that is in its log.
     AcceptsUnsaid,
-    /// A connection from an address that is not ours reaches it, and its answers come back.
+    /// Its socket sees a client that is not us, and its answers come back.
     ReachedAsClient,
 }
 
@@ -65,12 +67,13 @@ pub struct HandoffFacts {
 
 impl Handoff {
     /// Every way, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProxyV2,
         Self::ProxyV1,
         Self::Xclient,
         Self::ImapId,
         Self::ImapIdUnconfirmed,
+        Self::Label,
         Self::Transparent,
         Self::None,
     ];
@@ -145,6 +148,17 @@ impl Handoff {
                 needs: "Dovecot 2.3 with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
                 limits: "if `login_trusted_networks` lacks truepeer's address, every client has truepeer's address in Dovecot, and nothing says so: check its log; passwords and the client's ID as with `imap-id`",
                 remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`",
+            },
+            Self::Label => HandoffFacts {
+                name: "label",
+                own_header: OwnHeader::Absent,
+                proof: Proof::ReachedAsClient,
+                question: "whether its socket says who the client is",
+                protocols: &[],
+                suits: "any server on this host, containers included: nothing is changed there, nor in this host's routing",
+                needs: "CAP_BPF and CAP_NET_ADMIN, Linux 5.14 or later, control groups of version 2; the backend on this host",
+                limits: "only the backend itself sees the client: `ss`, conntrack, tcpdump and a firewall still see truepeer; a backend that listens on IPv4 only cannot be shown clients of IPv6, and one with TCP_DEFER_ACCEPT cannot be shown any",
+                remedy: "`truepeer check` names what this host lacks; a backend in a network namespace of its own needs `label.cgroup` with its control group",
             },
             Self::Transparent => HandoffFacts {
                 name: "transparent",

@@ -13,6 +13,7 @@ use super::imap_id::ImapId;
 use super::turn::{Purpose, Turn, Untold};
 use super::xclient::Xclient;
 use super::{Header, Substituted};
+use crate::engine::label::{Label, Labels, Shown};
 use crate::engine::transparent::dial_as;
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
 
@@ -21,9 +22,29 @@ use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, 
 pub struct Introduction {
     /// What goes first, in one write with connecting. Empty where the backend speaks first, or is told nothing.
     pub header: Header,
-    /// Whose address the connection comes from, if not ours.
-    pub source: Option<SocketAddr>,
+    /// As whom the connection is made.
+    pub source: Source,
     words: Words,
+}
+
+/// As whom a connection is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// As us.
+    Ours,
+    /// From this client's address.
+    Client(SocketAddr),
+    /// From our address, and the backend's socket says another.
+    Labelled(Label),
+}
+
+/// A connection, and what of the client it does not show as it is.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The way to the backend.
+    pub socket: Socket,
+    /// What was replaced.
+    pub substituted: Substituted,
 }
 
 /// What follows the first write.
@@ -54,17 +75,23 @@ impl Introduction {
     /// Told by `header` alone.
     #[must_use]
     pub fn written(header: Header) -> Self {
-        Self { header, source: None, words: Words::None }
+        Self { header, source: Source::Ours, words: Words::None }
     }
 
     /// Told in words alone, with these facts substituted.
     pub(super) fn spoken(words: Words, substituted: Substituted) -> Self {
-        Self { header: Header { substituted, ..Header::default() }, source: None, words }
+        Self { header: Header { substituted, ..Header::default() }, source: Source::Ours, words }
     }
 
     /// Told by the address that the connection comes from, and by nothing else.
     pub(super) fn from_address(client: SocketAddr) -> Self {
-        Self { source: Some(client), ..Self::written(Header::default()) }
+        Self { source: Source::Client(client), ..Self::written(Header::default()) }
+    }
+
+    /// Told by what the backend's own socket says, and by nothing else.
+    pub(super) fn labelled(label: Label, substituted: Substituted) -> Self {
+        let header = Header { substituted, ..Header::default() };
+        Self { source: Source::Labelled(label), ..Self::written(header) }
     }
 
     /// Connects to `address` within `timeout` as whom it says, and writes `opening` first.
@@ -79,24 +106,29 @@ impl Introduction {
         address: &Address,
         opening: &[u8],
         timeout: Duration,
-    ) -> Result<Socket, DialError> {
-        match (self.source, address) {
-            (None, _) => dial(address, opening, timeout).await,
-            (Some(client), Address::Tcp(backend)) => dial_as(client, *backend, opening, timeout).await,
-            (Some(_), Address::Unix(_)) => Err(DialError::Connect(io::ErrorKind::Unsupported.into())),
-        }
-    }
-
-    /// What was replaced on the way that `socket` came.
-    #[must_use]
-    pub fn substituted(&self, socket: &Socket) -> Substituted {
-        // Asked only where our end has the client's address: it is a system call.
-        let ours = self.source.and_then(|client| Some((client, socket.local_addr()?)));
-        let client_port = match ours {
-            Some((client, ours)) => client.port() != ours.port(),
-            None => self.header.substituted.client_port,
+        labels: &Labels,
+    ) -> Result<Dialled, DialError> {
+        let mut substituted = self.header.substituted;
+        let socket = match (self.source, address) {
+            (Source::Ours, _) => dial(address, opening, timeout).await?,
+            (Source::Client(client), Address::Tcp(backend)) => {
+                let socket = dial_as(client, *backend, opening, timeout).await?;
+                let ours = socket.local_addr();
+                substituted.client_port = ours.is_some_and(|ours| ours.port() != client.port());
+                socket
+            }
+            (Source::Labelled(label), Address::Tcp(backend)) => {
+                // Apart, so that other connections do not hold room for it.
+                let dialled = Box::pin(labels.dial(label, *backend, opening, timeout));
+                let (socket, shown) = dialled.await?;
+                substituted.client_address = shown == Shown::Substitute;
+                socket
+            }
+            (Source::Client(_) | Source::Labelled(_), Address::Unix(_)) => {
+                return Err(DialError::Connect(io::ErrorKind::Unsupported.into()));
+            }
         };
-        Substituted { client_port, ..self.header.substituted }
+        Ok(Dialled { socket, substituted })
     }
 
     /// Begins to tell it, once the header is written. `patience`: how long each answer may take.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
 use super::{
-    Conversation, Counter, Handoff, Kind, Names, OwnTlvs, Purpose, Step, Telling, TlvChoice, Untold,
-    introduce,
+    Conversation, Counter, Handoff, Kind, LabelSettings, Names, OwnTlvs, Purpose, Step, Telling, TlvChoice,
+    Untold, introduce,
 };
 use crate::facts::protocol::Protocol;
 
@@ -33,7 +33,8 @@ pub(super) fn conversation(
         Progress::Done { identity, .. } => identity,
         Progress::NeedMore { at_least } => panic!("{at_least} bytes are missing"),
     };
-    let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind, own_tlvs: OwnTlvs::default() };
+    let (own_tlvs, label) = (OwnTlvs::default(), LabelSettings::default());
+    let telling = Telling { kind: Kind::Other, handoff, tlvs: TlvChoice::Kind, own_tlvs, label: &label };
     let counter = Counter { protocol, hostname: "gate.example".into() };
     introduce(telling, &counter, &identity, None, Names { id: "id-1", listener: "door" })
         .unwrap()

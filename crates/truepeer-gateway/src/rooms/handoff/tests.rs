@@ -26,7 +26,8 @@ fn made(kind: Kind, handoff: Handoff, received: &[u8]) -> Header {
 }
 
 fn told(kind: Kind, handoff: Handoff, tlvs: TlvChoice, received: &[u8]) -> Header {
-    let telling = Telling { kind, handoff, tlvs, own_tlvs: OwnTlvs::default() };
+    let (own_tlvs, label) = (OwnTlvs::default(), LabelSettings::default());
+    let telling = Telling { kind, handoff, tlvs, own_tlvs, label: &label };
     header(telling, &identity(received), Some(REACHED.parse().unwrap()), NAMES).unwrap()
 }
 
@@ -189,11 +190,13 @@ fn a_unix_proxys_own_connection_cannot_be_told() {
     let Progress::Done { identity, .. } = reader.advance(b"PROXY UNKNOWN\r\n").unwrap() else {
         panic!("incomplete")
     };
+    let label = LabelSettings::default();
     let telling = Telling {
         kind: Kind::Other,
         handoff: Handoff::ProxyV2,
         tlvs: TlvChoice::Kind,
         own_tlvs: OwnTlvs::default(),
+        label: &label,
     };
     assert_eq!(header(telling, &identity, None, Names::default()), Err(Untellable::NoAddress));
 }

@@ -144,7 +144,7 @@ impl Collected {
     /// What is known of `identity`, as far as the choice of `telling` lets it travel to a kind that reads `usual`, never
     /// what is in `breaks`. `names`: what we call the connection, for proxies that have no id, and for our own items.
     pub(super) fn new(
-        telling: Telling,
+        telling: Telling<'_>,
         usual: Facts,
         breaks: Facts,
         identity: &ClientIdentity,

@@ -1,0 +1,490 @@
+//! Backends whose own sockets say who the client is, each made in a control group of the test's own.
+//!
+//! With CAP_BPF and CAP_NET_ADMIN only; without, or without control groups of version 2, the cases are skipped aloud,
+//! and with `TRUEPEER_REQUIRE=label` they fail. The last assertion of each: no client appears as us.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use socket2::{Domain, Socket, Type};
+use support::cgroup::{Cgroup, listen_outside};
+use support::fake::Fake;
+use support::{House, Plan, expect, read_to_end};
+use truepeer_gateway::facts::cgroup::CgroupName;
+use truepeer_gateway::facts::outcome::Outcome;
+use truepeer_gateway::facts::protocol::Protocol;
+use truepeer_gateway::rooms::backend::{Readiness, Unready};
+use truepeer_gateway::rooms::handoff::{Handoff, LabelDestination};
+
+const V4: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
+const V6: &[u8] = b"PROXY TCP6 2001:db8::7 2001:db8::25 4711 25\r\n";
+
+/// A control group for `name`; `None` if there can be none here, which is said.
+fn cgroup(name: &str) -> Option<Cgroup> {
+    match Cgroup::new(name) {
+        Ok(cgroup) => Some(cgroup),
+        Err(why) => {
+            let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
+            assert!(!required, "{why}");
+            eprintln!("SKIPPED (LOUD): label: {why}");
+            None
+        }
+    }
+}
+
+/// Says to each connection what its socket says of both ends, and tells it at the end with all that it heard.
+fn mirror(listener: TcpListener) -> Fake {
+    Fake::on(listener, |mut stream: TcpStream| {
+        let (from, to) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+        let _ = stream.write_all(format!("you are {from}, at {to}\n").as_bytes());
+        let mut heard = format!("{} ", from.ip().to_canonical()).into_bytes();
+        let _ = stream.read_to_end(&mut heard);
+        heard
+    })
+}
+
+fn at(ip: &str) -> SocketAddr {
+    SocketAddr::new(ip.parse().unwrap(), 0)
+}
+
+fn plan(backend: SocketAddr) -> Plan {
+    let mut plan = Plan::new(Protocol::Tcp, Handoff::Label, backend);
+    plan.connect_timeout = Duration::from_secs(2);
+    plan
+}
+
+/// A client of the proxy, which has said this header.
+fn client(house: &House, header: &[u8]) -> TcpStream {
+    let mut client = house.connect();
+    client.write_all(header).unwrap();
+    client
+}
+
+/// Whatever a client said came from its own address.
+#[track_caller]
+fn assert_nobody_is_us(backend: Fake) {
+    for heard in backend.finish() {
+        let heard = String::from_utf8(heard).unwrap();
+        let (from, said) = heard.split_once(' ').unwrap();
+        let is_us = from.parse::<IpAddr>().unwrap().is_loopback();
+        assert!(!is_us || said.is_empty(), "a client appears as us: {heard}");
+    }
+}
+
+/// The only backend takes nobody, for a reason in which each of `words` stands, and a client hears so.
+#[track_caller]
+fn assert_refused(house: &House, words: &[&str]) {
+    let found = house.readiness();
+    let Readiness::Unready(Unready::RefusesHandoff { saw }) = &*found else { panic!("{found:?}") };
+    for word in words {
+        assert!(saw.contains(word), "{word} in: {saw}");
+    }
+    let mut client = client(house, V4);
+    let _ = client.write_all(b"secret");
+    assert_eq!(read_to_end(&client), b"");
+    house.record().assert_outcome(Outcome::BackendUnready);
+}
+
+#[test]
+fn a_backends_own_socket_says_the_clients_address_and_port() {
+    let Some(cgroup) = cgroup("both") else { return };
+    for (ip, header, words) in [
+        ("127.0.0.1", V4, "you are 203.0.113.7:4711, at 127.0.0.1:"),
+        ("::1", V6, "you are [2001:db8::7]:4711, at [::1]:"),
+        ("::1", V4, "you are [::ffff:203.0.113.7]:4711, at [::1]:"),
+    ] {
+        let backend = mirror(cgroup.listen(at(ip)));
+        let house = plan(backend.address).start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        let mut client = client(&house, header);
+        expect(&client, words.as_bytes());
+        client.write_all(b"secret").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(read_to_end(&client).ends_with(b"\n"));
+        let record = house.record();
+        record.assert_outcome(Outcome::Done);
+        record.assert(&[("handoff", "label")]);
+        assert_eq!(record.get("substituted"), None);
+        house.finish();
+        assert_nobody_is_us(backend);
+    }
+}
+
+#[test]
+fn a_listener_of_both_families_says_either_over_ipv4() {
+    let Some(cgroup) = cgroup("dual") else { return };
+    let backend = mirror(cgroup.listen(at("::")));
+    let house = plan(SocketAddr::from(([127, 0, 0, 1], backend.address.port()))).start();
+    assert_eq!(*house.readiness(), Readiness::Proved);
+    expect(&client(&house, V4), b"you are [::ffff:203.0.113.7]:4711,");
+    expect(&client(&house, V6), b"you are [2001:db8::7]:4711,");
+    house.finish();
+    assert_nobody_is_us(backend);
+}
+
+#[test]
+fn a_listener_that_was_made_elsewhere_gets_no_byte_and_the_line_to_change_is_named() {
+    let (Some(cgroup), Some(other)) = (cgroup("outside"), cgroup("elsewhere")) else { return };
+    for listener in [other.listen(at("127.0.0.1")), listen_outside(at("127.0.0.1"))] {
+        let backend = mirror(listener);
+        let mut plan = plan(backend.address);
+        plan.label.cgroup = Some(CgroupName::parse(&cgroup.name()).unwrap());
+        let house = plan.start();
+        let said = format!("`label.cgroup` says `{}`", cgroup.name());
+        assert_refused(
+            &house,
+            &[
+                "has not taken the client's address",
+                "was made in the control group /",
+                &said,
+                "say `label.cgroup = \"/",
+            ],
+        );
+        house.finish();
+        assert_nobody_is_us(backend);
+    }
+}
+
+#[test]
+fn getsockname_says_where_the_client_wanted_to_go_if_asked_to() {
+    let Some(cgroup) = cgroup("destination") else { return };
+    for (ip, header, words) in [
+        ("127.0.0.1", V4, "you are 203.0.113.7:4711, at 198.51.100.25:25\n"),
+        ("::1", V6, "you are [2001:db8::7]:4711, at [2001:db8::25]:25\n"),
+    ] {
+        let backend = mirror(cgroup.listen(at(ip)));
+        let mut plan = plan(backend.address);
+        plan.label.destination = LabelDestination::Clients;
+        let house = plan.start();
+        expect(&client(&house, header), words.as_bytes());
+        house.finish();
+        assert_nobody_is_us(backend);
+    }
+}
+
+#[test]
+fn a_client_of_ipv6_at_a_backend_of_ipv4_is_refused_or_has_its_substitute() {
+    let Some(cgroup) = cgroup("families") else { return };
+    let backend = mirror(cgroup.listen(at("127.0.0.1")));
+    let house = plan(backend.address).start();
+    let mut lost = client(&house, V6);
+    let _ = lost.write_all(b"secret");
+    assert_eq!(read_to_end(&lost), b"");
+    let record = house.record();
+    record.assert_outcome(Outcome::HandoffRefused);
+    let (cause, remedy) = (record.get("cause").unwrap(), record.get("remedy").unwrap());
+    assert!(
+        cause.ends_with("it listens on IPv4 only, which cannot say the address of a client of IPv6"),
+        "{cause}"
+    );
+    assert!(remedy.contains("`[::]:25`") && remedy.contains("label.substitute"), "{remedy}");
+    // The others are served as before.
+    assert_eq!(*house.readiness(), Readiness::Proved);
+    expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+    house.finish();
+
+    let mut plan = plan(backend.address);
+    plan.label.substitute = Some([192, 0, 2, 66].into());
+    let house = plan.start();
+    let substituted = client(&house, V6);
+    expect(&substituted, b"you are 192.0.2.66:4711,");
+    drop(substituted);
+    house.record().assert(&[("client", "[2001:db8::7]:4711"), ("substituted", "client_address")]);
+    house.finish();
+    assert_nobody_is_us(backend);
+}
+
+#[test]
+fn accept_and_so_peername_say_the_same() {
+    let Some(cgroup) = cgroup("accept") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::sync_channel(16);
+    let backend = std::thread::spawn(move || {
+        while let Ok((mut stream, accepted)) = listener.accept() {
+            // A child of another program asks the socket that it was given.
+            let again = stream.try_clone().unwrap().peer_addr().unwrap();
+            let mut said = Vec::new();
+            let _ = stream.read_to_end(&mut said);
+            if said == b"stop" {
+                return;
+            }
+            tell.send((accepted, again, said)).unwrap();
+        }
+    });
+    let house = plan(address).start();
+    let mut client = client(&house, V4);
+    client.write_all(b"secret").unwrap();
+    drop(client);
+    house.record();
+    house.finish();
+    TcpStream::connect(address).unwrap().write_all(b"stop").unwrap();
+    backend.join().unwrap();
+    let seen: Vec<_> = told.try_iter().collect();
+    let who: SocketAddr = "203.0.113.7:4711".parse().unwrap();
+    assert_eq!(seen.iter().filter(|(_, _, said)| said == b"secret").count(), 1);
+    // The proof has nothing to say.
+    for (accepted, again, said) in seen {
+        assert_eq!(accepted, again);
+        assert!(said.is_empty() || accepted == who, "a client appears as us: {accepted}");
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_before_the_backend_accepts_is_still_itself() {
+    let Some(cgroup) = cgroup("gone") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let house = plan(listener.local_addr().unwrap()).start();
+    let mut lost = client(&house, V4);
+    lost.write_all(b"secret").unwrap();
+    lost.shutdown(Shutdown::Write).unwrap();
+    // Its bytes wait with the connection, which nobody has accepted.
+    house.wait_for_open(1);
+    drop(lost);
+    let mut said = Vec::new();
+    while said.is_empty() {
+        let (mut stream, accepted) = listener.accept().unwrap();
+        stream.read_to_end(&mut said).unwrap();
+        let who = [accepted, stream.peer_addr().unwrap()].map(|who| who.to_string());
+        assert!(said.is_empty() || who == ["203.0.113.7:4711"; 2], "a client appears as us: {who:?}");
+    }
+    assert_eq!(said, b"secret");
+    house.finish();
+}
+
+#[test]
+fn a_backend_that_restarts_in_a_group_made_again_is_served_again() {
+    let Some(cgroup) = cgroup("restart") else { return };
+    let named = CgroupName::Path(cgroup.folder.clone());
+    for said in [None, Some(named)] {
+        let backend = mirror(cgroup.listen(at("127.0.0.1")));
+        let address = backend.address;
+        let mut plan = plan(address);
+        plan.label.cgroup = said;
+        let house = plan.start();
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+        assert_nobody_is_us(backend);
+        cgroup.make_again();
+        let backend = mirror(cgroup.listen(address));
+        // Whoever comes before that is noticed gets nothing; then all is as before.
+        let served = || {
+            let client = client(&house, V4);
+            let mut word = [0; 3];
+            matches!((&client).read(&mut word), Ok(3)).then_some(word)
+        };
+        let mut first = None;
+        assert!(support::eventually(|| {
+            first = served();
+            first.is_some()
+        }));
+        assert_eq!(first, Some(*b"you"));
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+        house.finish();
+        assert_nobody_is_us(backend);
+    }
+}
+
+#[test]
+fn a_reload_takes_no_label_away_and_a_new_backend_has_its_own() {
+    let Some(cgroup) = cgroup("reload") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let address = listener.local_addr().unwrap();
+    let mut house = plan(address).start();
+    let before = client(&house, V4);
+    let mut kept = None;
+    while kept.is_none() {
+        let (stream, _) = listener.accept().unwrap();
+        // The proof was there before, and has left.
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let is_left = matches!((&stream).read(&mut [0; 1]), Ok(0));
+        kept = Some(stream).filter(|_| !is_left);
+    }
+    let kept = kept.unwrap();
+    // Another backend in the place of the first.
+    let other = mirror(cgroup.listen(at("127.0.0.1")));
+    house.server.take(&plan(other.address).config()).unwrap();
+    expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+    assert_eq!(kept.peer_addr().unwrap().to_string(), "203.0.113.7:4711");
+    drop(before);
+    house.finish();
+    assert_nobody_is_us(other);
+}
+
+#[test]
+fn two_front_doors_beside_each_other_label_the_same_backend() {
+    let Some(cgroup) = cgroup("beside") else { return };
+    let backend = mirror(cgroup.listen(at("127.0.0.1")));
+    let houses = [plan(backend.address).start(), plan(backend.address).start()];
+    for house in &houses {
+        expect(&client(house, V4), b"you are 203.0.113.7:4711,");
+    }
+    let [first, second] = houses;
+    first.finish();
+    expect(&client(&second, V4), b"you are 203.0.113.7:4711,");
+    second.finish();
+    assert_nobody_is_us(backend);
+}
+
+#[test]
+fn a_listener_that_waits_for_data_cannot_take_a_label_which_is_said() {
+    let Some(cgroup) = cgroup("defer") else { return };
+    let backend = Deferred::start(&cgroup);
+    let house = plan(backend.address).start();
+    assert_refused(&house, &["has not taken the client's address", "TCP_DEFER_ACCEPT", &cgroup.name()]);
+    house.finish();
+    // What was closed may be accepted, as who it was, and without a byte.
+    for line in backend.finish().lines() {
+        assert!(line.starts_with("('192.0.2.1'") && line.ends_with(" b''"), "a client appears as us: {line}");
+    }
+}
+
+/// A server whose accept waits for data, in Python, for which that is an option of a socket like any other. It says each
+/// pair of address and first bytes.
+struct Deferred {
+    address: SocketAddr,
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Deferred {
+    fn start(cgroup: &Cgroup) -> Self {
+        const PROGRAM: &str = "import socket\n\
+            s = socket.socket()\n\
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)\n\
+            s.bind(('127.0.0.1', 0))\n\
+            s.listen()\n\
+            print(s.getsockname()[1], flush=True)\n\
+            while True:\n    c, who = s.accept()\n    print(who, c.recv(99), flush=True)\n";
+        let mut command = Command::new("python3");
+        command.args(["-c", PROGRAM]).stdout(Stdio::piped());
+        // What is started in the group stays there.
+        let mut child = cgroup.during(|| command.spawn()).unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut port = String::new();
+        said.read_line(&mut port).unwrap();
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap())), child, said }
+    }
+
+    fn finish(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+#[test]
+fn without_the_rights_nobody_is_handed_over_and_they_are_named() {
+    let Some(cgroup) = cgroup("rights") else { return };
+    for without in
+        [CapabilitySet::BPF | CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN]
+    {
+        let backend = mirror(cgroup.listen(at("127.0.0.1")));
+        let address = backend.address;
+        // This thread's, and those of the workers that it starts.
+        let done = std::thread::spawn(move || {
+            let mut sets = capabilities(None).unwrap();
+            for set in [&mut sets.effective, &mut sets.permitted] {
+                set.remove(without);
+            }
+            set_capabilities(None, sets).unwrap();
+            let house = plan(address).start();
+            assert_refused(
+                &house,
+                &[
+                    "this process may not load programs into the kernel",
+                    "`AmbientCapabilities=CAP_BPF CAP_NET_ADMIN`",
+                ],
+            );
+            house.finish();
+        });
+        done.join().unwrap();
+        assert_nobody_is_us(backend);
+    }
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named_and_awaited() {
+    let Some(cgroup) = cgroup("awaited") else { return };
+    let backend = mirror(cgroup.listen(at("127.0.0.1")));
+    for (name, says) in [
+        ("truepeer-nothing.service", "there is no control group of truepeer-nothing.service"),
+        ("/run/truepeer-nothing.pid", "neither a control group nor a file with a process' number"),
+    ] {
+        let mut plan = plan(backend.address);
+        plan.label.cgroup = Some(CgroupName::parse(name).unwrap());
+        let house = plan.start();
+        assert_refused(&house, &[says, "correct `label.cgroup`"]);
+        house.finish();
+    }
+    assert_nobody_is_us(backend);
+}
+
+/// Each client says who it is, and the backend compares that with what its accept said. `TRUEPEER_STRESS` is how many
+/// clients each of four threads plays.
+#[test]
+fn under_load_nobody_is_taken_for_somebody_else() {
+    const THREADS: u8 = 4;
+    let each = std::env::var("TRUEPEER_STRESS").map_or(500, |text| text.parse::<u32>().unwrap());
+    let Some(cgroup) = cgroup("load") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let address = listener.local_addr().unwrap();
+    let (wrong, right) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    for _ in 0..THREADS {
+        let (listener, wrong, right) =
+            (listener.try_clone().unwrap(), Arc::clone(&wrong), Arc::clone(&right));
+        std::thread::spawn(move || {
+            while let Ok((stream, accepted)) = listener.accept() {
+                let asked = stream.peer_addr().map(|asked| asked.to_string());
+                let mut said = String::new();
+                let _ = BufReader::new(&stream).read_line(&mut said);
+                // A question of the front door has nothing to say.
+                let count = match said.trim_end() {
+                    "" => continue,
+                    said if said == accepted.to_string() && asked.is_ok_and(|asked| asked == said) => &right,
+                    _ => &wrong,
+                };
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = (&stream).write_all(b"heard\n");
+            }
+        });
+    }
+    let mut plan = plan(address);
+    plan.trusted = vec!["127.0.0.0/8"];
+    let house = plan.start();
+    let door = house.address();
+    let clients = (0..THREADS).map(|thread| {
+        std::thread::spawn(move || {
+            for count in 0..each {
+                let [_, high, middle, low] = count.to_be_bytes();
+                // Its own address and port, through a proxy of many addresses: ports of this host are few.
+                let client = format!("100.{}.{middle}.{low}", 64 + thread);
+                let port = 1024 + u32::from(high);
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.bind(&SocketAddr::from(([127, 2, thread, low.max(1)], 0)).into()).unwrap();
+                socket.connect(&door.into()).unwrap();
+                let mut stream = TcpStream::from(socket);
+                stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+                let header = format!("PROXY TCP4 {client} 198.51.100.25 {port} 25\r\n{client}:{port}\n");
+                stream.write_all(header.as_bytes()).unwrap();
+                expect(&stream, b"heard\n");
+            }
+        })
+    });
+    clients.collect::<Vec<_>>().into_iter().for_each(|client| client.join().unwrap());
+    house.finish();
+    assert_eq!(wrong.load(Ordering::SeqCst), 0, "a client appears as us, or as another");
+    assert_eq!(right.load(Ordering::SeqCst), u32::from(THREADS) * each);
+}
