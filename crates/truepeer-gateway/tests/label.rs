@@ -488,3 +488,52 @@ fn under_load_nobody_is_taken_for_somebody_else() {
     assert_eq!(wrong.load(Ordering::SeqCst), 0, "a client appears as us, or as another");
     assert_eq!(right.load(Ordering::SeqCst), u32::from(THREADS) * each);
 }
+
+/// What `check` prints about a backend at `address` as the user nobody with `rights` and no other.
+fn checked_with(rights: &str, address: SocketAddr, more: &str) -> String {
+    let folder = std::env::temp_dir().join(format!("truepeer-label-{}-{}", std::process::id(), rights.len()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("truepeer.toml");
+    let text = format!(
+        "[server]\nhostname = \"mx.example\"\n\
+         [backend.b]\nhandoff = \"label\"\naddress = \"{address}\"\n{more}\
+         [server.listener.door]\nbind = \"127.0.0.1:2525\"\nprotocol = \"smtp\"\nbackend = \"b\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([format!("--inh-caps=-all,{rights}"), format!("--ambient-caps=-all,{rights}")])
+        .args(["--bounding-set".to_owned(), format!("-all,{rights}")])
+        .arg(env!("CARGO_BIN_EXE_truepeer"))
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn check_names_what_is_missing_and_two_rights_and_no_more_are_enough() {
+    let Some(cgroup) = cgroup("check") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let address = listener.local_addr().unwrap();
+    let lacks = |said: &str| -> Vec<String> {
+        let advice = said.lines().filter_map(|line| line.strip_prefix("advice: backend.b.handoff: "));
+        advice.filter(|line| !line.starts_with("`label` needs")).map(str::to_owned).collect()
+    };
+    let both = "+bpf,+net_admin";
+    assert_eq!(lacks(&checked_with(both, address, "")), [""; 0]);
+    for one in ["+bpf", "+net_admin"] {
+        let found = lacks(&checked_with(one, address, ""));
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        assert!(found.starts_with("this process may not load programs into the kernel ("), "{found}");
+        assert!(found.contains("`AmbientCapabilities=CAP_BPF CAP_NET_ADMIN`"), "{found}");
+    }
+    let found = lacks(&checked_with(both, address, "label.cgroup = \"truepeer-nothing.service\"\n"));
+    assert!(found[0].starts_with("there is no control group of truepeer-nothing.service"), "{found:?}");
+    drop(listener);
+    let found = lacks(&checked_with(both, address, ""));
+    assert!(found[0].starts_with(&format!("nobody listens on {address}")), "{found:?}");
+}

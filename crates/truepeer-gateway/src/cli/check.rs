@@ -17,9 +17,8 @@ use crate::cli::reach::{Failure, answer, complain};
 use crate::cli::{FAILED, explain_ip};
 use crate::config::{self, Colour, Config, Loaded, Origin};
 use crate::doctor::neighbours::Asked;
-use crate::engine::transparent::lacking as lacking_for;
 use crate::rooms::backend::BackendAddress;
-use crate::rooms::handoff::Proof;
+use crate::rooms::handoff::{self, Proof};
 use crate::rooms::trust::Named;
 use crate::server::names;
 
@@ -138,15 +137,14 @@ fn needed(config: &Config) -> Vec<(String, String)> {
 /// What this host lacks for the handoffs that the configuration chooses.
 fn lacking(config: &Config) -> Vec<(String, String)> {
     let mut lines = Vec::new();
-    for backend in config.backends.iter().filter(|b| b.handoff.facts().proof == Proof::ReachedAsClient) {
+    for backend in &config.backends {
         let addresses = backend.addresses.iter().filter_map(|address| match address {
-            BackendAddress::Socket(addr) => Some(addr.ip()),
+            BackendAddress::Socket(addr) => Some(*addr),
             // What a name stands for is not known here.
             BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
         });
-        let commands = addresses.flat_map(|ip| lacking_for(ip).into_iter().map(move |need| need.command(ip)));
-        for command in commands {
-            let line = (format!("backend.{}.handoff", backend.id), format!("this host lacks `{command}`"));
+        for lack in addresses.flat_map(|address| handoff::lacking(backend.telling(), address)) {
+            let line = (format!("backend.{}.handoff", backend.id), lack.to_string());
             if !lines.contains(&line) {
                 lines.push(line);
             }

@@ -7,6 +7,7 @@
 mod about;
 mod choice;
 mod conversation;
+mod host;
 mod imap_id;
 pub mod kind;
 mod opening;
@@ -29,6 +30,7 @@ pub use about::Counter;
 pub use choice::{Handoff, HandoffFacts, Proof};
 use conversation::Words;
 pub use conversation::{Conversation, Dialled, Introduction, Source, Step, drive};
+pub use host::lacking;
 use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::PortZero;
