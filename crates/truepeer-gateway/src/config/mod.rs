@@ -34,6 +34,7 @@ mod tlvs;
 mod tree;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct Server {
     pub names_refresh: Duration,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Where labels are kept that outlive the process; taken at start.
+    pub label_pins: Option<PathBuf>,
 }
 
 /// `[server.listener.<id>]`

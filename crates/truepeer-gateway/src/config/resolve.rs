@@ -20,9 +20,9 @@ use super::ranges;
 use super::read::Reader;
 use super::sets::bracket_sets;
 use super::settings::{
-    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LOG_CONNECTIONS, LOG_FILE,
-    LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING, MAX_PENDING_DEFAULT,
-    TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT,
+    self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LABEL_PINS, LOG_CONNECTIONS,
+    LOG_FILE, LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING,
+    MAX_PENDING_DEFAULT, TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT,
 };
 use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
@@ -140,6 +140,7 @@ fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
         drain_timeout: reader
             .duration(reader.get(&DRAIN_TIMEOUT, Owner::Global))
             .unwrap_or(DRAIN_TIMEOUT_DEFAULT),
+        label_pins: reader.path(reader.get(&LABEL_PINS, Owner::Global)),
     }
 }
 

@@ -175,7 +175,7 @@ impl Server {
             pulse: None,
             draining: None,
             keepers: Keepers::start(changed.clone())?,
-            labels: Labels::default(),
+            labels: Labels::kept_in(config.server.label_pins.clone()),
             changed,
         };
         let tools = Tools {

@@ -62,6 +62,7 @@ pub struct Plan {
     /// How long each answer may take when the backend is proved.
     pub proof_timeout: Duration,
     pub label: LabelSettings,
+    pub label_pins: Option<std::path::PathBuf>,
     pub check: Option<Check>,
     pub max_connections: Option<u32>,
     pub max_pending: u32,
@@ -92,6 +93,7 @@ impl Plan {
             connect_timeout: Duration::from_secs(5),
             proof_timeout: Duration::from_secs(10),
             label: LabelSettings::default(),
+            label_pins: None,
             check: None,
             max_connections: Some(500),
             max_pending: 500,
@@ -151,6 +153,7 @@ impl Plan {
                 max_pending: self.max_pending,
                 max_clients: 1000,
                 names_refresh: Duration::from_secs(10),
+                label_pins: self.label_pins,
                 drain_timeout: self.drain_timeout,
             },
             listeners: vec![Arc::new(listener)],

@@ -28,6 +28,7 @@ impl AtStart {
             ("admin.state", self.state != config.admin.state),
             ("server.max-connections", had.max_connections != has.max_connections),
             ("server.proxy.max-pending", had.max_pending != has.max_pending),
+            ("server.label-pins", had.label_pins != has.label_pins),
             ("limits.max-clients", had.max_clients != has.max_clients),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()

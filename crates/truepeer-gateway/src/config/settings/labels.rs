@@ -2,6 +2,18 @@
 
 use crate::config::setting::{Default, Sample, Scope, Setting, Shape};
 
+pub(in crate::config) static LABEL_PINS: Setting = Setting {
+    scope: Scope::Server,
+    name: "label-pins",
+    shape: Shape::Path("/sys/fs/bpf/truepeer"),
+    default: Default::Derived("none: labels end with the process"),
+    docs: "With `handoff = \"label\"`: a folder on a bpf file system in which labels outlive truepeer's process, so that connections of an earlier one still say their client.\n\
+           Without it, a connection that is still to be accepted, or is asked again, after truepeer was killed shows truepeer's address.\n\
+           Several truepeers may share it. What is in it stays until it is removed or the host restarts; each edition of the programs has a folder of its own.\n\
+           Read at start only.",
+    sample: Sample::Comment("\"/sys/fs/bpf/truepeer\""),
+};
+
 pub(in crate::config) static LABEL_CGROUP: Setting = Setting {
     scope: Scope::Backend,
     name: "label.cgroup",

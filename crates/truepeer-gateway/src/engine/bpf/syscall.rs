@@ -1,29 +1,21 @@
-//! bpf(2): the handful of commands that a label needs, and the number of a network namespace.
+//! bpf(2): the handful of commands that a label needs, none of which has a safe binding in a crate that we use.
 //!
-//! Neither has a safe binding in a crate that we use. Every length that the kernel goes by is checked or made here, so
-//! that callers cannot have it read or write beyond what they gave.
+//! Every length that the kernel goes by is checked or made here, so that callers cannot have it read or write beyond what
+//! they gave.
 
-#![expect(unsafe_code, reason = "bpf(2) and SO_NETNS_COOKIE have no safe binding")]
+#![expect(unsafe_code, reason = "bpf(2) has no safe binding")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::marker::PhantomData;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-/// Commands of bpf(2).
-#[derive(Debug, Clone, Copy)]
-#[repr(i32)]
-enum Command {
-    MapCreate = 0,
-    MapLookup = 1,
-    MapUpdate = 2,
-    MapDelete = 3,
-    ProgramLoad = 5,
-    Info = 15,
-    TypesLoad = 18,
-    LinkCreate = 28,
-}
+use super::attributes::{
+    AtPath, Attributes, Command, Info, InfoOf, LinkCreate, LinkInfo, MapCreate, MapEntry, MapInfo, Pointer,
+    ProgramLoad, TypesLoad,
+};
 
 /// Where a program is called, and what kind of program that takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +160,23 @@ impl Map {
         Ok(Self { fd: descriptor(Command::MapCreate, &mut attr)?, layout })
     }
 
+    /// Opens the one that is pinned at `path`, if it has this layout.
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` if it is laid out otherwise.
+    pub(crate) fn open(path: &Path, layout: Layout) -> io::Result<Self> {
+        let fd = open(path)?;
+        let mut info = MapInfo::default();
+        read_info(fd.as_fd(), &mut info)?;
+        let is_as_told =
+            (info.map_type, info.key, info.value) == (layout.map_type(), layout.key(), layout.value());
+        if !is_as_told {
+            let text = format!("{} is no map of this version of truepeer", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(Self { fd, layout })
+    }
+
     /// Sets the value of `key`.
     ///
     /// # Errors
@@ -198,9 +207,28 @@ impl Map {
         found(call(Command::MapDelete, &mut attr))
     }
 
+    /// Copies the key behind `key` to `next`, the first one if there is no `key`; false at the end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
+        self.check(key.unwrap_or(next), None)?;
+        self.check(next, None)?;
+        let mut attr = self.entry(key.map_or(Pointer::none(), Pointer::to), Pointer::to_mut(next));
+        found(call(Command::MapNextKey, &mut attr))
+    }
+
     /// How programs name it.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// Keeps it at `path` after its last descriptor is closed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
+        pin(self.fd.as_fd(), path)
     }
 
     fn entry<'a>(&self, key: Pointer<'a>, value: Pointer<'a>) -> MapEntry<'a> {
@@ -270,6 +298,14 @@ impl Program {
 pub(crate) struct Link(OwnedFd);
 
 impl Link {
+    /// Opens the one that is pinned at `path`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        open(path).map(Self)
+    }
+
     /// The number of its cgroup; 0 once that is gone.
     ///
     /// # Errors
@@ -279,108 +315,18 @@ impl Link {
         read_info(self.0.as_fd(), &mut info)?;
         Ok(info.cgroup)
     }
-}
 
-/// The number of the network namespace that `socket` is in.
-///
-/// # Errors
-/// The kernel's: one before 5.14 does not tell.
-pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut cookie = 0_u64;
-    let mut size = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
-    // SAFETY: `cookie` and `size` are valid for writes during the call, and `size` says how many bytes `cookie` has.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut size,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    /// Keeps it at `path` after its last descriptor is closed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
+        pin(self.0.as_fd(), path)
+    }
 }
 
 /// Room for what the verifier says.
 const VERIFIER_LOG: usize = 1 << 18;
-
-/// An address as the kernel is given it, which outlives the call that it is given in.
-#[derive(Debug, Clone, Copy)]
-#[repr(transparent)]
-struct Pointer<'a>(u64, PhantomData<&'a ()>);
-
-impl<'a> Pointer<'a> {
-    const fn none() -> Self {
-        Self(0, PhantomData)
-    }
-
-    fn to(bytes: &'a [u8]) -> Self {
-        Self(bytes.as_ptr().expose_provenance() as u64, PhantomData)
-    }
-
-    fn to_mut(bytes: &'a mut [u8]) -> Self {
-        Self(bytes.as_mut_ptr().expose_provenance() as u64, PhantomData)
-    }
-}
-
-/// What a command reads, laid out as in `union bpf_attr`: no padding, unused fields zero.
-///
-/// # Safety
-/// Implemented only for the structures below, whose pointers are made from slices that outlive them, with the lengths
-/// that the command goes by beside them or in the map.
-unsafe trait Attributes {}
-
-macro_rules! attributes {
-    ($(#[doc = $doc:literal] $name:ident $(<$life:lifetime>)? { $($field:ident: $type:ty,)* })*) => { $(
-        #[doc = $doc]
-        #[derive(Debug)]
-        #[repr(C, align(8))]
-        struct $name $(<$life>)? { $($field: $type,)* }
-        // SAFETY: laid out as the kernel's header has it; see the trait.
-        unsafe impl $(<$life>)? Attributes for $name $(<$life>)? {}
-    )* };
-}
-
-attributes! {
-    /// `BPF_MAP_CREATE`
-    MapCreate {
-        map_type: u32, key: u32, value: u32, most: u32, flags: u32, inner_map: u32, numa_node: u32, name: [u8; 16],
-        interface: u32, types: u32, key_type: u32, value_type: u32, reserved: u32,
-    }
-    /// `BPF_MAP_*_ELEM`
-    MapEntry<'a> { map: u32, reserved: u32, key: Pointer<'a>, value: Pointer<'a>, flags: u64, }
-    /// `BPF_PROG_LOAD`
-    ProgramLoad<'a> {
-        program_type: u32, instructions: u32, code: Pointer<'a>, license: Pointer<'a>, log_level: u32, log_size: u32,
-        log: Pointer<'a>, kernel_version: u32, flags: u32, name: [u8; 16], interface: u32, attach_type: u32,
-    }
-    /// `BPF_OBJ_GET_INFO_BY_FD`
-    InfoOf<'a> { descriptor: u32, size: u32, info: Pointer<'a>, }
-    /// `BPF_BTF_LOAD`
-    TypesLoad<'a> {
-        types: Pointer<'a>, log: Pointer<'a>, size: u32, log_size: u32, log_level: u32, reserved: u32,
-    }
-    /// `BPF_LINK_CREATE`
-    LinkCreate { program: u32, target: u32, attach_type: u32, flags: u32, }
-}
-
-/// What the kernel tells of an object, laid out as its header has it.
-trait Info: Default {}
-
-/// `struct bpf_link_info` of a cgroup.
-#[derive(Debug, Default)]
-#[repr(C, align(8))]
-struct LinkInfo {
-    link_type: u32,
-    id: u32,
-    program: u32,
-    reserved: u32,
-    cgroup: u64,
-    attach_type: u32,
-    padding: u32,
-}
-
-impl Info for LinkInfo {}
 
 fn call<A: Attributes>(command: Command, attr: &mut A) -> io::Result<i64> {
     let attr: *mut A = attr;
@@ -421,13 +367,25 @@ fn load(code: &[u8], hook: Hook, name: &str, log: &mut [u8]) -> io::Result<Owned
     descriptor(Command::ProgramLoad, &mut attr)
 }
 
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut attr = AtPath { path: Pointer::to(path.as_bytes_with_nul()), descriptor: 0, flags: 0 };
+    descriptor(Command::Open, &mut attr)
+}
+
+fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let descriptor = descriptor_number(fd.as_raw_fd())?;
+    let mut attr = AtPath { path: Pointer::to(path.as_bytes_with_nul()), descriptor, flags: 0 };
+    call(Command::Pin, &mut attr).map(drop)
+}
+
 fn read_info<I: Info>(fd: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
-    let target: *mut I = info;
     let mut attr = InfoOf {
         descriptor: descriptor_number(fd.as_raw_fd())?,
         // The kernel writes no more than that.
         size: len(size_of::<I>())?,
-        info: Pointer(target.expose_provenance() as u64, PhantomData),
+        info: Pointer::to_info(info),
     };
     call(Command::Info, &mut attr).map(drop)
 }
@@ -458,21 +416,23 @@ fn object_name(name: &str) -> [u8; 16] {
 }
 
 #[cfg(test)]
+impl Program {
+    /// Puts it into a cgroup in the old way, which shares with nobody; nothing takes it away but the cgroup's end.
+    pub(crate) fn attach_alone(&self, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+        let mut attr = LinkCreate {
+            program: descriptor_number(cgroup.as_raw_fd())?,
+            target: descriptor_number(self.fd.as_raw_fd())?,
+            attach_type: self.hook.attach_type(),
+            flags: 0,
+        };
+        // Its attributes are laid out as those of a link, with the cgroup first.
+        call(Command::Attach, &mut attr).map(drop)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn attributes_are_as_long_as_the_kernels_header_has_them() {
-        assert_eq!(size_of::<MapCreate>(), 64);
-        assert_eq!(size_of::<MapEntry<'_>>(), 32);
-        assert_eq!(size_of::<ProgramLoad<'_>>(), 72);
-        assert_eq!(size_of::<InfoOf<'_>>(), 16);
-        assert_eq!(size_of::<TypesLoad<'_>>(), 32);
-        assert_eq!(size_of::<LinkCreate>(), 16);
-        assert_eq!(std::mem::offset_of!(MapCreate, types), 48);
-        assert_eq!(std::mem::offset_of!(ProgramLoad<'_>, attach_type), 68);
-        assert_eq!(std::mem::offset_of!(LinkInfo, cgroup), 16);
-    }
 
     #[test]
     fn names_are_cut_and_end() {

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
 use super::layout::{self, KEY, PENDING, Pending, State};
-use super::loaded::Loaded;
+use super::loaded::{Loaded, nanoseconds};
 use super::{Label, Labels};
 use crate::engine::dial::{Failed, begin_tcp, stand};
 use crate::engine::{DialError, NotShown, Socket, in_time, later, now, say, until};
@@ -177,12 +176,6 @@ impl Drop for Laid {
         // The kernel refuses only what is not there.
         let _ = self.loaded.pending.delete(&self.key);
     }
-}
-
-fn nanoseconds() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 fn in_nanoseconds(duration: Duration) -> u64 {

@@ -1,6 +1,7 @@
 //! Where the programs are called: in the control groups of backends, from when each is first needed on.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -17,11 +18,10 @@ pub(super) struct Hooks(Vec<Hooked>);
 #[derive(Debug)]
 struct Hooked {
     number: u64,
-    destination: Destination,
     /// Goes first when they go: nothing may be taken that is not said afterwards.
-    _adopt: Link,
-    _clients: Vec<Link>,
-    destinations: Vec<Link>,
+    adopt: Link,
+    _clients: [Link; 2],
+    destinations: Option<[Link; 2]>,
 }
 
 impl Hooks {
@@ -32,32 +32,118 @@ impl Hooks {
         folder: &Path,
         destination: Destination,
     ) -> Result<(), Lack> {
-        let wrong = |error: &std::io::Error| Lack::linking(folder, error);
+        let wrong = |error: &io::Error| Lack::linking(folder, error);
         let cgroup = File::open(folder).map_err(|error| wrong(&error))?;
         let number = cgroups::number(&cgroup).map_err(|error| wrong(&error))?;
-        self.forget_the_gone();
-        let link = |program: &Program| program.link(cgroup.as_fd()).map_err(|error| wrong(&error));
-        let links = |programs: &[Program]| programs.iter().map(link).collect::<Result<Vec<_>, _>>();
-        let destinations = |wanted| match wanted {
-            Destination::Clients => links(&loaded.destinations),
-            Destination::Own => Ok(Vec::new()),
+        self.forget_the_gone(loaded);
+        let link = |name: &str, program: &Program| {
+            let make = || program.link(cgroup.as_fd());
+            let link = match &loaded.pins {
+                Some(pins) => pins.link(number, name, make),
+                None => make(),
+            };
+            link.map_err(|error| wrong(&error))
+        };
+        let both = |name: &str, [v4, v6]: &[Program; 2]| {
+            Ok([link(&format!("{name}4"), v4)?, link(&format!("{name}6"), v6)?])
+        };
+        let destinations = || match destination {
+            Destination::Clients => both("destination", &loaded.destinations).map(Some),
+            Destination::Own => Ok(None),
         };
         if let Some(known) = self.0.iter_mut().find(|known| known.number == number) {
-            if destination == Destination::Clients && known.destination == Destination::Own {
-                known.destinations = destinations(destination)?;
-                known.destination = destination;
+            if known.destinations.is_none() {
+                known.destinations = destinations()?;
             }
             return Ok(());
         }
         // Last is what takes labels: by then everything says them.
-        let (clients, destinations) = (links(&loaded.clients)?, destinations(destination)?);
-        let adopt = link(&loaded.adopt)?;
-        self.0.push(Hooked { number, destination, _adopt: adopt, _clients: clients, destinations });
+        let (clients, destinations) = (both("client", &loaded.clients)?, destinations()?);
+        let adopt = link("adopt", &loaded.adopt)?;
+        self.0.push(Hooked { number, adopt, _clients: clients, destinations });
         Ok(())
     }
 
     /// A control group that was removed has no programs any more, and its number does not come again.
-    fn forget_the_gone(&mut self) {
-        self.0.retain(|known| known._adopt.cgroup().is_ok_and(|number| number == known.number));
+    fn forget_the_gone(&mut self, loaded: &Loaded) {
+        self.0.retain(|known| known.adopt.cgroup().is_ok_and(|number| number == known.number));
+        if let Some(pins) = &loaded.pins {
+            pins.forget_the_gone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::engine::label::cgroups::Tree;
+
+    /// A group for `name` below the one of version 2 that is seen here, and what is loaded; `None` where either cannot
+    /// be, which is said.
+    fn loaded(name: &str) -> Option<(Loaded, std::path::PathBuf)> {
+        let made = || -> Result<_, String> {
+            let tree = Tree::find().map_err(|lack| lack.to_string())?;
+            let folder = tree.folder(&crate::facts::cgroup::CgroupName::Path("/".into())).unwrap();
+            let folder = folder.join(format!("truepeer-{name}-{}", std::process::id()));
+            let loaded = Loaded::load(None).map_err(|lack| lack.to_string())?;
+            fs::create_dir(&folder).map_err(|error| error.to_string())?;
+            Ok((loaded, folder))
+        };
+        match made() {
+            Ok(made) => Some(made),
+            Err(why) => {
+                let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
+                assert!(!required, "{why}");
+                eprintln!("SKIPPED (LOUD): label: {why}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_takes_every_program_and_a_group_once() {
+        let Some((loaded, folder)) = loaded("hooks") else { return };
+        let mut hooks = Hooks::default();
+        for destination in [Destination::Own, Destination::Clients, Destination::Clients] {
+            hooks.put(&loaded, &folder, destination).unwrap();
+            assert_eq!(hooks.0.len(), 1);
+            assert_eq!(hooks.0[0].destinations.is_some(), destination == Destination::Clients);
+        }
+        fs::remove_dir(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        // The kernel takes its time to let go of the one that is gone.
+        let started = Instant::now();
+        while hooks.0.len() != 1 || hooks.0[0].destinations.is_some() {
+            assert!(started.elapsed() < Duration::from_secs(20), "the one that is gone is not forgotten");
+            hooks.put(&loaded, &folder, Destination::Own).unwrap();
+            std::thread::yield_now();
+        }
+        fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_group_that_another_program_has_for_itself_is_told_from_a_missing_right() {
+        let Some((loaded, folder)) = loaded("alone") else { return };
+        let group = File::open(&folder).unwrap();
+        loaded.clients[0].attach_alone(group.as_fd()).unwrap();
+        let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
+        assert_eq!(lack, Lack::Taken { cgroup: folder.clone() });
+        assert!(lack.change().starts_with("`bpftool cgroup tree "), "{}", lack.change());
+        // Half of it is nothing: no label is taken where not all of it can be said.
+        fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_no_group_of_version_2_is_named() {
+        let Some((loaded, group)) = loaded("none") else { return };
+        let folder = std::env::temp_dir();
+        let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
+        assert!(matches!(&lack, Lack::NotPut { cgroup, .. } if *cgroup == folder), "{lack}");
+        fs::remove_dir(group).unwrap();
     }
 }

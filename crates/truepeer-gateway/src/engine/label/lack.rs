@@ -47,6 +47,13 @@ pub enum Lack {
         /// What the system said.
         error: String,
     },
+    /// What should outlive this process cannot be kept.
+    NotKept {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
 }
 
 impl Lack {
@@ -96,6 +103,9 @@ impl Lack {
                 cgroup.display()
             ),
             Self::NotPut { .. } => "name a folder of control groups of version 2 in `label.cgroup`".to_owned(),
+            Self::NotKept { .. } => {
+                "`server.label-pins` needs a folder on a bpf file system (`mount -t bpf bpf /sys/fs/bpf`) that truepeer may write; leave it out if labels need not outlive the process".to_owned()
+            }
         }
     }
 }
@@ -129,6 +139,7 @@ impl fmt::Display for Lack {
             Self::NotPut { cgroup, error } => {
                 write!(f, "the programs cannot be put into {}: {error}", cgroup.display())
             }
+            Self::NotKept { path, error } => write!(f, "nothing can be kept at {}: {error}", path.display()),
         }
     }
 }

@@ -77,8 +77,15 @@ impl State {
         let all = [Self::Taken, Self::TakenAsSubstitute, Self::Inexpressible, Self::Late];
         all.into_iter().find(|one| one.number() == state).unwrap_or(Self::Pending)
     }
+
+    /// The deadline of a pending label.
+    pub(super) fn deadline(bytes: &[u8; PENDING]) -> u64 {
+        let (_, deadline) = bytes.split_at(DEADLINE_AT);
+        deadline.first_chunk().map_or(0, |deadline| u64::from_ne_bytes(*deadline))
+    }
 }
 
+const DEADLINE_AT: usize = 40;
 const STATE_AT: usize = 56;
 
 /// The key of a connection from `ours` to `backend`.
@@ -160,6 +167,7 @@ mod tests {
         assert_eq!(at(&bytes, pending::DESTINATION_PORT, 2), [0, 25]);
         assert_eq!(at(&bytes, pending::SUBSTITUTE, 4), [192, 0, 2, 6]);
         assert_eq!(at(&bytes, pending::DEADLINE, 8), 7_u64.to_ne_bytes());
+        assert_eq!(State::deadline(&bytes), 7);
         assert_eq!(at(&bytes, pending::NETNS, 8), 9_u64.to_ne_bytes());
         assert_eq!(State::of(&bytes), State::Pending);
         assert_eq!(usize::try_from(pending::STATE).unwrap(), STATE_AT);

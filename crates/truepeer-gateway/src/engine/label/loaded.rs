@@ -1,12 +1,15 @@
 //! The maps and programs, loaded into the kernel.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use std::os::fd::AsFd;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::lack::Lack;
 use super::layout::{KEPT, KEY, PENDING};
+use super::pins::{self, Pins};
 use super::programs::{self, Family, Name};
 use crate::engine::bpf::{Hook, Layout, Map, NoSuchPlace, Program, TypeInfo, netns_cookie};
 
@@ -18,6 +21,8 @@ const MOST_PENDING: u32 = 1 << 16;
 pub(super) struct Loaded {
     /// Labels that nobody has taken yet.
     pub(super) pending: Map,
+    /// Where what outlives this process is kept, if anything is to.
+    pub(super) pins: Option<Pins>,
     /// Our network namespace.
     pub(super) netns: u64,
     /// Moves a pending label to the backend's socket.
@@ -30,15 +35,21 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Makes the maps and has the kernel check and load the programs.
-    pub(super) fn load() -> Result<Self, Lack> {
+    pub(super) fn load(kept_in: Option<&Path>) -> Result<Self, Lack> {
         let step = |step: &'static str| move |error: io::Error| Lack::loading(step, &error);
         let netns = own_netns().map_err(step("SO_NETNS_COOKIE"))?;
         let (key, pending, kept) = (bytes(KEY), bytes(PENDING), bytes(KEPT));
         let layout = Layout::Hash { key, value: pending, most: MOST_PENDING };
-        let pending = Map::create(layout, "tp_pending", None).map_err(step("map of pending labels"))?;
+        let pins =
+            kept_in.map(|folder| Pins::open(folder, edition().map_err(step("programs"))?)).transpose()?;
+        let map = |layout, name, types| match &pins {
+            Some(pins) => pins.map(layout, name, types),
+            None => Map::create(layout, name, types).map_err(step("maps")),
+        };
+        let pending = map(layout, "tp_pending", None)?;
+        pins::sweep(&pending, nanoseconds()).map_err(step("labels of an earlier process"))?;
         let types = TypeInfo::load(&types(kept), INT, ARRAY).map_err(step("description of what is kept"))?;
-        let kept = Map::create(Layout::SocketStorage { value: kept }, "tp_label", Some(&types))
-            .map_err(step("map of sockets"))?;
+        let kept = map(Layout::SocketStorage { value: kept }, "tp_label", Some(&types))?;
         let answer =
             |asked, family, hook, name| load(programs::answer(kept.descriptor(), asked, family), hook, name);
         Ok(Self {
@@ -56,6 +67,7 @@ impl Loaded {
                 answer(Name::Destination, Family::V6, Hook::SocketName6, "tp_dest6")?,
             ],
             pending,
+            pins,
             netns,
         })
     }
@@ -69,6 +81,27 @@ fn load(code: Result<Vec<u8>, NoSuchPlace>, hook: Hook, name: &str) -> Result<Pr
         let step = format!("{name}, {}", verdict.unwrap_or("which the verifier did not see"));
         Lack::loading(&step, &loading.error)
     })
+}
+
+/// The clock that never jumps.
+pub(super) fn nanoseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// Tells these programs from those of another version, whose maps and links are not ours.
+fn edition() -> io::Result<u64> {
+    let mut all = programs::adopt(0, 0).map_err(io::Error::other)?;
+    for asked in [Name::Client, Name::Destination] {
+        for family in [Family::V4, Family::V6] {
+            all.extend(programs::answer(0, asked, family).map_err(io::Error::other)?);
+        }
+    }
+    // FNV-1a: the same in every build, unlike the standard library's hasher.
+    Ok(all
+        .into_iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
 }
 
 fn own_netns() -> io::Result<u64> {

@@ -12,6 +12,7 @@ mod lack;
 mod layout;
 mod listeners;
 mod loaded;
+mod pins;
 mod programs;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -74,9 +75,17 @@ struct Inner {
     /// Changed by the thread that keeps backends.
     hooks: Mutex<Hooks>,
     turn: AtomicU32,
+    /// Where labels are kept that outlive this process.
+    pins: Option<PathBuf>,
 }
 
 impl Labels {
+    /// Labels that outlive this process, kept in `pins`, a folder of a bpf file system; without one they end with it.
+    #[must_use]
+    pub fn kept_in(pins: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner { pins, ..Inner::default() }))
+    }
+
     /// Has the programs called where the listening socket of `backend` was made. Waits for nobody.
     ///
     /// # Errors
@@ -87,7 +96,7 @@ impl Labels {
         let loaded = match known {
             Some(loaded) => loaded,
             None => {
-                let loaded = Arc::new(Loaded::load()?);
+                let loaded = Arc::new(Loaded::load(self.0.pins.as_deref())?);
                 self.0.loaded.store(Some(Arc::clone(&loaded)));
                 loaded
             }

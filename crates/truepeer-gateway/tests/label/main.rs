@@ -7,16 +7,16 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod host;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use socket2::{Domain, Socket, Type};
 use support::cgroup::{Cgroup, listen_outside};
 use support::fake::Fake;
@@ -336,102 +336,6 @@ fn two_front_doors_beside_each_other_label_the_same_backend() {
     assert_nobody_is_us(backend);
 }
 
-#[test]
-fn a_listener_that_waits_for_data_cannot_take_a_label_which_is_said() {
-    let Some(cgroup) = cgroup("defer") else { return };
-    let backend = Deferred::start(&cgroup);
-    let house = plan(backend.address).start();
-    assert_refused(&house, &["has not taken the client's address", "TCP_DEFER_ACCEPT", &cgroup.name()]);
-    house.finish();
-    // What was closed may be accepted, as who it was, and without a byte.
-    for line in backend.finish().lines() {
-        assert!(line.starts_with("('192.0.2.1'") && line.ends_with(" b''"), "a client appears as us: {line}");
-    }
-}
-
-/// A server whose accept waits for data, in Python, for which that is an option of a socket like any other. It says each
-/// pair of address and first bytes.
-struct Deferred {
-    address: SocketAddr,
-    child: Child,
-    said: BufReader<ChildStdout>,
-}
-
-impl Deferred {
-    fn start(cgroup: &Cgroup) -> Self {
-        const PROGRAM: &str = "import socket\n\
-            s = socket.socket()\n\
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)\n\
-            s.bind(('127.0.0.1', 0))\n\
-            s.listen()\n\
-            print(s.getsockname()[1], flush=True)\n\
-            while True:\n    c, who = s.accept()\n    print(who, c.recv(99), flush=True)\n";
-        let mut command = Command::new("python3");
-        command.args(["-c", PROGRAM]).stdout(Stdio::piped());
-        // What is started in the group stays there.
-        let mut child = cgroup.during(|| command.spawn()).unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        let mut port = String::new();
-        said.read_line(&mut port).unwrap();
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap())), child, said }
-    }
-
-    fn finish(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let mut said = String::new();
-        self.said.read_to_string(&mut said).unwrap();
-        said
-    }
-}
-
-#[test]
-fn without_the_rights_nobody_is_handed_over_and_they_are_named() {
-    let Some(cgroup) = cgroup("rights") else { return };
-    for without in
-        [CapabilitySet::BPF | CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN]
-    {
-        let backend = mirror(cgroup.listen(at("127.0.0.1")));
-        let address = backend.address;
-        // This thread's, and those of the workers that it starts.
-        let done = std::thread::spawn(move || {
-            let mut sets = capabilities(None).unwrap();
-            for set in [&mut sets.effective, &mut sets.permitted] {
-                set.remove(without);
-            }
-            set_capabilities(None, sets).unwrap();
-            let house = plan(address).start();
-            assert_refused(
-                &house,
-                &[
-                    "this process may not load programs into the kernel",
-                    "`AmbientCapabilities=CAP_BPF CAP_NET_ADMIN`",
-                ],
-            );
-            house.finish();
-        });
-        done.join().unwrap();
-        assert_nobody_is_us(backend);
-    }
-}
-
-#[test]
-fn a_group_that_is_not_there_is_named_and_awaited() {
-    let Some(cgroup) = cgroup("awaited") else { return };
-    let backend = mirror(cgroup.listen(at("127.0.0.1")));
-    for (name, says) in [
-        ("truepeer-nothing.service", "there is no control group of truepeer-nothing.service"),
-        ("/run/truepeer-nothing.pid", "neither a control group nor a file with a process' number"),
-    ] {
-        let mut plan = plan(backend.address);
-        plan.label.cgroup = Some(CgroupName::parse(name).unwrap());
-        let house = plan.start();
-        assert_refused(&house, &[says, "correct `label.cgroup`"]);
-        house.finish();
-    }
-    assert_nobody_is_us(backend);
-}
-
 /// Each client says who it is, and the backend compares that with what its accept said. `TRUEPEER_STRESS` is how many
 /// clients each of four threads plays.
 #[test]
@@ -487,53 +391,4 @@ fn under_load_nobody_is_taken_for_somebody_else() {
     house.finish();
     assert_eq!(wrong.load(Ordering::SeqCst), 0, "a client appears as us, or as another");
     assert_eq!(right.load(Ordering::SeqCst), u32::from(THREADS) * each);
-}
-
-/// What `check` prints about a backend at `address` as the user nobody with `rights` and no other.
-fn checked_with(rights: &str, address: SocketAddr, more: &str) -> String {
-    let folder = std::env::temp_dir().join(format!("truepeer-label-{}-{}", std::process::id(), rights.len()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("truepeer.toml");
-    let text = format!(
-        "[server]\nhostname = \"mx.example\"\n\
-         [backend.b]\nhandoff = \"label\"\naddress = \"{address}\"\n{more}\
-         [server.listener.door]\nbind = \"127.0.0.1:2525\"\nprotocol = \"smtp\"\nbackend = \"b\"\n"
-    );
-    std::fs::write(&config, text).unwrap();
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args([format!("--inh-caps=-all,{rights}"), format!("--ambient-caps=-all,{rights}")])
-        .args(["--bounding-set".to_owned(), format!("-all,{rights}")])
-        .arg(env!("CARGO_BIN_EXE_truepeer"))
-        .args(["check", "--config"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn check_names_what_is_missing_and_two_rights_and_no_more_are_enough() {
-    let Some(cgroup) = cgroup("check") else { return };
-    let listener = cgroup.listen(at("127.0.0.1"));
-    let address = listener.local_addr().unwrap();
-    let lacks = |said: &str| -> Vec<String> {
-        let advice = said.lines().filter_map(|line| line.strip_prefix("advice: backend.b.handoff: "));
-        advice.filter(|line| !line.starts_with("`label` needs")).map(str::to_owned).collect()
-    };
-    let both = "+bpf,+net_admin";
-    assert_eq!(lacks(&checked_with(both, address, "")), [""; 0]);
-    for one in ["+bpf", "+net_admin"] {
-        let found = lacks(&checked_with(one, address, ""));
-        let [found] = found.as_slice() else { panic!("{found:?}") };
-        assert!(found.starts_with("this process may not load programs into the kernel ("), "{found}");
-        assert!(found.contains("`AmbientCapabilities=CAP_BPF CAP_NET_ADMIN`"), "{found}");
-    }
-    let found = lacks(&checked_with(both, address, "label.cgroup = \"truepeer-nothing.service\"\n"));
-    assert!(found[0].starts_with("there is no control group of truepeer-nothing.service"), "{found:?}");
-    drop(listener);
-    let found = lacks(&checked_with(both, address, ""));
-    assert!(found[0].starts_with(&format!("nobody listens on {address}")), "{found:?}");
 }
