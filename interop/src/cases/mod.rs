@@ -15,6 +15,7 @@ mod ftp;
 mod health;
 mod health_forms;
 mod kinds;
+mod labels;
 mod library;
 mod logs;
 mod mariadb;
@@ -76,6 +77,7 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(bulk::cases());
     cases.extend(without::cases());
     cases.extend(words::cases());
+    cases.extend(labels::cases());
     cases.extend(secure::cases());
     cases.extend(trust::cases());
     cases.extend(kinds::cases());

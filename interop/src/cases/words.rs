@@ -69,7 +69,7 @@ fn served(lab: &Lab, addr: SocketAddr) -> Result<Truepeer> {
 }
 
 /// A client of the proxy in front of `truepeer`.
-fn client(truepeer: &Truepeer, told: SocketAddr, to: SocketAddr) -> Result<Client> {
+pub(super) fn client(truepeer: &Truepeer, told: SocketAddr, to: SocketAddr) -> Result<Client> {
     let mut client = Client::dial(PROXY, truepeer.port("door")?)?;
     client.send(&header::v1(told, to))?;
     Ok(client)
@@ -188,14 +188,18 @@ pub(super) fn follow_the_snippet(lab: &Lab) -> Result {
     Ok(())
 }
 
-/// A Postfix without any setting.
 fn transparent(lab: &Lab) -> Result {
     follow_the_snippet(lab)?;
+    shown_to_postfix(lab, "transparent")
+}
+
+/// A Postfix without any setting.
+pub(super) fn shown_to_postfix(lab: &Lab, handoff: &str) -> Result {
     let postfix = lab.postfix()?;
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "smtp", backend: "server", lines: "" };
     let addr = postfix.plain_port();
-    let backend = Backend { id: "server", kind: "postfix", handoff: Some("transparent"), addr };
-    let truepeer = lab.start_truepeer("truepeer-transparent", &[listener], &[backend])?;
+    let backend = Backend { id: "server", kind: "postfix", handoff: Some(handoff), addr };
+    let truepeer = lab.start_truepeer(&format!("truepeer-{handoff}"), &[listener], &[backend])?;
     lab.wait_until_served(truepeer.port("door")?)?;
     let (mark, before, told) = (postfix.log().mark(), truepeer.log().mark(), told_client(4760));
     let mut client = client(&truepeer, told, told_destination())?;
@@ -209,19 +213,23 @@ fn transparent(lab: &Lab) -> Result {
     client.smtp("QUIT", "221")?;
     drop(client);
     let record = truepeer.record_of(before, told)?;
-    ensure(record.text("handoff") == "transparent" && record.text("substituted").is_empty(), || {
+    ensure(record.text("handoff") == handoff && record.text("substituted").is_empty(), || {
         format!("{record:?}")
     })
 }
 
-/// An sshd without any setting, behind a real HAProxy, for a client from outside in each family.
 fn transparent_sshd(lab: &Lab) -> Result {
     follow_the_snippet(lab)?;
+    shown_to_sshd(lab, "transparent")
+}
+
+/// An sshd without any setting, behind a real HAProxy, for a client from outside in each family.
+pub(super) fn shown_to_sshd(lab: &Lab, handoff: &str) -> Result {
     let outside = lab.outside()?;
     let sshd = Sshd::start(&lab.fresh_dir("sshd")?)?;
     lab.watch("sshd", sshd.log());
     let listener = |id, backend| Listener { id, ip: PROXY.ip(), protocol: "tcp", backend, lines: "" };
-    let backend = |id, addr| Backend { id, kind: "other", handoff: Some("transparent"), addr };
+    let backend = |id, addr| Backend { id, kind: "other", handoff: Some(handoff), addr };
     let [v4, v6] = sshd.addrs();
     let truepeer = lab.start_truepeer(
         "truepeer-sshd",
@@ -250,7 +258,9 @@ fn transparent_sshd(lab: &Lab) -> Result {
         let whom = format!("Connection from {} port {} on ", ip, client.addr().port());
         sshd.log().wait_line(mark, &format!("sshd logs `{whom}`"), |line| line.contains(&whom))?;
         // The last word: nobody is taken for truepeer, but truepeer's own questions are.
-        let us = sshd.log().lines(mark).into_iter().find(|line| line.contains("Connection from 127.0.0.1"));
+        let is_us =
+            |line: &String| line.contains("Connection from 127.") || line.contains("Connection from ::1");
+        let us = sshd.log().lines(mark).into_iter().find(is_us);
         ensure(us.is_none(), || format!("a client appears as us: {us:?}"))?;
     }
     Ok(())
