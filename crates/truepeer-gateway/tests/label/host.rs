@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use truepeer_gateway::facts::cgroup::CgroupName;
 
+use crate::support::House;
 use crate::support::cgroup::Cgroup;
-use crate::support::{House, expect};
 use crate::{V4, assert_nobody_is_us, assert_refused, at, cgroup, client, mirror, plan};
 
 #[test]

@@ -296,6 +296,25 @@ fn a_backend_that_restarts_in_a_group_made_again_is_served_again() {
 }
 
 #[test]
+fn a_group_above_covers_a_backend_whose_own_is_made_again() {
+    let Some(slice) = cgroup("slice") else { return };
+    let service = slice.child("backend.service");
+    let backend = mirror(service.listen(at("127.0.0.1")));
+    let address = backend.address;
+    let mut plan = plan(address);
+    plan.label.cgroup = Some(CgroupName::parse(&slice.name()).unwrap());
+    let house = plan.start();
+    expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+    assert_nobody_is_us(backend);
+    service.make_again();
+    let backend = mirror(service.listen(address));
+    // Nobody hears a refusal meanwhile.
+    expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+    house.finish();
+    assert_nobody_is_us(backend);
+}
+
+#[test]
 fn a_reload_takes_no_label_away_and_a_new_backend_has_its_own() {
     let Some(cgroup) = cgroup("reload") else { return };
     let listener = cgroup.listen(at("127.0.0.1"));

@@ -39,6 +39,13 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// One below this.
+    pub fn child(&self, name: &str) -> Self {
+        let child = Self { folder: self.folder.join(name), home: self.home.clone() };
+        child.make().unwrap();
+        child
+    }
+
     /// As `/proc/PID/cgroup` has it.
     pub fn name(&self) -> String {
         format!("/{}", self.folder.file_name().unwrap().to_str().unwrap())
