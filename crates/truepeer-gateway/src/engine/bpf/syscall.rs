@@ -328,12 +328,12 @@ impl Link {
 /// Room for what the verifier says.
 const VERIFIER_LOG: usize = 1 << 18;
 
-fn call<A: Attributes>(command: Command, attr: &mut A) -> io::Result<i64> {
+fn call<A: Attributes>(command: Command, attr: &mut A) -> io::Result<libc::c_long> {
     let attr: *mut A = attr;
     // SAFETY: `attr` is valid for reads and writes of its size during the call, has no padding, and all pointers in it
     // are null or to memory of the length that the kernel goes by; see `Attributes`.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as i32, attr, size_of::<A>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(i64::from(result)) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// A command whose result is a new descriptor.
@@ -390,7 +390,7 @@ fn read_info<I: Info>(fd: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
     call(Command::Info, &mut attr).map(drop)
 }
 
-fn found(result: io::Result<i64>) -> io::Result<bool> {
+fn found(result: io::Result<libc::c_long>) -> io::Result<bool> {
     match result {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -148,7 +148,7 @@ mod tests {
 
     fn at(bytes: &[u8], place: i16, len: usize) -> &[u8] {
         let place = usize::try_from(place).unwrap();
-        &bytes[place..place + len]
+        &bytes[place..][..len]
     }
 
     #[test]
