@@ -9,20 +9,17 @@
 
 mod support;
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::thread::{
-    CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
-};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use socket2::{Domain, Socket, Type};
 use support::fake::Fake;
+use support::namespace::{enter, run};
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::config;
 use truepeer_gateway::engine::transparent::Need;
@@ -52,46 +49,6 @@ fn alone(commands: &[&str], work: impl FnOnce() + Send + 'static) {
     if let Err(panic) = done.join() {
         std::panic::resume_unwind(panic);
     }
-}
-
-/// Keeps a namespace as long as it lives.
-struct Keeper(Child);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-/// Moves this thread, and those that it will start, into a fresh namespace.
-fn enter() -> Option<Keeper> {
-    Command::new("ip").arg("-V").stdout(Stdio::null()).status().ok()?;
-    let mut child = Command::new("unshare")
-        .args(["--net", "sh", "-c", "echo there; exec cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let mut there = [0; 6];
-    let said = child.stdout.as_mut()?.read_exact(&mut there);
-    let keeper = Keeper(child);
-    said.ok()?;
-    let namespace = File::open(format!("/proc/{}/ns/net", keeper.0.id())).unwrap();
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
-    Some(keeper)
-}
-
-fn run(command: &str) {
-    let command = command.split('#').next().unwrap().trim();
-    // Not every system has that program; every one has the file.
-    if let Some((key, value)) = command.strip_prefix("sysctl -w ").and_then(|set| set.split_once('=')) {
-        return std::fs::write(format!("/proc/sys/{}", key.replace('.', "/")), value).unwrap();
-    }
-    let mut words = command.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).stdout(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{command}");
 }
 
 /// What the product says that a host needs, but for `without` and the right, which root has.

@@ -7,8 +7,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use truepeer_gateway::facts::cgroup::CgroupName;
 
-use crate::support::House;
 use crate::support::cgroup::Cgroup;
+use crate::support::fake::Fake;
+use crate::support::namespace::{enter, run};
+use crate::support::{House, expect};
 use crate::{V4, assert_nobody_is_us, assert_refused, at, cgroup, client, mirror, plan};
 
 #[test]
@@ -252,5 +254,69 @@ fn expect_served(house: &House, listener: &TcpListener) {
         if said == b"secret" {
             return;
         }
+    }
+}
+
+/// A server in a network namespace of its own, as in a container, is reached at its own address, over a virtual cable.
+#[test]
+fn a_backend_in_a_namespace_of_its_own_needs_its_group_named() {
+    let Some(cgroup) = cgroup("container") else { return };
+    let front = std::thread::spawn(move || {
+        let Some(_front) = enter() else { return skip_namespace() };
+        let (send_pid, pid) = std::sync::mpsc::sync_channel(1);
+        let (send_cable, cable) = std::sync::mpsc::sync_channel(1);
+        let (send_server, server) = std::sync::mpsc::sync_channel(1);
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(1);
+        let name = cgroup.name();
+        let container = std::thread::spawn(move || {
+            let keeper = enter().unwrap();
+            send_pid.send(keeper.pid()).unwrap();
+            let () = cable.recv().unwrap();
+            run("ip link set lo up");
+            run("ip addr add 10.84.0.2/24 dev inside");
+            run("ip link set inside up");
+            // Threads that it starts are here, too.
+            let backend = mirror(cgroup.listen("10.84.0.2:0".parse().unwrap()));
+            send_server.send(backend.address).unwrap();
+            let _ = ended.recv();
+            assert_nobody_is_anybody_here(backend);
+        });
+        run("ip link set lo up");
+        run(&format!("ip link add outside type veth peer name inside netns {}", pid.recv().unwrap()));
+        run("ip addr add 10.84.0.1/24 dev outside");
+        run("ip link set outside up");
+        send_cable.send(()).unwrap();
+        let address: SocketAddr = server.recv().unwrap();
+        let house = plan(address).start();
+        assert_refused(&house, &["nobody listens on 10.84.0.2:", "say `label.cgroup`"]);
+        house.finish();
+        let mut plan = plan(address);
+        plan.label.cgroup = Some(CgroupName::parse(&name).unwrap());
+        let house = plan.start();
+        for _ in 0..20 {
+            let mut client = client(&house, V4);
+            expect(&client, b"you are 203.0.113.7:4711,");
+            client.write_all(b"secret").unwrap();
+        }
+        house.finish();
+        end.send(()).unwrap();
+        container.join().unwrap();
+    });
+    front.join().unwrap();
+}
+
+fn skip_namespace() {
+    let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
+    assert!(!required, "no network namespaces");
+    eprintln!("SKIPPED (LOUD): label: no network namespaces");
+}
+
+/// Whatever a client said came from its own address, and none of the cable's.
+#[track_caller]
+fn assert_nobody_is_anybody_here(backend: Fake) {
+    for heard in backend.finish() {
+        let heard = String::from_utf8(heard).unwrap();
+        let is_us = heard.starts_with("10.84.0.") && !heard.ends_with(' ');
+        assert!(!is_us, "a client appears as us: {heard}");
     }
 }

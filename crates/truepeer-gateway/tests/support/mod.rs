@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 pub mod fake;
+pub mod namespace;
 pub mod shapes;
 pub mod space;
 

@@ -206,3 +206,100 @@ fn not_connected(error: io::Error) -> DialError {
         _ => DialError::Connect(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::engine::label::hooks::{Hooks, tests::loaded};
+    use crate::engine::label::layout::Pending;
+
+    /// What becomes of a label, and what the backend's socket says, whose end `adjust` has changed before.
+    fn taken(adjust: impl FnOnce(&mut Pending)) -> Option<(State, SocketAddr, SocketAddr)> {
+        let (loaded, here) = loaded()?;
+        let mut hooks = Hooks::default();
+        hooks.put(&loaded, &here, crate::engine::label::Destination::Own).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let backend = listener.local_addr().unwrap();
+        let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source(7), 0).into()).unwrap();
+        let ours = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut pending = Pending {
+            client: ([203, 0, 113, 7], 4711).into(),
+            destination: None,
+            substitute: None,
+            deadline: u64::MAX,
+            netns: loaded.netns,
+        };
+        adjust(&mut pending);
+        let laid = Laid::new(Arc::new(loaded), ours, backend, pending).unwrap();
+        socket.connect(&backend.into()).unwrap();
+        let (stream, who): (TcpStream, _) = listener.accept().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), who);
+        // By now the connection stands on both sides.
+        Some((laid.state(), who, ours))
+    }
+
+    #[test]
+    fn a_label_is_taken_by_the_connection_that_it_was_laid_for() {
+        let Some((state, who, _)) = taken(|_| {}) else { return };
+        assert_eq!((state, who), (State::Taken, ([203, 0, 113, 7], 4711).into()));
+        // A port that is not known is the connection's own.
+        let Some((state, who, ours)) = taken(|pending| pending.client.set_port(0)) else { return };
+        assert_eq!((state, who), (State::Taken, ([203, 0, 113, 7], ours.port()).into()));
+    }
+
+    #[test]
+    fn one_whose_time_is_over_is_taken_by_nobody() {
+        let Some((state, who, ours)) = taken(|pending| pending.deadline = nanoseconds() - 1) else { return };
+        assert_eq!((state, who), (State::Late, ours));
+    }
+
+    #[test]
+    fn one_for_another_network_namespace_is_taken_by_nobody_here() {
+        let Some((state, who, ours)) = taken(|pending| pending.netns += 1) else { return };
+        assert_eq!((state, who), (State::Pending, ours));
+        let Some((state, ..)) = taken(|pending| pending.netns = 0) else { return };
+        assert_eq!(state, State::Taken);
+    }
+
+    #[test]
+    fn one_of_ipv6_is_taken_by_a_socket_of_ipv4_with_its_substitute_only() {
+        let ipv6 = "[2001:db8::7]:4711".parse().unwrap();
+        let Some((state, who, ours)) = taken(|pending| pending.client = ipv6) else { return };
+        assert_eq!((state, who), (State::Inexpressible, ours));
+        let substitute = |pending: &mut Pending| {
+            (pending.client, pending.substitute) = (ipv6, Some([192, 0, 2, 66].into()));
+        };
+        let Some((state, who, _)) = taken(substitute) else { return };
+        assert_eq!((state, who), (State::TakenAsSubstitute, ([192, 0, 2, 66], 4711).into()));
+    }
+
+    #[test]
+    fn one_of_another_connection_is_taken_by_nobody() {
+        let Some((loaded, here)) = loaded() else { return };
+        let mut hooks = Hooks::default();
+        hooks.put(&loaded, &here, crate::engine::label::Destination::Own).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let backend = listener.local_addr().unwrap();
+        let pending = Pending {
+            client: ([203, 0, 113, 7], 4711).into(),
+            destination: None,
+            substitute: None,
+            deadline: u64::MAX,
+            netns: 0,
+        };
+        let laid = Laid::new(Arc::new(loaded), (source(7), 1).into(), backend, pending).unwrap();
+        let direct = TcpStream::connect(backend).unwrap();
+        let (_, who) = listener.accept().unwrap();
+        assert_eq!((laid.state(), who), (State::Pending, direct.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn sources_are_used_in_turn_and_none_is_the_address_that_servers_trust() {
+        let all: std::collections::BTreeSet<_> = (0..1000).map(source).collect();
+        assert_eq!(all.len(), usize::from(SOURCES));
+        assert!(all.iter().all(|ip| ip.is_loopback() && *ip != IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
+}

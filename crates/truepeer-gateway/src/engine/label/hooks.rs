@@ -74,40 +74,53 @@ impl Hooks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
     use std::fs;
+    use std::path::PathBuf;
     use std::time::{Duration, Instant};
 
     use super::*;
     use crate::engine::label::cgroups::Tree;
+    use crate::facts::cgroup::CgroupName;
 
-    /// A group for `name` below the one of version 2 that is seen here, and what is loaded; `None` where either cannot
-    /// be, which is said.
-    fn loaded(name: &str) -> Option<(Loaded, std::path::PathBuf)> {
+    /// What is loaded, and the control group of this process; `None` where either cannot be, which is said.
+    pub(in crate::engine::label) fn loaded() -> Option<(Loaded, PathBuf)> {
         let made = || -> Result<_, String> {
             let tree = Tree::find().map_err(|lack| lack.to_string())?;
-            let folder = tree.folder(&crate::facts::cgroup::CgroupName::Path("/".into())).unwrap();
-            let folder = folder.join(format!("truepeer-{name}-{}", std::process::id()));
-            let loaded = Loaded::load(None).map_err(|lack| lack.to_string())?;
-            fs::create_dir(&folder).map_err(|error| error.to_string())?;
-            Ok((loaded, folder))
+            let ours = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+            let ours = ours.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2")?;
+            let folder = tree.folder(&CgroupName::Path(ours.into())).map_err(|lack| lack.to_string())?;
+            Ok((Loaded::load(None).map_err(|lack| lack.to_string())?, folder))
         };
         match made() {
             Ok(made) => Some(made),
             Err(why) => {
-                let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
-                assert!(!required, "{why}");
-                eprintln!("SKIPPED (LOUD): label: {why}");
+                skip(&why);
                 None
             }
         }
     }
 
+    /// Says that a case is left out, or fails where it must not be.
+    fn skip(why: &str) {
+        let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
+        assert!(!required, "{why}");
+        eprintln!("SKIPPED (LOUD): label: {why}");
+    }
+
+    /// A fresh group for `name` below it.
+    fn below(name: &str) -> Option<(Loaded, PathBuf)> {
+        let (loaded, ours) = loaded()?;
+        let folder = ours.join(format!("truepeer-{name}-{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|error| skip(&error.to_string())).ok()?;
+        Some((loaded, folder))
+    }
+
     #[test]
     fn the_kernel_takes_every_program_and_a_group_once() {
-        let Some((loaded, folder)) = loaded("hooks") else { return };
+        let Some((loaded, folder)) = below("hooks") else { return };
         let mut hooks = Hooks::default();
         for destination in [Destination::Own, Destination::Clients, Destination::Clients] {
             hooks.put(&loaded, &folder, destination).unwrap();
@@ -128,22 +141,20 @@ mod tests {
 
     #[test]
     fn a_group_that_another_program_has_for_itself_is_told_from_a_missing_right() {
-        let Some((loaded, folder)) = loaded("alone") else { return };
+        let Some((loaded, folder)) = below("alone") else { return };
         let group = File::open(&folder).unwrap();
         loaded.clients[0].attach_alone(group.as_fd()).unwrap();
         let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
         assert_eq!(lack, Lack::Taken { cgroup: folder.clone() });
         assert!(lack.change().starts_with("`bpftool cgroup tree "), "{}", lack.change());
-        // Half of it is nothing: no label is taken where not all of it can be said.
         fs::remove_dir(&folder).unwrap();
     }
 
     #[test]
     fn a_folder_that_is_no_group_of_version_2_is_named() {
-        let Some((loaded, group)) = loaded("none") else { return };
+        let Some((loaded, _)) = loaded() else { return };
         let folder = std::env::temp_dir();
         let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
         assert!(matches!(&lack, Lack::NotPut { cgroup, .. } if *cgroup == folder), "{lack}");
-        fs::remove_dir(group).unwrap();
     }
 }
