@@ -20,10 +20,18 @@ pub enum Kind {
     Nginx,
     /// Ours: one JSON record per connection to a file, metrics, limits, deadlines, the guard of first bytes.
     Truepeer,
+    /// The same, but that the backend's own socket says who the client is, and reads no header.
+    TruepeerLabel,
 }
 
-pub const ALL: [Kind; 5] =
-    [Kind::HaproxyLog, Kind::Truepeer, Kind::Haproxy, Kind::HaproxySplice, Kind::Nginx];
+pub const ALL: [Kind; 6] = [
+    Kind::HaproxyLog,
+    Kind::Truepeer,
+    Kind::TruepeerLabel,
+    Kind::Haproxy,
+    Kind::HaproxySplice,
+    Kind::Nginx,
+];
 
 /// What there is room for: both together may need more descriptors than the machine's hard limit (20,000 where this
 /// was written).
@@ -43,6 +51,7 @@ impl Kind {
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
             Self::Truepeer => "truepeer",
+            Self::TruepeerLabel => "truepeer-label",
         }
     }
 
@@ -50,7 +59,7 @@ impl Kind {
     pub fn version(self, truepeer: &Path) -> String {
         let (program, flag) = match self {
             Self::Nginx => (Path::new("nginx"), "-v"),
-            Self::Truepeer => (truepeer, "--version"),
+            Self::Truepeer | Self::TruepeerLabel => (truepeer, "--version"),
             _ => (Path::new("haproxy"), "-v"),
         };
         let said = Command::new(program).arg(flag).output();
@@ -81,12 +90,13 @@ impl Kind {
                  proxy_protocol on;\nproxy_timeout 120s;\n}} }}\n",
                 folder = folder.display(),
             ),
-            Self::Truepeer => format!(
+            Self::Truepeer | Self::TruepeerLabel => format!(
                 "[server]\nmax-connections = {connections}\n[server.proxy]\ntrusted-networks = [\"127.0.0.0/8\"]\n\
                  header-timeout = \"30s\"\nmax-pending = {pending}\n[server.listener.f]\nbind = \"127.0.0.1:{port}\"\n\
                  protocol = \"tcp\"\nbackend = \"b\"\n[server.listener.f.limits]\nconnections-per-client = 4000\n\
-                 [backend.b]\nkind = \"other\"\nhandoff = \"proxy-v2\"\naddress = \"127.0.0.1:{backend}\"\n\
+                 [backend.b]\nkind = \"other\"\nhandoff = \"{handoff}\"\naddress = \"127.0.0.1:{backend}\"\n\
                  [log]\nformat = \"json\"\n",
+                handoff = if self == Self::TruepeerLabel { "label" } else { "proxy-v2" },
                 connections = if room == Room::Open { 9300 } else { 7000 },
                 pending = if room == Room::Open { 1300 } else { 4200 },
             ),
@@ -111,7 +121,7 @@ impl Running {
         fs::write(&config, kind.configuration(room, address.port(), backend, folder))?;
         let mut command = pinned("1");
         match kind {
-            Kind::Truepeer => command.arg(truepeer).arg("run").arg("--config").arg(&config),
+            Kind::Truepeer | Kind::TruepeerLabel => command.arg(truepeer).arg("run").arg("--config").arg(&config),
             Kind::Nginx => command.args(["nginx", "-p"]).arg(folder).arg("-c").arg(&config),
             _ => command.args(["haproxy", "-db", "-f"]).arg(&config),
         };

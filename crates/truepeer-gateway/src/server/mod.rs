@@ -487,6 +487,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.accept_no_more(Instant::now());
         self.wait_for_workers();
+        self.labels.settle();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use truepeer_gateway::facts::cgroup::CgroupName;
@@ -10,7 +11,7 @@ use truepeer_gateway::facts::cgroup::CgroupName;
 use crate::support::cgroup::Cgroup;
 use crate::support::fake::Fake;
 use crate::support::namespace::{enter, run};
-use crate::support::{House, expect};
+use crate::support::{House, eventually, expect};
 use crate::{V4, assert_nobody_is_us, assert_refused, at, cgroup, client, mirror, plan};
 
 #[test]
@@ -156,6 +157,34 @@ fn check_names_what_is_missing_and_two_rights_and_no_more_are_enough() {
     drop(listener);
     let found = lacks(&checked_with(both, address, ""));
     assert!(found[0].starts_with(&format!("nobody listens on {address}")), "{found:?}");
+}
+
+/// Programs go with the process, so that its end waits for what was handed over to be accepted.
+#[test]
+fn an_end_waits_until_the_backend_has_accepted_what_it_was_handed() {
+    let Some(cgroup) = cgroup("settle") else { return };
+    let listener = cgroup.listen(at("127.0.0.1"));
+    let house = plan(listener.local_addr().unwrap()).start();
+    let door = house.address();
+    let mut client = client(&house, V4);
+    client.write_all(b"secret").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    house.wait_for_open(1);
+    let (end, ended) = std::sync::mpsc::sync_channel(1);
+    let finish = std::thread::spawn(move || {
+        house.finish();
+        end.send(()).unwrap();
+    });
+    assert!(eventually(|| std::net::TcpStream::connect(door).is_err()));
+    // It has nothing else to wait for.
+    assert!(ended.recv_timeout(Duration::from_millis(300)).is_err(), "it has not waited");
+    let mut said = Vec::new();
+    while said.is_empty() {
+        let (mut stream, who) = listener.accept().unwrap();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.is_empty() || who.to_string() == "203.0.113.7:4711", "a client appears as us: {who}");
+    }
+    finish.join().unwrap();
 }
 
 /// A bpf file system of the test's own; `None` if it cannot be mounted, which is said.

@@ -49,7 +49,11 @@ impl Labels {
     ) -> Result<(Socket, Shown), DialError> {
         let not_shown = DialError::NotShown;
         let loaded = self.0.loaded.load_full().ok_or(not_shown(NotShown::NotLoaded))?;
-        let backend = SocketAddr::new(backend.ip().to_canonical(), backend.port());
+        let backend = match backend.ip().to_canonical() {
+            IpAddr::V4(ip) => SocketAddr::from((ip, backend.port())),
+            // With the interface of an address that is the link's.
+            IpAddr::V6(_) => backend,
+        };
         let deadline = later(now(), timeout);
         let fd = self.bound(backend).map_err(not_bound)?;
         let ours = SockRef::from(&fd).local_addr().map_err(DialError::NoSocket)?;
@@ -85,10 +89,10 @@ impl Labels {
     /// A socket whose address and port are its own until it is closed: nobody else on this host can bind them and be
     /// taken for the client, since they are not to be shared.
     fn bound(&self, backend: SocketAddr) -> io::Result<OwnedFd> {
-        let bound = |ip: IpAddr| -> io::Result<OwnedFd> {
+        let bound = |ours: SocketAddr| -> io::Result<OwnedFd> {
             let socket =
                 RawSocket::new(Domain::for_address(backend), Type::STREAM.nonblocking().cloexec(), None)?;
-            socket.bind(&SocketAddr::new(ip, 0).into())?;
+            socket.bind(&ours.into())?;
             Ok(socket.into())
         };
         match backend.ip() {
@@ -97,15 +101,17 @@ impl Labels {
                 loop {
                     tried = tried.saturating_add(1);
                     let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
-                    match bound(source(turn)) {
+                    match bound(SocketAddr::new(source(turn), 0)) {
                         Err(error) if is_taken(&error) && tried < TRIES => {}
                         // Not the whole of 127.0.0.0/8 is this host's.
-                        Err(error) if is_foreign(&error) => return bound(Ipv4Addr::LOCALHOST.into()),
+                        Err(error) if is_foreign(&error) => {
+                            return bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+                        }
                         other => return other,
                     }
                 }
             }
-            ip if ip.is_loopback() => bound(ip),
+            ip if ip.is_loopback() => bound(SocketAddr::new(ip, 0)),
             _ => bound(way_to(backend)?),
         }
     }
@@ -124,11 +130,14 @@ fn source(turn: u32) -> IpAddr {
 }
 
 /// From which of our addresses `backend` is reached. Connecting a datagram socket sends nothing.
-fn way_to(backend: SocketAddr) -> io::Result<IpAddr> {
+fn way_to(backend: SocketAddr) -> io::Result<SocketAddr> {
     let socket = RawSocket::new(Domain::for_address(backend), Type::DGRAM, None)?;
     socket.connect(&backend.into())?;
-    let ours = socket.local_addr()?.as_socket();
-    ours.map(|ours| ours.ip()).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    let mut ours = socket.local_addr()?.as_socket();
+    if let Some(ours) = &mut ours {
+        ours.set_port(0);
+    }
+    ours.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Whether the backend's socket is in our network namespace: it is reached over loopback, or has an address of ours.

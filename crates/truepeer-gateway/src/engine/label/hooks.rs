@@ -1,7 +1,9 @@
 //! Where the programs are called: in the control groups of backends, from when each is first needed on.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -10,9 +12,15 @@ use super::loaded::Loaded;
 use super::{Destination, cgroups};
 use crate::engine::bpf::{Link, Program};
 
-/// Every control group in which they are called.
+/// Every control group in which they are called, and for whom.
 #[derive(Debug, Default)]
-pub(super) struct Hooks(Vec<Hooked>);
+pub(super) struct Hooks {
+    hooked: Vec<Hooked>,
+    served: VecDeque<SocketAddr>,
+}
+
+/// Addresses of backends that are remembered; the latest.
+const MOST_SERVED: usize = 256;
 
 /// One of them.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl Hooks {
             Destination::Clients => both("destination", &loaded.destinations).map(Some),
             Destination::Own => Ok(None),
         };
-        if let Some(known) = self.0.iter_mut().find(|known| known.number == number) {
+        if let Some(known) = self.hooked.iter_mut().find(|known| known.number == number) {
             if known.destinations.is_none() {
                 known.destinations = destinations()?;
             }
@@ -60,13 +68,26 @@ impl Hooks {
         // Last is what takes labels: by then everything says them.
         let (clients, destinations) = (both("client", &loaded.clients)?, destinations()?);
         let adopt = link("adopt", &loaded.adopt)?;
-        self.0.push(Hooked { number, adopt, _clients: clients, destinations });
+        self.hooked.push(Hooked { number, adopt, _clients: clients, destinations });
         Ok(())
+    }
+
+    /// Remembers that labels are given to `backend`.
+    pub(super) fn serve(&mut self, backend: SocketAddr) {
+        if !self.served.contains(&backend) {
+            self.served.truncate(MOST_SERVED.saturating_sub(1));
+            self.served.push_front(backend);
+        }
+    }
+
+    /// The backends that labels were given to.
+    pub(super) fn served(&self) -> Vec<SocketAddr> {
+        self.served.iter().copied().collect()
     }
 
     /// A control group that was removed has no programs any more, and its number does not come again.
     fn forget_the_gone(&mut self, loaded: &Loaded) {
-        self.0.retain(|known| known.adopt.cgroup().is_ok_and(|number| number == known.number));
+        self.hooked.retain(|known| known.adopt.cgroup().is_ok_and(|number| number == known.number));
         if let Some(pins) = &loaded.pins {
             pins.forget_the_gone();
         }
@@ -124,14 +145,14 @@ pub(super) mod tests {
         let mut hooks = Hooks::default();
         for destination in [Destination::Own, Destination::Clients, Destination::Clients] {
             hooks.put(&loaded, &folder, destination).unwrap();
-            assert_eq!(hooks.0.len(), 1);
-            assert_eq!(hooks.0[0].destinations.is_some(), destination == Destination::Clients);
+            assert_eq!(hooks.hooked.len(), 1);
+            assert_eq!(hooks.hooked[0].destinations.is_some(), destination == Destination::Clients);
         }
         fs::remove_dir(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
         // The kernel takes its time to let go of the one that is gone.
         let started = Instant::now();
-        while hooks.0.len() != 1 || hooks.0[0].destinations.is_some() {
+        while hooks.hooked.len() != 1 || hooks.hooked[0].destinations.is_some() {
             assert!(started.elapsed() < Duration::from_secs(20), "the one that is gone is not forgotten");
             hooks.put(&loaded, &folder, Destination::Own).unwrap();
             std::thread::yield_now();

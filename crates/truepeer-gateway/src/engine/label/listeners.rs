@@ -15,6 +15,8 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
     /// The number of the control group that it was made in.
     pub(super) cgroup: u64,
+    /// Connections that wait to be accepted.
+    pub(super) waiting: u32,
 }
 
 /// Those that a connection to `backend` would come to.
@@ -141,13 +143,14 @@ fn listener(message: &[u8]) -> Option<Listener> {
     } else {
         IpAddr::from(*source.first_chunk::<16>()?)
     };
+    let waiting = u32::from_ne_bytes(*message.get(56..)?.first_chunk()?);
     let mut attributes = message.get(MESSAGE..)?;
     loop {
         let len = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
         let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
         if kind == CGROUP_ID {
             let cgroup = u64::from_ne_bytes(*attributes.get(4..len)?.first_chunk()?);
-            return Some(Listener { address: SocketAddr::new(ip, port), cgroup });
+            return Some(Listener { address: SocketAddr::new(ip, port), cgroup, waiting });
         }
         if len < 4 {
             return None;
@@ -158,12 +161,12 @@ fn listener(message: &[u8]) -> Option<Listener> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
     fn at(address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), cgroup: 1 }
+        Listener { address: address.parse().unwrap(), cgroup: 1, waiting: 0 }
     }
 
     #[test]
@@ -189,7 +192,12 @@ mod tests {
             let Ok(listener) = TcpListener::bind(ip) else { continue };
             let address = listener.local_addr().unwrap();
             let found = of(address).unwrap();
-            assert_eq!(found.iter().map(|one| one.address).collect::<Vec<_>>(), [address]);
+            assert_eq!(
+                found.iter().map(|one| (one.address, one.waiting)).collect::<Vec<_>>(),
+                [(address, 0)]
+            );
+            let _waits = TcpStream::connect(address).unwrap();
+            assert_eq!(of(address).unwrap()[0].waiting, 1);
             drop(listener);
             assert_eq!(of(address).unwrap(), []);
         }

@@ -19,9 +19,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
+use crate::engine::later;
 use crate::facts::cgroup::CgroupName;
 
 use cgroups::Tree;
@@ -105,7 +107,26 @@ impl Labels {
         for folder in folders(&tree, backend, settings)? {
             hooks.put(&loaded, &folder, settings.destination)?;
         }
+        hooks.serve(backend);
         Ok(())
+    }
+
+    /// Waits until backends have accepted what waits for them, at the end of a server: what they accept once the programs
+    /// are gone would say our address. At most [`LAST_ACCEPTS`], and not at all for labels that are kept.
+    pub fn settle(&self) {
+        if self.0.pins.is_some() {
+            return;
+        }
+        let served = self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).served();
+        let give_up = later(Instant::now(), LAST_ACCEPTS);
+        let waits = |backend: &SocketAddr| {
+            listeners::of(*backend).is_ok_and(|found| found.iter().any(|one| one.waiting > 0))
+        };
+        for backend in &served {
+            while waits(backend) && Instant::now() < give_up {
+                std::thread::park_timeout(LOOK_AGAIN);
+            }
+        }
     }
 
     /// Why the socket of `backend` may not have taken a label, once the programs are in place, and what to change.
@@ -138,6 +159,11 @@ impl Labels {
         )
     }
 }
+
+/// How long a server's end may wait for backends that have connections to accept.
+const LAST_ACCEPTS: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Where the programs are to be called.
 fn folders(tree: &Tree, backend: SocketAddr, settings: &Settings) -> Result<Vec<PathBuf>, Lack> {
