@@ -30,6 +30,11 @@ pub enum Lack {
         /// The address.
         address: SocketAddr,
     },
+    /// The kernel does not say who listens.
+    NotTold {
+        /// What the system said.
+        error: String,
+    },
     /// Who listens was made in a control group that cannot be seen from here.
     OutOfSight {
         /// The number of the group.
@@ -95,6 +100,9 @@ impl Lack {
             Self::NobodyListens { .. } => {
                 "start the backend; if it runs in a network namespace of its own (a container), say `label.cgroup` with its control group".to_owned()
             }
+            Self::NotTold { .. } => {
+                "let truepeer use netlink (`RestrictAddressFamilies=` with AF_NETLINK, as its unit has it), or say `label.cgroup`".to_owned()
+            }
             Self::OutOfSight { .. } => {
                 "show truepeer the host's whole tree of control groups (in a container `--cgroupns=host` and `/sys/fs/cgroup`)".to_owned()
             }
@@ -123,6 +131,7 @@ impl fmt::Display for Lack {
                     "nobody listens on {address} in this network namespace, so its control group is not known"
                 )
             }
+            Self::NotTold { error } => write!(f, "the kernel does not say who listens: {error}"),
             Self::OutOfSight { number } => {
                 write!(
                     f,

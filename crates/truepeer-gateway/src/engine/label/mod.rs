@@ -175,13 +175,12 @@ fn folders(tree: &Tree, backend: SocketAddr, settings: &Settings) -> Result<Vec<
 
 /// The control groups in which those who listen at `backend` were made, each once.
 fn listening(tree: &Tree, backend: SocketAddr) -> Result<Vec<PathBuf>, Lack> {
-    let nobody = || Lack::NobodyListens { address: backend };
-    let mut numbers: Vec<_> =
-        listeners::of(backend).map_err(|_| nobody())?.into_iter().map(|one| one.cgroup).collect();
+    let found = listeners::of(backend).map_err(|error| Lack::NotTold { error: error.to_string() })?;
+    let mut numbers: Vec<_> = found.into_iter().map(|one| one.cgroup).collect();
     numbers.sort_unstable();
     numbers.dedup();
     if numbers.is_empty() {
-        return Err(nobody());
+        return Err(Lack::NobodyListens { address: backend });
     }
     let folder = |number| tree.numbered(number).ok_or(Lack::OutOfSight { number });
     numbers.into_iter().map(folder).collect()
