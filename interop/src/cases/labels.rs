@@ -5,12 +5,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::words::{client, shown_to_postfix, shown_to_sshd};
+use super::words::{client, shown_to_postfix, shown_to_sshd, truepeer_for_imap};
 use super::{Case, PROXY, case, told_client, told_destination};
 use crate::client::Client;
 use crate::feed::Mark;
 use crate::lab::Lab;
 use crate::port::Port;
+use crate::servers::dovecot::PASSWORD;
 use crate::servers::nginx::Nginx;
 use crate::servers::truepeer::{Backend, Listener};
 use crate::verdict::{During, Result, Verdict, ensure};
@@ -20,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("label_postfix_logs_and_decides_by_the_client", postfix),
         case("label_sshd_behind_haproxy_logs_the_clients_from_outside", sshd),
+        case("label_dovecot_logs_and_decides_by_the_client", dovecot),
         case("label_nginx_admits_by_the_client", nginx),
         case("label_nginx_with_deferred_gets_no_client", deferred),
     ]
@@ -47,6 +49,24 @@ fn postfix(lab: &Lab) -> Result {
 fn sshd(lab: &Lab) -> Result {
     possible()?;
     shown_to_sshd(lab, "label")
+}
+
+/// It takes passwords in clear text from this host only, and so from no client.
+fn dovecot(lab: &Lab) -> Result {
+    possible()?;
+    let dovecot = lab.start_believing_dovecot()?;
+    let truepeer = truepeer_for_imap(lab, "label", dovecot.plain_port())?;
+    lab.wait_until_served(truepeer.port("door")?)?;
+    let who = told_client(4774);
+    let mut user = client(&truepeer, who, told_destination())?;
+    user.line("an IMAP greeting")?;
+    let answer = user.imap("a1", &format!("LOGIN user {PASSWORD}"))?;
+    ensure(answer.contains("a1 NO [PRIVACYREQUIRED]"), || answer)?;
+    user.imap("a2", "LOGOUT")?;
+    let whom = format!("rip={}, rport={},", who.ip(), who.port());
+    dovecot.log().wait_line(Mark::default(), &format!("Dovecot logs {whom}"), |line| line.contains(&whom))?;
+    let us = dovecot.log().lines(Mark::default()).into_iter().find(|line| line.contains("rip=127.84."));
+    ensure(us.is_none(), || format!("a client appears as us: {us:?}"))
 }
 
 /// An NGINX that admits 203.0.113.0/24 to `/`, and whoever is on this host to `/us`.

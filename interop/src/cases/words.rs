@@ -45,8 +45,8 @@ fn truepeer(lab: &Lab, addr: SocketAddr) -> Result<Truepeer> {
     lab.start_truepeer("truepeer-xclient", &[listener], &[backend])
 }
 
-/// A truepeer in front of one port of Dovecot, told by ID.
-fn truepeer_for_imap(lab: &Lab, handoff: &str, addr: SocketAddr) -> Result<Truepeer> {
+/// A truepeer in front of one port of Dovecot, told by `handoff`.
+pub(super) fn truepeer_for_imap(lab: &Lab, handoff: &str, addr: SocketAddr) -> Result<Truepeer> {
     let listener = Listener { id: "door", ip: PROXY.ip(), protocol: "imap", backend: "server", lines: "" };
     let backend = Backend { id: "server", kind: "dovecot", handoff: Some(handoff), addr };
     lab.start_truepeer("truepeer-id", &[listener], &[backend])
