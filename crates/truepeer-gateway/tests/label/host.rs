@@ -269,6 +269,24 @@ fn labels_that_are_kept_outlive_the_front_door_and_serve_the_next() {
     house.finish();
 }
 
+#[test]
+fn a_folder_that_keeps_nothing_is_named() {
+    let Some(cgroup) = cgroup("unkept") else { return };
+    let backend = mirror(cgroup.listen(at("127.0.0.1")));
+    // An ordinary folder, and one that cannot be made.
+    let ordinary = std::env::temp_dir().join(format!("truepeer-unkept-{}", std::process::id()));
+    for folder in [ordinary.clone(), "/proc/truepeer".into()] {
+        let mut plan = plan(backend.address);
+        plan.label_pins = Some(folder.clone());
+        let house = plan.start();
+        let named = format!("nothing can be kept at {}/", folder.display());
+        assert_refused(&house, &[&named, "`server.label-pins` needs a folder on a bpf file system"]);
+        house.finish();
+    }
+    std::fs::remove_dir_all(ordinary).unwrap();
+    assert_nobody_is_us(backend);
+}
+
 /// The next client that says something is itself at the backend.
 #[track_caller]
 fn expect_served(house: &House, listener: &TcpListener) {

@@ -26,12 +26,20 @@ impl Pins {
     /// The map that is kept as `name`, or a new one, which is kept from now on.
     pub(super) fn map(&self, layout: Layout, name: &str, types: Option<&TypeInfo>) -> Result<Map, Lack> {
         let path = self.0.join(name);
-        let make = || {
-            let map = Map::create(layout, name, types)?;
-            map.pin(&path)?;
-            Ok(map)
-        };
-        kept_or(|| Map::open(&path, layout), make).map_err(|error| self.wrong(&error))
+        match Map::open(&path, layout) {
+            Ok(map) => return Ok(map),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.wrong(&error)),
+        }
+        let map = Map::create(layout, name, types).map_err(|error| Lack::loading("maps", &error))?;
+        match map.pin(&path) {
+            Ok(()) => Ok(map),
+            // Another process was quicker.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Map::open(&path, layout).map_err(|error| self.wrong(&error))
+            }
+            Err(error) => Err(self.wrong(&error)),
+        }
     }
 
     /// The link that is kept as `name` of the control group with this number, or what `make` makes, which is kept from
@@ -66,11 +74,7 @@ impl Pins {
     }
 
     fn wrong(&self, error: &io::Error) -> Lack {
-        match error.kind() {
-            // A new map on a file system that is fine: it is not for want of pins.
-            io::ErrorKind::PermissionDenied if self.0.exists() => Lack::loading("maps that are kept", error),
-            _ => Lack::NotKept { path: self.0.clone(), error: error.to_string() },
-        }
+        Lack::NotKept { path: self.0.clone(), error: error.to_string() }
     }
 }
 
