@@ -1,8 +1,8 @@
 //! Connect to a backend whose own accept and getpeername then say who the client is.
 //!
 //! Three steps. Our end of a connection is bound before it connects, so that both ends are known; what is to be said of
-//! the client lies ready under these ends ([`layout`]). When the connection stands, a program in the kernel moves that
-//! to the backend's socket, before its accept can return ([`programs`]). Before a byte goes on, it is looked up whether
+//! the client lies ready under these ends (`layout.rs`). When the connection stands, a program in the kernel moves that
+//! to the backend's socket, before its accept can return (`programs.rs`). Before a byte goes on, it is looked up whether
 //! that has happened: a backend outside the control group would take us for the client, and gets nothing.
 
 mod cgroups;
@@ -112,7 +112,7 @@ impl Labels {
     }
 
     /// Waits until backends have accepted what waits for them, at the end of a server: what they accept once the programs
-    /// are gone would say our address. At most [`LAST_ACCEPTS`], and not at all for labels that are kept.
+    /// are gone would say our address. Two seconds at most, and not at all for labels that are kept.
     pub fn settle(&self) {
         if self.0.pins.is_some() {
             return;
