@@ -13,7 +13,7 @@ use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 use super::layout::{self, KEY, PENDING, Pending, State};
 use super::loaded::{Loaded, nanoseconds};
 use super::{Label, Labels};
-use crate::engine::dial::{Failed, begin_tcp, stand};
+use crate::engine::dial::{Begun, Failed, State as Stands, begin_tcp, stand};
 use crate::engine::{DialError, NotShown, Socket, in_time, later, now, say, until};
 
 /// What a backend's socket says of the client.
@@ -67,21 +67,30 @@ impl Labels {
         };
         // Goes after the socket: a backend that takes the connection only when it ends still sees the client.
         let laid = Laid::new(loaded, ours, backend, pending).map_err(|e| not_shown(NotShown::NotReady(e)))?;
-        let connect = async { stand(begin_tcp(fd, &backend).map_err(Failed::Connect)?, &[]).await };
-        let (socket, _) = match in_time(deadline, connect).await {
+        let begun = begin_tcp(fd, &backend).map_err(not_connected)?;
+        // On one host the handshake is over when connect returns, so that mostly nothing is waited for.
+        let at_once = laid.state();
+        let (first, begun) = match at_once {
+            State::Taken | State::TakenAsSubstitute => (opening, Begun { state: Stands::Connected, ..begun }),
+            // Until it is known, not a byte.
+            _ => (&[][..], begun),
+        };
+        let (socket, sent) = match in_time(deadline, stand(begun, first)).await {
             Some(Ok(connected)) => connected,
-            Some(Err(Failed::Connect(error) | Failed::Send(error))) => return Err(not_connected(error)),
+            Some(Err(Failed::Connect(error))) => return Err(not_connected(error)),
+            Some(Err(Failed::Send(error))) => return Err(DialError::Send(error)),
             None => return Err(DialError::Timeout(timeout)),
         };
-        let shown = match laid.taken().await {
+        let state = if at_once == State::Pending { laid.taken().await } else { at_once };
+        let shown = match state {
             State::Taken => Shown::Client,
             State::TakenAsSubstitute => Shown::Substitute,
             State::Inexpressible => return Err(not_shown(NotShown::Inexpressible)),
             State::Late => return Err(DialError::Timeout(timeout)),
             State::Pending => return Err(not_shown(NotShown::NotTaken)),
         };
-        if !opening.is_empty() {
-            say(&socket, opening, deadline).await.map_err(DialError::Send)?;
+        if let Some(rest) = opening.get(sent..).filter(|rest| !rest.is_empty()) {
+            say(&socket, rest, deadline).await.map_err(DialError::Send)?;
         }
         Ok((socket, shown))
     }
