@@ -24,14 +24,8 @@ pub enum Kind {
     TruepeerLabel,
 }
 
-pub const ALL: [Kind; 6] = [
-    Kind::HaproxyLog,
-    Kind::Truepeer,
-    Kind::TruepeerLabel,
-    Kind::Haproxy,
-    Kind::HaproxySplice,
-    Kind::Nginx,
-];
+pub const ALL: [Kind; 6] =
+    [Kind::HaproxyLog, Kind::Truepeer, Kind::TruepeerLabel, Kind::Haproxy, Kind::HaproxySplice, Kind::Nginx];
 
 /// What there is room for: both together may need more descriptors than the machine's hard limit (20,000 where this
 /// was written).
@@ -121,7 +115,9 @@ impl Running {
         fs::write(&config, kind.configuration(room, address.port(), backend, folder))?;
         let mut command = pinned("1");
         match kind {
-            Kind::Truepeer | Kind::TruepeerLabel => command.arg(truepeer).arg("run").arg("--config").arg(&config),
+            Kind::Truepeer | Kind::TruepeerLabel => {
+                command.arg(truepeer).arg("run").arg("--config").arg(&config)
+            }
             Kind::Nginx => command.args(["nginx", "-p"]).arg(folder).arg("-c").arg(&config),
             _ => command.args(["haproxy", "-db", "-f"]).arg(&config),
         };
