@@ -202,7 +202,7 @@ impl Reactor {
             Reporting::WhileReady => {}
             Reporting::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
             Reporting::Never | Reporting::OnChange => {
-                epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?
+                epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?;
             }
         }
         source.told = Reporting::WhileReady;

@@ -56,7 +56,7 @@ impl Standing {
     /// The standing of `peer`, whose connection ended so; `source` is how its client was known, if one was.
     #[must_use]
     pub fn of(outcome: Outcome, peer: PeerAddress, source: Option<IdentitySource>) -> Self {
-        let is_near = peer.ip().is_none_or(|ip| is_near(ip));
+        let is_near = peer.ip().is_none_or(is_near);
         match (outcome, source) {
             (Outcome::UnlistedPeer | Outcome::UntrustedHeader | Outcome::HeaderRedundant, _)
             | (Outcome::HeaderHeldBack, Some(IdentitySource::Direct)) => {

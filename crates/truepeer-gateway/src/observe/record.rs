@@ -102,7 +102,8 @@ impl Observer {
         self.record.identified(identity, now);
         match self.record.client {
             Some(client) => {
-                self.counters.identified(Source::from(identity.source()), Scope::from(ClientIp::from(client)))
+                self.counters
+                    .identified(Source::from(identity.source()), Scope::from(ClientIp::from(client)));
             }
             None => self.counters.own(),
         }

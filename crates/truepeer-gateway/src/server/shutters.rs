@@ -63,7 +63,7 @@ pub(super) async fn attend(mut all: Vec<Attended>, changed: Bell) {
             }
         }
     })
-    .await
+    .await;
 }
 
 /// One of them, and what is remembered of it.

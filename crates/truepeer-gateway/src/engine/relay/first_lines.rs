@@ -151,7 +151,8 @@ mod tests {
     fn what_servers_say_that_wait_for_their_client_goes_on() {
         use Judged::{Hold, Pass};
         use Protocol::{Imap, Pop3, Smtp};
-        let cases: [(Protocol, &[(u64, &[u8])], &[Judged]); 8] = [
+        type Said = &'static [(u64, &'static [u8])];
+        let cases: [(Protocol, Said, &[Judged]); 8] = [
             (Smtp, &[(0, SMTP)], &[Pass]),
             // A teaser, and the rest later.
             (Smtp, &[(0, b"220-mx.example\r\n"), (6_000, b"220 ready\r\n")], &[Pass, Pass]),

@@ -42,7 +42,7 @@ impl Clock {
     pub fn ahead(&self, moment: Moment) -> i64 {
         let (now, wall) = (self.now(moment), moment.wall);
         let seconds = |shift: Duration| i64::try_from(whole(shift).as_secs()).unwrap_or(i64::MAX);
-        wall.duration_since(now).map_or_else(|behind| -seconds(behind.duration()), seconds)
+        wall.duration_since(now).map_or_else(|behind| seconds(behind.duration()).saturating_neg(), seconds)
     }
 
     /// A ban of the table as the wall clock of `moment` has it: with the time left that it has.
