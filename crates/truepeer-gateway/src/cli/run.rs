@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::{FAILED, NOT_STARTED};
-use crate::config::{self, Colour, Config, ConfigErrors, Loaded, Origin};
+use crate::config::{self, Colour, ConfigErrors, Loaded, Origin};
 use crate::control::admin::{Order, Reloaded};
 use crate::control::manager::{Manager, Watchdog};
 use crate::control::{Control, Sockets};
-use crate::engine::Given;
+use crate::engine::{Given, GivenError};
 use crate::facts::bind::Bind;
 use crate::observe::log::{Configured, Destination, Events, Refusals, Writer};
 use crate::rooms::bans::denied::Denied;
@@ -37,11 +37,11 @@ use said::Said;
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
-    let main = match Main::begin() {
-        Ok(main) => main,
+    let (main, given) = match Main::begin() {
+        Ok(begun) => begun,
         Err(error) => return not_started(&error),
     };
-    match main.start(path).and_then(|running| running.serve(path).map_err(NotStarted::Because)) {
+    match main.start(given, path).and_then(|running| running.serve(path).map_err(NotStarted::Because)) {
         // It was told to stop before it had started.
         Ok(()) | Err(NotStarted::Stop) => ExitCode::SUCCESS,
         Err(NotStarted::Because(error)) => not_started(&error),
@@ -86,7 +86,9 @@ struct Main {
 }
 
 impl Main {
-    fn begin() -> Fallible<Self> {
+    fn begin() -> Fallible<(Self, Result<Given, GivenError>)> {
+        // Before anything is opened: what the service manager says it gave is told by its numbers alone.
+        let given = Given::take();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Watched before a file is read or anything listens, so that no signal finds the default action, which PID 1
         // does not have.
@@ -95,7 +97,7 @@ impl Main {
             Signals::watch()?
         };
         last_resort::watch()?;
-        Ok(Self { signals, aside: Aside::default(), runtime })
+        Ok((Self { signals, aside: Aside::default(), runtime }, given))
     }
 
     /// Does `work` on files off this thread.
@@ -126,11 +128,12 @@ impl Main {
     }
 
     /// Reads what is needed for a start, and starts.
-    fn start(mut self, path: Option<&Path>) -> Result<Running, NotStarted> {
+    fn start(mut self, given: Result<Given, GivenError>, path: Option<&Path>) -> Result<Running, NotStarted> {
         let because = |error: Box<dyn std::error::Error>| NotStarted::Because(error);
         let read = path.map(Path::to_owned);
         let loaded = self.errand(aside::CONFIG, move || config::load(read.as_deref()))?;
         let Loaded { config, origin } = loaded.map_err(NotStarted::Wrong)?;
+        let given = given.map_err(|error| because(error.into()))?;
         let target = config.log.target.clone();
         let destination = self
             .errand(aside::LOG, move || Destination::open(&target))?
@@ -140,7 +143,7 @@ impl Main {
             None => Ok(state::LoadedBans::default()),
         };
         let bans = bans.map_err(|error| because(StartError::State(error).into()))?;
-        start(self, &config, &origin, destination, bans).map_err(because)
+        start(self, given, &Loaded { config, origin }, destination, bans).map_err(because)
     }
 }
 
@@ -174,12 +177,11 @@ struct Running {
 
 fn start(
     main: Main,
-    config: &Config,
-    origin: &Origin,
+    given: Given,
+    Loaded { config, origin }: &Loaded,
     destination: Destination,
     bans: state::LoadedBans,
 ) -> Fallible<Running> {
-    let given = Given::take()?;
     let manager = Manager::of_this_process().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
     let (log, writer) = Configured::start(&config.log, destination, Refusals::Fold)?;
     let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
