@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ipnet::IpNet;
-use serde_json::Value;
 
-use super::reach::{Failure, Form, Reach, age, answer, flag, number, text};
-use crate::control::admin::client::{Line, ask};
-use crate::control::admin::{Filter, Request, network};
+use super::reach::{Failure, Form, Reach, age, answer};
+use crate::control::admin::client::{Line, ask, read};
+use crate::control::admin::{Filter, Request, network, reply};
 
 /// Which connections.
 #[derive(Debug, Args)]
@@ -42,10 +41,10 @@ pub(super) fn connections(reach: &Reach, filter: Arguments) -> ExitCode {
                             ["SINCE", "OPEN", "LISTENER", "CLIENT", "PEER", "BACKEND", "IN", "OUT", "ID"],
                         )?;
                     }
-                    show(out, &connection)?;
+                    show(out, &read(&connection)?)?;
                 }
                 Line::Done(end) => {
-                    if reach.form() == Form::Text && number(&end, "connections") == 0 {
+                    if reach.form() == Form::Text && read::<reply::Connections>(&end)?.connections == 0 {
                         writeln!(out, "no such connection is open")?;
                     }
                     return Ok(0);
@@ -55,30 +54,31 @@ pub(super) fn connections(reach: &Reach, filter: Arguments) -> ExitCode {
     })
 }
 
-fn show(out: &mut dyn Write, connection: &Value) -> Result<(), Failure> {
-    let client = match text(connection, "client") {
-        "-" if text(connection, "header") == "awaited" => "(header awaited)",
-        "-" if flag(connection, "own") => "(the proxy's own)",
-        client => client,
+fn show(out: &mut dyn Write, connection: &reply::Connection) -> Result<(), Failure> {
+    let client = match &connection.client {
+        Some(client) => client,
+        None if connection.header == reply::Header::Awaited => "(header awaited)",
+        None if connection.own => "(the proxy's own)",
+        None => "-",
     };
-    let backend = match text(connection, "backend_address") {
-        "-" => "-".to_owned(),
-        address => format!("{} {address}", text(connection, "backend")),
+    let backend = match (&connection.backend, &connection.backend_address) {
+        (Some(backend), Some(address)) => format!("{backend} {address}"),
+        _ => "-".to_owned(),
     };
     // Milliseconds tell nothing here.
-    let since = text(connection, "since").split('.').next().unwrap_or_default();
+    let since = connection.since.split('.').next().unwrap_or_default();
     row(
         out,
         [
             &format!("{since}Z"),
-            &age(number(connection, "duration_ms")),
-            text(connection, "listener"),
+            &age(connection.duration_ms),
+            &connection.listener,
             client,
-            text(connection, "peer"),
+            &connection.peer,
             &backend,
-            &number(connection, "bytes_in").to_string(),
-            &number(connection, "bytes_out").to_string(),
-            text(connection, "id"),
+            &connection.bytes_in.to_string(),
+            &connection.bytes_out.to_string(),
+            &connection.id,
         ],
     )
 }

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ipnet::IpNet;
-use serde_json::Value;
 
 use super::feed;
-use super::reach::{Failure, Form, Reach, answer, number, text};
-use crate::control::admin::client::{Line, ask, ask_once};
-use crate::control::admin::{OpenConnections, Request};
+use super::reach::{Failure, Form, Reach, answer};
+use crate::control::admin::client::{Line, ask, ask_once, read};
+use crate::control::admin::{OpenConnections, Request, reply};
 use crate::facts::network::{NetworkError, parse_network};
 use crate::rooms::bans::{BanDuration, BanOrder, BanReason};
 
@@ -58,9 +57,10 @@ pub(super) fn deny(reach: &Reach, arguments: Arguments) -> ExitCode {
             writeln!(out, "{said}")?;
             return Ok(0);
         }
-        let (network, until) = (text(&said, "network"), text(&said, "until"));
-        writeln!(out, "{network} is kept out until {until}; connections cut: {}", number(&said, "cut"))?;
-        warn(out, &said)?;
+        let reply::Denied { ban: reply::Ban { network, until, .. }, cut, kept, .. } = read(&said)?;
+        let cut = cut.unwrap_or_default();
+        writeln!(out, "{network} is kept out until {until}; connections cut: {cut}")?;
+        warn(out, kept)?;
         Ok(0)
     })
 }
@@ -73,16 +73,14 @@ pub(super) fn undeny(reach: &Reach, network: IpNet) -> ExitCode {
             writeln!(out, "{said}")?;
             return Ok(0);
         }
-        match said.get("still").filter(|still| !still.is_null()) {
-            Some(wider) => writeln!(
-                out,
-                "{} is not denied any more, but {} is, and holds it",
-                text(&said, "network"),
-                text(wider, "network")
-            )?,
-            None => writeln!(out, "{} may enter again", text(&said, "network"))?,
+        let reply::Undenied { network, still, kept, lifted: _ } = read(&said)?;
+        match still {
+            Some(wider) => {
+                writeln!(out, "{network} is not denied any more, but {} is, and holds it", wider.network)?;
+            }
+            None => writeln!(out, "{network} may enter again")?,
         }
-        warn(out, &said)?;
+        warn(out, kept)?;
         Ok(0)
     })
 }
@@ -94,11 +92,11 @@ fn list(reach: &Reach) -> ExitCode {
             match lines.next_line()? {
                 Line::Item(ban) if reach.form() == Form::Json => writeln!(out, "{ban}")?,
                 Line::Item(ban) => {
-                    let (network, until) = (text(&ban, "network"), text(&ban, "until"));
-                    writeln!(out, "{network:<20} until {until} {}", text(&ban, "reason"))?;
+                    let reply::Ban { network, until, reason, .. } = read(&ban)?;
+                    writeln!(out, "{network:<20} until {until} {reason}")?;
                 }
                 Line::Done(end) => {
-                    if reach.form() == Form::Text && number(&end, "denied") == 0 {
+                    if reach.form() == Form::Text && read::<reply::Bans>(&end)?.denied == 0 {
                         writeln!(out, "nobody is denied")?;
                     }
                     return Ok(0);
@@ -108,8 +106,8 @@ fn list(reach: &Reach) -> ExitCode {
     })
 }
 
-fn warn(out: &mut dyn Write, said: &Value) -> Result<(), Failure> {
-    if let Some(warning) = said.get("warning").and_then(Value::as_str) {
+fn warn(out: &mut dyn Write, kept: Option<reply::Kept>) -> Result<(), Failure> {
+    if let Some(warning) = kept.and_then(|kept| kept.warning) {
         writeln!(out, "warning: {warning}")?;
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::cli::{FAILED, NOT_REACHED};
 use crate::config::{self, Colour, DEFAULT_PATH, Loaded, Origin};
@@ -119,26 +118,6 @@ pub(super) fn answer(command: impl FnOnce(&mut dyn Write) -> Result<u8, Failure>
 #[expect(clippy::print_stderr, reason = "a command speaks to its user")]
 pub(super) fn complain(text: &str) {
     eprintln!("{text}");
-}
-
-/// A field as text; a dash where there is none.
-pub(super) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value.get(key).and_then(Value::as_str).unwrap_or("-")
-}
-
-/// A field as a number.
-pub(super) fn number(value: &Value, key: &str) -> u64 {
-    value.get(key).and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// A field as a flag.
-pub(super) fn flag(value: &Value, key: &str) -> bool {
-    value.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
-/// A field as a list.
-pub(super) fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Milliseconds as a person reads them: the two largest units.

@@ -3,151 +3,119 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
 use super::FAILED;
-use super::reach::{Failure, Form, Reach, age, answer, flag, list, number, text};
-use crate::control::admin::Request;
-use crate::control::admin::client::ask_once;
+use super::reach::{Failure, Form, Reach, age, answer};
+use crate::control::admin::client::{ask_once, read};
+use crate::control::admin::{Request, reply};
 
 /// Says it; fails if some clients would not be served now.
 pub(super) fn status(reach: &Reach) -> ExitCode {
     answer(|out| {
-        let status = ask_once(&reach.socket()?, &Request::Status)?;
+        let said = ask_once(&reach.socket()?, &Request::Status)?;
+        let status: reply::Status = read(&said)?;
         match reach.form() {
-            Form::Json => writeln!(out, "{status}")?,
+            Form::Json => writeln!(out, "{said}")?,
             Form::Text => show(out, &status)?,
         }
-        Ok(if flag(&status, "ready") { 0 } else { FAILED })
+        Ok(if status.ready { 0 } else { FAILED })
     })
 }
 
-fn show(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
-    let state = match (flag(status, "draining"), flag(status, "ready")) {
+fn show(out: &mut dyn Write, status: &reply::Status) -> Result<(), Failure> {
+    let state = match (status.draining, status.ready) {
         (true, _) => "draining: no new connections",
         (false, true) => "ready",
         (false, false) => "not ready: some listener cannot serve its clients",
     };
-    writeln!(
-        out,
-        "truepeer {}, pid {}, up for {}: {state}",
-        text(status, "version"),
-        number(status, "pid"),
-        age(number(status, "duration_ms"))
-    )?;
+    let up = age(status.duration_ms);
+    writeln!(out, "truepeer {}, pid {}, up for {up}: {state}", status.version, status.pid)?;
     writeln!(
         out,
         "{} of {} connections open, {} of {} headers unfinished",
-        number(status, "open"),
-        number(status, "max_connections"),
-        number(status, "pending_headers"),
-        number(status, "max_pending_headers")
+        status.open, status.max_connections, status.pending_headers, status.max_pending_headers
     )?;
     writeln!(out, "\nlisteners")?;
-    for listener in list(status, "listeners") {
-        let ready = match (flag(listener, "closed"), flag(listener, "ready")) {
+    for reply::Listener { listener, address, protocol, backend, backend_when_secure, closed, ready } in
+        &status.listeners
+    {
+        let ready = match (closed, ready) {
             (true, _) => "CLOSED until a backend can be reached",
             (false, true) => "ready",
             (false, false) => "NOT READY",
         };
-        let secure = match text(listener, "backend_when_secure") {
-            "-" => String::new(),
-            backend => format!(", over TLS to {backend}"),
+        let secure = match backend_when_secure {
+            None => String::new(),
+            Some(backend) => format!(", over TLS to {backend}"),
         };
-        writeln!(
-            out,
-            "  {} ({}) on {}, to {}{secure}: {ready}",
-            text(listener, "listener"),
-            text(listener, "protocol"),
-            text(listener, "address"),
-            text(listener, "backend")
-        )?;
+        writeln!(out, "  {listener} ({protocol}) on {address}, to {backend}{secure}: {ready}")?;
     }
-    for health in list(status, "health") {
-        let closed = if flag(health, "closed") { ": CLOSED until a backend can be reached" } else { "" };
-        let (listener, address) = (text(health, "listener"), text(health, "address"));
+    for reply::HealthPort { listener, address, closed } in &status.health {
+        let closed = if *closed { ": CLOSED until a backend can be reached" } else { "" };
         writeln!(out, "  health checks of {listener} on {address}{closed}")?;
     }
     writeln!(out, "\nbackends")?;
-    for backend in list(status, "backends") {
-        let (id, protocol) = (text(backend, "backend"), text(backend, "protocol"));
-        let handoff = text(backend, "handoff");
-        if list(backend, "addresses").is_empty() {
-            writeln!(out, "  {id} ({protocol}, {handoff}): no address is known yet")?;
+    for reply::Backend { backend, protocol, handoff, addresses, ready: _ } in &status.backends {
+        if addresses.is_empty() {
+            writeln!(out, "  {backend} ({protocol}, {handoff}): no address is known yet")?;
         }
-        for address in list(backend, "addresses") {
-            let (at, readiness) = (text(address, "address"), text(address, "readiness"));
-            write!(out, "  {id} ({protocol}, {handoff}) at {at}: {readiness}")?;
-            match address.get("why").and_then(Value::as_str) {
-                Some(why) => writeln!(out, ": {why}")?,
-                None => writeln!(out)?,
-            }
+        for reply::BackendAddress { address, readiness, why } in addresses {
+            let why = why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            writeln!(out, "  {backend} ({protocol}, {handoff}) at {address}: {readiness}{why}")?;
         }
     }
-    show_names(out, status)?;
-    if !list(status, "pending").is_empty() {
+    show_names(out, &status.trusted_names)?;
+    if !status.pending.is_empty() {
         writeln!(out, "\npeers with unfinished headers")?;
     }
-    for peer in list(status, "pending") {
-        writeln!(
-            out,
-            "  {} at {}: {}, the oldest for {}",
-            text(peer, "peer"),
-            text(peer, "listener"),
-            number(peer, "headers"),
-            age(number(peer, "oldest_ms"))
-        )?;
+    for reply::PendingPeer { peer, listener, headers, oldest_ms } in &status.pending {
+        writeln!(out, "  {peer} at {listener}: {headers}, the oldest for {}", age(*oldest_ms))?;
     }
-    show_habits(out, status)?;
-    show_advice(out, status)
+    show_habits(out, &status.habits)?;
+    show_advice(out, &status.advice)
 }
 
 /// What peers do again and again.
-fn show_habits(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
-    if !list(status, "habits").is_empty() {
+fn show_habits(out: &mut dyn Write, habits: &[reply::Habit]) -> Result<(), Failure> {
+    if !habits.is_empty() {
         writeln!(out, "\npeers to look at")?;
     }
-    for habit in list(status, "habits") {
-        writeln!(out, "  {}", text(habit, "cause"))?;
-        writeln!(out, "    advice: {}", text(habit, "remedy"))?;
+    for reply::Habit { cause, remedy, .. } in habits {
+        writeln!(out, "  {cause}")?;
+        writeln!(out, "    advice: {remedy}")?;
     }
     Ok(())
 }
 
 /// What each trusted name means now, and since when.
-fn show_names(out: &mut dyn Write, status: &Value) -> Result<(), Failure> {
-    if !list(status, "trusted_names").is_empty() {
+fn show_names(out: &mut dyn Write, names: &[reply::TrustedName]) -> Result<(), Failure> {
+    if !names.is_empty() {
         writeln!(out, "\ntrusted names")?;
     }
-    for name in list(status, "trusted_names") {
-        let addresses: Vec<_> = list(name, "addresses").iter().filter_map(Value::as_str).collect();
-        write!(out, "  {}: ", text(name, "name"))?;
-        match addresses.as_slice() {
+    for name in names {
+        write!(out, "  {}: ", name.name)?;
+        match name.addresses.as_slice() {
             [] => write!(out, "NOBODY: no look-up has been answered yet")?,
-            some => write!(out, "{}, for {}", some.join(", "), age(number(name, "changed_ms")))?,
+            some => write!(out, "{}, for {}", some.join(", "), age(name.changed_ms.unwrap_or_default()))?,
         }
-        if let Some(why) = name.get("failing").and_then(Value::as_str) {
+        if let Some(why) = &name.failing {
             write!(out, "; look-ups FAIL: {why}")?;
         }
         writeln!(out)?;
-        for advice in list(name, "advice").iter().filter_map(Value::as_str) {
+        for advice in &name.advice {
             writeln!(out, "    advice: {advice}")?;
         }
     }
     Ok(())
 }
 
-/// The advice in a report, each under its key.
-pub(super) fn show_advice(out: &mut dyn Write, report: &Value) -> Result<(), Failure> {
-    if !list(report, "advice").is_empty() {
+/// Advice, each under its key.
+pub(super) fn show_advice(out: &mut dyn Write, all: &[reply::Advice]) -> Result<(), Failure> {
+    if !all.is_empty() {
         writeln!(out, "\nadvice")?;
     }
-    for advice in list(report, "advice") {
-        let line = match advice.get("line").and_then(Value::as_u64) {
-            Some(line) => format!(" (line {line})"),
-            None => String::new(),
-        };
-        writeln!(out, "  {}{line}: {}", text(advice, "key"), text(advice, "text"))?;
+    for reply::Advice { key, line, text } in all {
+        let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+        writeln!(out, "  {key}{line}: {text}")?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod client;
 mod deny;
 mod feed;
 mod lines;
+pub mod reply;
 mod report;
 mod request;
 mod serve;

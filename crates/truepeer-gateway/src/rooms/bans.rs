@@ -278,20 +278,6 @@ impl Bans {
     }
 }
 
-impl Ban {
-    /// For `--json`: network, since, until (RFC 3339), seconds left, reason.
-    #[must_use]
-    pub fn to_json(&self, now: SystemTime) -> serde_json::Value {
-        serde_json::json!({
-            "network": self.network.to_string(),
-            "since": humantime::format_rfc3339_seconds(self.since).to_string(),
-            "until": humantime::format_rfc3339_seconds(self.until).to_string(),
-            "seconds_left": self.until.duration_since(now).unwrap_or_default().as_secs(),
-            "reason": self.reason.as_str(),
-        })
-    }
-}
-
 /// `ban 192.0.2.0/24 until 2026-01-31T12:00:00Z (fail2ban sshd)`: what records say.
 impl fmt::Display for Ban {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -180,6 +181,18 @@ pub fn ask_once(socket: &Path, request: &Request) -> Result<Value, AskError> {
         Line::Done(value) => Ok(value),
         Line::Item(_) => Err(AskError::Broken("the answer has more lines than it should".to_owned())),
     }
+}
+
+/// What an answer's line says.
+///
+/// # Errors
+/// [`AskError::Broken`]: the server is of another version.
+pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, AskError> {
+    T::deserialize(value).map_err(|error| {
+        AskError::Broken(format!(
+            "the answer is not understood ({error}): the running server may be of another version"
+        ))
+    })
 }
 
 impl Answer {

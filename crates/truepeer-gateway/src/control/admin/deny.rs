@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::OpenConnections;
+use super::reply::{self, Done};
 use crate::facts::address::ClientIp;
 use crate::rooms::bans::denied::Persisted;
 use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Bans, Changed, Lifted};
@@ -25,22 +26,32 @@ pub(super) struct Made {
 /// A change that was made, with the answer that tells it.
 pub(super) struct Answered {
     pub(super) change: Changed,
-    pub(super) answer: Value,
+    pub(super) answer: Answer,
+}
+
+/// What was made, as it is told.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Denied(Done<reply::Denied>),
+    Undenied(Done<reply::Undenied>),
 }
 
 /// Keeps a network out, and cuts what its clients have open.
-pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) -> Result<Value, String> {
+pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) -> Result<Answer, String> {
     let Made { answers, cut } = make(view, vec![BanChange::Add(order)], open).await?;
     let Answered { change, mut answer } = only(answers)?;
     if let Changed::Added(added) = change {
         say_denied(added.ban(), cut);
     }
-    add(&mut answer, json!({ "cut": cut }));
+    if let Answer::Denied(denied) = &mut answer {
+        denied.what.cut = Some(cut);
+    }
     Ok(answer)
 }
 
 /// Lets a network in again.
-pub(super) async fn undeny(view: &View, network: IpNet) -> Result<Value, String> {
+pub(super) async fn undeny(view: &View, network: IpNet) -> Result<Answer, String> {
     let made = make(view, vec![BanChange::Remove(network)], OpenConnections::Keep).await?;
     let Answered { change, answer } = only(made.answers)?;
     match change {
@@ -78,7 +89,7 @@ pub(super) async fn make(
         }
         OpenConnections::Keep => 0,
     };
-    let kept = kept.map(kept_json);
+    let kept = kept.map(told_as);
     let answers = made.into_iter().map(|made| {
         let change = made.map_err(|error| error.to_string())?;
         let answer = answer(&change, kept.as_ref(), now);
@@ -114,24 +125,22 @@ fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
     Bans::restore(added.into_values(), &[], now).0
 }
 
-fn answer(change: &Changed, kept: Option<&Value>, now: SystemTime) -> Value {
-    let mut answer = match change {
-        Changed::Added(added) => {
-            let mut answer = added.ban().to_json(now);
-            add(&mut answer, json!({ "ok": true, "replaced": matches!(added, Added::Replaced(_)) }));
-            answer
-        }
-        Changed::Removed(Lifted { network, ban, still }) => json!({
-            "ok": true,
-            "network": network.to_string(),
-            "lifted": ban.is_some(),
-            "still": still.as_ref().map(|ban| ban.to_json(now)),
-        }),
-    };
-    if let Some(kept) = kept {
-        add(&mut answer, kept.clone());
+fn answer(change: &Changed, kept: Option<&reply::Kept>, now: SystemTime) -> Answer {
+    let kept = kept.cloned();
+    match change {
+        Changed::Added(added) => Answer::Denied(Done::well(reply::Denied {
+            ban: reply::Ban::of(added.ban(), now),
+            replaced: matches!(added, Added::Replaced(_)),
+            kept,
+            cut: None,
+        })),
+        Changed::Removed(Lifted { network, ban, still }) => Answer::Undenied(Done::well(reply::Undenied {
+            network: network.to_string(),
+            lifted: ban.is_some(),
+            still: still.as_ref().map(|ban| reply::Ban::of(ban, now)),
+            kept,
+        })),
     }
-    answer
 }
 
 /// The one answer to one change.
@@ -144,26 +153,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Whether it survives a restart; where it does not, the warning that goes with it.
-fn kept_json(kept: Persisted) -> Value {
-    match kept {
-        Persisted::InFile => json!({ "kept": true }),
-        Persisted::InMemory => json!({
-            "kept": false,
-            "warning": "it ends with the process: `[admin] state` names no file to keep it in",
-        }),
+fn told_as(kept: Persisted) -> reply::Kept {
+    let warning = match kept {
+        Persisted::InFile => None,
+        Persisted::InMemory => {
+            Some("it ends with the process: `[admin] state` names no file to keep it in".to_owned())
+        }
         Persisted::Failed(path, error) => {
             let path = path.display().to_string();
             tracing::warn!(event = "bans_not_kept", path, cause = error.to_string());
-            json!({
-                "kept": false,
-                "warning": format!("it holds now, but not after a restart: {path} cannot be written: {error}"),
-            })
+            Some(format!("it holds now, but not after a restart: {path} cannot be written: {error}"))
         }
-    }
-}
-
-fn add(object: &mut Value, more: Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend(more);
-    }
+    };
+    reply::Kept { kept: warning.is_none(), warning }
 }

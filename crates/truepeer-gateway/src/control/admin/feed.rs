@@ -9,13 +9,13 @@
 
 use std::io;
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::deny::{self, Answered, Made};
 use super::lines::{read_line, refusal, say};
+use super::reply::{Done, FeedBegins, Refused};
 use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Presence, Request};
 use crate::rooms::bans::{BanChange, Changed};
 use crate::server::View;
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     open: OpenConnections,
     mut presence: watch::Receiver<Presence>,
 ) -> io::Result<()> {
-    say(write, &json!({ "ok": true, "feed": true })).await?;
+    say(write, &Done::well(FeedBegins { feed: true })).await?;
     write.flush().await?;
     loop {
         let batch = tokio::select! {
@@ -57,12 +57,9 @@ async fn gone(presence: &mut watch::Receiver<Presence>) {
     }
 }
 
-async fn last_word(write: &mut (impl AsyncWriteExt + Unpin), mut end: Value) -> io::Result<()> {
+async fn last_word(write: &mut (impl AsyncWriteExt + Unpin), end: Refused) -> io::Result<()> {
     // What tells it from the refusal of one order.
-    if let Some(end) = end.as_object_mut() {
-        end.insert("feed".to_owned(), Value::Bool(false));
-    }
-    say(write, &end).await?;
+    say(write, &Refused { feed: Some(false), ..end }).await?;
     write.flush().await
 }
 
@@ -102,7 +99,10 @@ async fn answer(
             Ok(_) => answers.next().unwrap_or_else(|| Err("the order got no answer".to_owned())),
             Err(wrong) => Err(wrong),
         };
-        say(write, &answer.map_or_else(refusal, |answered| answered.answer)).await?;
+        match answer {
+            Ok(answered) => say(write, &answered.answer).await?,
+            Err(why) => say(write, &refusal(why)).await?,
+        }
     }
     write.flush().await
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::MAX_REQUEST;
+use super::reply::Refused;
 
 /// The request's line; the inner error is the asker's.
 pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<String, String>> {
@@ -18,13 +19,13 @@ pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Res
 }
 
 /// The answer to a request that cannot be done.
-pub(super) fn refusal(error: String) -> Value {
-    json!({ "ok": false, "error": error })
+pub(super) fn refusal(error: String) -> Refused {
+    Refused { ok: false, error, feed: None }
 }
 
 /// Writes one line; it is not flushed.
-pub(super) async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &Value) -> io::Result<()> {
-    let mut line = value.to_string();
-    line.push('\n');
-    write.write_all(line.as_bytes()).await
+pub(super) async fn say(write: &mut (impl AsyncWriteExt + Unpin), value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    write.write_all(&line).await
 }

@@ -1,18 +1,17 @@
-//! What is reported of a running server, as JSON; the field names are those of the record.
+//! What is reported of a running server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
 use truepeer::PeerAddress;
 
-use crate::config::Advice;
+use super::reply;
 use crate::observe::habits::Remark;
 use crate::rooms::backend::{Pool, Readiness};
 use crate::rooms::record::{Entry, HeaderState};
 use crate::rooms::trust::Named;
-use crate::server::{Bound, ListeningAt, View};
+use crate::server::{ListeningAt, View};
 
 /// Peers named for their unfinished headers.
 const MAX_PENDING_PEERS: usize = 20;
@@ -20,99 +19,100 @@ const MAX_PENDING_PEERS: usize = 20;
 const MAX_HABITS: usize = 50;
 
 /// One open connection.
-pub(super) fn connection(entry: &Entry, now: SystemTime) -> Value {
+pub(super) fn connection(entry: &Entry, now: SystemTime) -> reply::Connection {
     let found = entry.found();
     let (backend, backend_address) = found.backend.unzip();
-    let awaited = found.header == HeaderState::Awaited;
-    json!({
-        "id": entry.id,
-        "listener": &*entry.listener,
-        "protocol": entry.protocol.name(),
-        "peer": peer(&entry.peer),
-        "client": found.client.map(|client| client.to_string()),
-        "header": if awaited { "awaited" } else { "known" },
-        "own": !awaited && found.client.is_none(),
-        "backend": backend.as_deref(),
-        "backend_address": backend_address,
-        "since": time(entry.since),
-        "duration_ms": millis(entry.since, now),
-        "bytes_in": entry.traffic.bytes_in(),
-        "bytes_out": entry.traffic.bytes_out(),
-    })
+    let header = match found.header {
+        HeaderState::Awaited => reply::Header::Awaited,
+        HeaderState::Known => reply::Header::Known,
+    };
+    reply::Connection {
+        id: entry.id.clone(),
+        listener: entry.listener.to_string(),
+        protocol: entry.protocol.name().to_owned(),
+        peer: peer(&entry.peer),
+        client: found.client.map(|client| client.to_string()),
+        header,
+        own: header == reply::Header::Known && found.client.is_none(),
+        backend: backend.map(|backend| backend.to_string()),
+        backend_address,
+        since: time(entry.since),
+        duration_ms: millis(entry.since, now),
+        bytes_in: entry.traffic.bytes_in(),
+        bytes_out: entry.traffic.bytes_out(),
+    }
 }
 
 /// What runs, what is unproven, who is pending, which advice is open.
-pub(super) fn status(view: &View, now: SystemTime) -> Value {
+pub(super) fn status(view: &View, now: SystemTime) -> reply::Status {
     let layout = view.layout();
     let unready = view.unready();
-    let listeners: Vec<_> = layout
-        .listening
-        .iter()
-        .map(|at| {
-            json!({
-                "listener": &*at.bound.listener,
-                "address": at.bound.address,
-                "protocol": at.door.listener.protocol.name(),
-                "backend": &*at.door.pool.backend.id,
-                "backend_when_secure": at.door.pool_when_secure.as_ref().map(|pool| &*pool.backend.id),
-                "closed": at.is_shut(),
-                "ready": !unready.contains(&at.bound.listener),
-            })
-        })
-        .collect();
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "pid": std::process::id(),
-        "since": time(view.started),
-        "duration_ms": millis(view.started, now),
-        "draining": view.is_draining(),
-        "ready": unready.is_empty(),
-        "open": view.admission.open(),
-        "max_connections": view.admission.max(),
-        "pending_headers": view.pending_headers(),
-        "max_pending_headers": view.max_pending_headers(),
-        "denied": view.denied.count(),
-        "listeners": listeners,
-        "health": layout.health.iter().map(health).collect::<Vec<_>>(),
-        "backends": layout.pools.iter().map(backend).collect::<Vec<_>>(),
-        "trusted_names": layout.names.iter().map(|named| trusted_name(named, now)).collect::<Vec<_>>(),
-        "pending": pending(view, now),
-        "habits": view.habits().iter().take(MAX_HABITS).map(habit).collect::<Vec<_>>(),
-        "advice": layout.advice.iter().map(advice).collect::<Vec<_>>(),
-    })
+    let listener = |at: &ListeningAt| reply::Listener {
+        listener: at.bound.listener.to_string(),
+        address: at.bound.address.clone(),
+        protocol: at.door.listener.protocol.name().to_owned(),
+        backend: at.door.pool.backend.id.to_string(),
+        backend_when_secure: at.door.pool_when_secure.as_ref().map(|pool| pool.backend.id.to_string()),
+        closed: at.is_shut(),
+        ready: !unready.contains(&at.bound.listener),
+    };
+    reply::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        since: time(view.started),
+        duration_ms: millis(view.started, now),
+        draining: view.is_draining(),
+        ready: unready.is_empty(),
+        open: view.admission.open(),
+        max_connections: view.admission.max(),
+        pending_headers: view.pending_headers(),
+        max_pending_headers: view.max_pending_headers(),
+        denied: view.denied.count(),
+        listeners: layout.listening.iter().map(listener).collect(),
+        health: layout.health.iter().map(health).collect(),
+        backends: layout.pools.iter().map(backend).collect(),
+        trusted_names: layout.names.iter().map(|named| trusted_name(named, now)).collect(),
+        pending: pending(view, now),
+        habits: view.habits().iter().take(MAX_HABITS).map(habit).collect(),
+        advice: layout.advice.iter().map(reply::Advice::from).collect(),
+    }
 }
 
 /// What a peer does again and again.
-fn habit(remark: &Remark) -> Value {
-    json!({
-        "peer": remark.peer.to_string(),
-        "listener": &*remark.listener,
-        "habit": remark.habit.code(),
-        "count": remark.count,
-        "cause": remark.cause(),
-        "remedy": remark.remedy(),
-    })
+fn habit(remark: &Remark) -> reply::Habit {
+    reply::Habit {
+        peer: remark.peer.to_string(),
+        listener: remark.listener.to_string(),
+        habit: remark.habit.code().to_owned(),
+        count: remark.count,
+        cause: remark.cause(),
+        remedy: remark.remedy(),
+    }
 }
 
 /// What a trusted name means now.
-fn trusted_name(named: &Named, now: SystemTime) -> Value {
+fn trusted_name(named: &Named, now: SystemTime) -> reply::TrustedName {
     let meaning = named.meaning();
-    json!({
-        "name": &*named.name,
-        "addresses": meaning.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "since": meaning.since.map(time),
-        "changed_ms": meaning.since.map(|since| millis(since, now)),
-        "failing": meaning.failing,
-        "advice": meaning.surprises.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+    reply::TrustedName {
+        name: named.name.to_string(),
+        addresses: meaning.addresses.iter().map(ToString::to_string).collect(),
+        since: meaning.since.map(time),
+        changed_ms: meaning.since.map(|since| millis(since, now)),
+        failing: meaning.failing.as_ref().map(ToString::to_string),
+        advice: meaning.surprises.iter().map(ToString::to_string).collect(),
+    }
 }
 
-fn health(at: &ListeningAt) -> Value {
-    json!({ "listener": &*at.bound.listener, "address": at.bound.address, "closed": at.is_shut() })
+fn health(at: &ListeningAt) -> reply::HealthPort {
+    reply::HealthPort {
+        listener: at.bound.listener.to_string(),
+        address: at.bound.address.clone(),
+        closed: at.is_shut(),
+    }
 }
 
-fn backend(pool: &Arc<Pool>) -> Value {
-    let address = |readiness: &Readiness| match readiness {
+fn backend(pool: &Arc<Pool>) -> reply::Backend {
+    let known = |readiness: &Readiness| match readiness {
         Readiness::Unasked => ("unasked", Some("it has not answered yet".to_owned())),
         Readiness::Proved => ("proved", None),
         Readiness::InPart { refuses, saw } => {
@@ -121,21 +121,19 @@ fn backend(pool: &Arc<Pool>) -> Value {
         Readiness::Unproven => ("unproven", Some(unproven(pool))),
         Readiness::Unready(why) => (why.code(), Some(why.to_string())),
     };
-    let addresses: Vec<_> = pool
-        .targets()
-        .iter()
-        .map(|target| {
-            let (readiness, why) = address(&target.readiness());
-            json!({ "address": pool.name_of(&target.address), "readiness": readiness, "why": why })
-        })
-        .collect();
-    json!({
-        "backend": &*pool.backend.id,
-        "protocol": pool.protocol.name(),
-        "handoff": pool.backend.handoff.name(),
-        "ready": pool.is_ready(),
-        "addresses": addresses,
-    })
+    let targets = pool.targets();
+    let addresses = targets.iter().map(|target| {
+        let (readiness, why) = known(&target.readiness());
+        let address = pool.name_of(&target.address);
+        reply::BackendAddress { address, readiness: readiness.to_owned(), why }
+    });
+    reply::Backend {
+        backend: pool.backend.id.to_string(),
+        protocol: pool.protocol.name().to_owned(),
+        handoff: pool.backend.handoff.name().to_owned(),
+        ready: pool.is_ready(),
+        addresses: addresses.collect(),
+    }
 }
 
 fn unproven(pool: &Pool) -> String {
@@ -160,7 +158,7 @@ fn unproven(pool: &Pool) -> String {
 }
 
 /// The peers with unfinished headers, those with most first.
-fn pending(view: &View, now: SystemTime) -> Value {
+fn pending(view: &View, now: SystemTime) -> Vec<reply::PendingPeer> {
     let mut peers: BTreeMap<(String, Arc<str>), (u64, SystemTime)> = BTreeMap::new();
     for entry in view.registry.list() {
         if entry.found().header == HeaderState::Awaited {
@@ -172,25 +170,14 @@ fn pending(view: &View, now: SystemTime) -> Value {
     }
     let mut peers: Vec<_> = peers.into_iter().collect();
     peers.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-    let named = peers.iter().take(MAX_PENDING_PEERS).map(|((peer, listener), (count, oldest))| {
-        json!({
-            "peer": peer,
-            "listener": &**listener,
-            "headers": count,
-            "oldest_ms": millis(*oldest, now),
-        })
+    let named = peers.into_iter().take(MAX_PENDING_PEERS);
+    let named = named.map(|((peer, listener), (headers, oldest))| reply::PendingPeer {
+        peer,
+        listener: listener.to_string(),
+        headers,
+        oldest_ms: millis(oldest, now),
     });
     named.collect()
-}
-
-/// One advice.
-pub(super) fn advice(advice: &Advice) -> Value {
-    json!({ "key": advice.key, "line": advice.line, "text": advice.text })
-}
-
-/// One address that is listened on.
-pub(super) fn bound(bound: &Bound) -> Value {
-    json!({ "listener": &*bound.listener, "address": bound.address })
 }
 
 fn peer(peer: &PeerAddress) -> String {

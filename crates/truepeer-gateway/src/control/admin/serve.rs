@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::lines::{read_line, refusal, say};
+use super::reply::Done;
 use super::{
     ANSWER_TIME, AdminContext, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
-    report,
+    reply, report,
 };
 use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Stream};
@@ -133,24 +134,22 @@ async fn attend(
         match request {
             Ok(Request::Connections(filter)) => connections(&mut write, desk, &filter).await?,
             Ok(Request::Status) => {
-                let mut status = report::status(&desk.view, SystemTime::now());
-                insert(&mut status, "ok", json!(true));
-                say(&mut write, &status).await?;
+                say(&mut write, &Done::well(report::status(&desk.view, SystemTime::now()))).await?;
             }
             Ok(Request::Reload) => {
-                let answer = reload(desk).await.unwrap_or_else(refusal);
+                let answer = reload(desk).await;
                 place.reached(Stage::Answered);
-                say(&mut write, &answer).await?;
+                say_either(&mut write, answer).await?;
             }
             Ok(Request::Deny(order, open)) => {
-                let answer = deny::deny(&desk.view, order, open).await.unwrap_or_else(refusal);
+                let answer = deny::deny(&desk.view, order, open).await;
                 place.reached(Stage::Answered);
-                say(&mut write, &answer).await?;
+                say_either(&mut write, answer).await?;
             }
             Ok(Request::Undeny(network)) => {
-                let answer = deny::undeny(&desk.view, network).await.unwrap_or_else(refusal);
+                let answer = deny::undeny(&desk.view, network).await;
                 place.reached(Stage::Answered);
-                say(&mut write, &answer).await?;
+                say_either(&mut write, answer).await?;
             }
             Ok(Request::Feed(_)) => {
                 let full = format!("{MAX_FEEDS} feeds are open already, which is the most: end one of them");
@@ -160,9 +159,9 @@ async fn attend(
                 let now = SystemTime::now();
                 let bans = desk.view.denied.list();
                 for ban in &bans {
-                    say(&mut write, &ban.to_json(now)).await?;
+                    say(&mut write, &reply::Ban::of(ban, now)).await?;
                 }
-                say(&mut write, &json!({ "ok": true, "denied": bans.len() })).await?;
+                say(&mut write, &Done::well(reply::Bans { denied: bans.len() })).await?;
             }
             Err(error) => say(&mut write, &refusal(error)).await?,
         }
@@ -178,31 +177,34 @@ async fn connections(
     filter: &Filter,
 ) -> io::Result<()> {
     let now = SystemTime::now();
-    let mut count = 0_u64;
+    let mut connections = 0_u64;
     for entry in desk.view.registry.list() {
         if filter.admits(&entry) {
             say(write, &report::connection(&entry, now)).await?;
-            count = count.saturating_add(1);
+            connections = connections.saturating_add(1);
         }
     }
-    say(write, &json!({ "ok": true, "connections": count })).await
+    say(write, &Done::well(reply::Connections { connections })).await
 }
 
-async fn reload(desk: &AdminContext) -> Result<Value, String> {
+async fn reload(desk: &AdminContext) -> Result<Done<reply::Reloaded>, String> {
     let (tell, told) = oneshot::channel();
     let busy = |_| "the server is stopping, or busy with another reload: ask again";
     desk.orders.try_send(Order::Reload(tell)).map_err(busy)?;
     let reloaded = told.await.map_err(|_| "the server is stopping: nothing was reloaded")??;
-    Ok(json!({
-        "ok": true,
-        "listening": reloaded.listening.iter().map(report::bound).collect::<Vec<_>>(),
-        "advice": reloaded.advice.iter().map(report::advice).collect::<Vec<_>>(),
-        "restart_for": reloaded.restart_for,
+    Ok(Done::well(reply::Reloaded {
+        listening: reloaded.listening.iter().map(reply::Bound::from).collect(),
+        advice: reloaded.advice.iter().map(reply::Advice::from).collect(),
+        restart_for: reloaded.restart_for,
     }))
 }
 
-fn insert(object: &mut Value, key: &str, value: Value) {
-    if let Some(object) = object.as_object_mut() {
-        object.insert(key.to_owned(), value);
+async fn say_either(
+    write: &mut (impl AsyncWriteExt + Unpin),
+    answer: Result<impl Serialize, String>,
+) -> io::Result<()> {
+    match answer {
+        Ok(answer) => say(write, &answer).await,
+        Err(why) => say(write, &refusal(why)).await,
     }
 }

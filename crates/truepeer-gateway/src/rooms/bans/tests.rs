@@ -226,13 +226,9 @@ fn the_table_is_bounded_and_makes_room_by_itself() {
 }
 
 #[test]
-fn a_ban_in_words_and_in_json() {
+fn a_ban_in_words() {
     let mut bans = Bans::default();
     bans.add(&order("192.0.2.0/24", "1h", "fail2ban \"sshd\""), &[], at(0)).unwrap();
     let ban = bans.find(addr("192.0.2.7"), at(60)).unwrap();
     assert_eq!(ban.to_string(), "ban 192.0.2.0/24 until 2023-11-14T23:13:20Z (fail2ban \"sshd\")");
-    assert_eq!(
-        ban.to_json(at(60)).to_string(),
-        r#"{"network":"192.0.2.0/24","reason":"fail2ban \"sshd\"","seconds_left":3540,"since":"2023-11-14T22:13:20Z","until":"2023-11-14T23:13:20Z"}"#
-    );
 }
