@@ -41,7 +41,7 @@ pub async fn walk(
     let entered = engine::now();
     let end = engine::relay(&met.pair, early, guard, &record.entry.traffic).await;
     record.times.relay = Some(engine::now().saturating_duration_since(entered));
-    misfit::relayed(record, door.pool_for(&met.identity), &mut met, &end);
+    met.relayed(door, record, &end);
     Ok(match end {
         RelayEnd::Done => Outcome::Done,
         RelayEnd::Idle => Outcome::IdleTimeout,

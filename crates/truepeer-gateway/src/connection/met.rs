@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use truepeer::{ClientIdentity, HeaderReader};
 
-use super::{misfit, speak};
+use super::{misfit, speak, unproven};
 use crate::door::{Door, OwnPermit, WorkerContext};
-use crate::engine::{Early, Guard, Pair, Stopped};
+use crate::engine::{Early, Guard, Pair, RelayEnd, Stopped};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::Target;
@@ -38,6 +38,15 @@ pub(super) struct Met {
 }
 
 impl Met {
+    /// The relay has ended: what that says of the backend.
+    pub(super) fn relayed(&mut self, door: &Door, record: &mut Record, end: &RelayEnd) {
+        let pool = door.pool_for(&self.identity);
+        if let Some(overheard) = self.pair.overheard.take() {
+            unproven::answered(record, pool, &self.target, overheard);
+        }
+        misfit::relayed(record, pool, &self.target, self.family, end);
+    }
+
     /// None of the client's bytes went on, and none will: says why.
     pub(super) async fn stopped(
         self: Box<Self>,

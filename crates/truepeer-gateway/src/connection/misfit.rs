@@ -16,11 +16,10 @@ use truepeer::{
 use truepeer_doctor::change;
 use truepeer_doctor::unidentified::{self, Past};
 
-use crate::connection::met::Met;
 use crate::connection::unproven;
 use crate::door::Door;
 use crate::engine::RelayEnd;
-use crate::facts::address::is_near;
+use crate::facts::address::{Family, is_near};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::FirstSpeaker;
 use crate::rooms::access::Why;
@@ -328,11 +327,13 @@ pub(super) fn over_budget(pool: &Pool, dropped: usize) {
 }
 
 /// A relay has ended: what an end right behind our header says of the backend.
-pub(super) fn relayed(record: &mut Record, pool: &Pool, met: &mut Met, end: &RelayEnd) {
-    let (target, family) = (&*met.target, met.family);
-    if let Some(overheard) = met.pair.overheard.take() {
-        unproven::answered(record, pool, target, overheard);
-    }
+pub(super) fn relayed(
+    record: &mut Record,
+    pool: &Pool,
+    target: &Target,
+    family: Option<Family>,
+    end: &RelayEnd,
+) {
     let traffic = &record.entry.traffic;
     let said = traffic.bytes_out();
     let at_once = record.times.relay.is_some_and(|relay| relay < AT_ONCE);
