@@ -129,6 +129,47 @@ const ROWS: &[Lines] = &[
         check: "use passive health checks: with `proxy_protocol` Caddy's active ones always fail",
     },
     Lines {
+        product: Product::IngressNginx,
+        read: "write `use-proxy-protocol: \"true\"` into the ConfigMap; for a TCP service append `:PROXY` (`\"25\": namespace/service:25:PROXY`)",
+        read_not: "write `use-proxy-protocol: \"false\"`; for a TCP service take the first `PROXY` out",
+        send: "append `::PROXY` to the TCP service: `\"25\": namespace/service:25::PROXY`",
+        send_not: "take the second `PROXY` out of the TCP service",
+        send_v2: "ingress-nginx sends version 1 only: let truepeer stand before the server",
+        send_tls: "ingress-nginx sends no TLS facts: pass TLS through",
+        trust: "add to `proxy-real-ip-cidr` of the ConfigMap",
+        ..ANY
+    },
+    Lines {
+        product: Product::Mailu,
+        read: "`PROXY_PROTOCOL=mail`, and `REAL_IP_FROM` with the proxy's address",
+        read_not: "take the port out of `PROXY_PROTOCOL`",
+        trust: "beside it, `REAL_IP_FROM` with",
+        ..ANY
+    },
+    Lines {
+        product: Product::Mailcow,
+        read: "its published ports read none: publish 10025, 10465, 10587, 10143, 10993 of its containers in docker-compose.override.yml, for the proxy only",
+        ..ANY
+    },
+    Lines {
+        product: Product::DigitaloceanBalancer,
+        send: "annotate the service with `service.beta.kubernetes.io/do-loadbalancer-enable-proxy-protocol: \"true\"`",
+        send_not: "take the annotation away, or write `\"false\"`",
+        ..ANY
+    },
+    Lines {
+        product: Product::HetznerBalancer,
+        send: "annotate the service with `load-balancer.hetzner.cloud/uses-proxyprotocol: \"true\"`",
+        send_not: "take the annotation away, or write `\"false\"`",
+        ..ANY
+    },
+    Lines {
+        product: Product::AwsNlb,
+        send: "annotate the service with `service.beta.kubernetes.io/aws-load-balancer-target-group-attributes: proxy_protocol_v2.enabled=true`",
+        send_not: "take the annotation away",
+        ..ANY
+    },
+    Lines {
         product: Product::Truepeer,
         read: "write the proxy's address into `proxy.trusted-networks` of the listener",
         read_not: "write `proxy.trusted-networks = \"off\"` for the listener",

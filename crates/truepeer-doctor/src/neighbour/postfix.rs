@@ -23,7 +23,9 @@ type Settings = BTreeMap<String, (String, Place)>;
 pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
     let names: Vec<_> = files.iter().map(|file| file.name).collect();
     let mut out = Neighbour::new(Product::Postfix, names.join(", "));
-    let (mut main, mut services) = (Settings::new(), Vec::new());
+    let (mut main, mut services) = (Settings::new(), Vec::<Service>::new());
+    // What `postconf -P` prints or takes: `service/type/name = value`.
+    let mut overrides: Vec<(String, String, Place)> = Vec::new();
     for file in files {
         for logical in logical_lines(file) {
             let Some((first, more)) = logical.split_first() else { continue };
@@ -34,8 +36,24 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
             } else if let Some((name, value)) = first.text.split_once('=') {
                 let more = more.iter().map(|place| place.text.trim());
                 let value = std::iter::once(value.trim()).chain(more).collect::<Vec<_>>().join(" ");
-                main.insert(name.trim().to_owned(), (value, first.clone()));
+                let name = name.trim().to_owned();
+                match name.contains('/') {
+                    true => overrides.push((name, value, first.clone())),
+                    false => drop(main.insert(name, (value, first.clone()))),
+                }
             }
+        }
+    }
+    for (name, value, place) in overrides {
+        let parts: Vec<&str> = name.split('/').collect();
+        let [service, kind, setting] = parts.as_slice() else { continue };
+        let known = services.iter().position(|each| each.name == *service && each.kind == *kind);
+        let at = known.unwrap_or(services.len());
+        if known.is_none() {
+            services.push(Service::guessed(service, kind, setting, &place));
+        }
+        if let Some(service) = services.get_mut(at) {
+            service.settings.insert((*setting).to_owned(), (value, place));
         }
     }
     if services.is_empty() {
@@ -92,6 +110,18 @@ impl Service {
             service.options(&words(&place.text), place);
         }
         service
+    }
+
+    /// One whose line is elsewhere: its settings tell which program it is.
+    fn guessed(name: &str, kind: &str, setting: &str, place: &Place) -> Self {
+        let command = if setting.starts_with("postscreen_") { "postscreen" } else { "smtpd" };
+        Self {
+            place: shown(place),
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            command: command.to_owned(),
+            settings: Settings::new(),
+        }
     }
 
     /// `-o name=value`, `-oname=value` and `-o { name = value }`.

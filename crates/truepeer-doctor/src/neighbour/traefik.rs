@@ -90,8 +90,12 @@ fn tls_of(router: &Node) -> ListenTls {
 }
 
 fn tls_of_routers(nodes: &[Node], out: &mut Neighbour) {
-    let routers = nodes.iter().filter_map(|node| node.at(&["tcp", "routers"])).flat_map(Node::entries);
-    let routers: Vec<&Node> = routers.map(|(_, router)| router).collect();
+    let of = |layer| {
+        let routers =
+            nodes.iter().filter_map(move |node| node.at(&[layer, "routers"])).flat_map(Node::entries);
+        routers.map(|(_, router)| router)
+    };
+    let routers: Vec<&Node> = of("tcp").chain(of("http")).collect();
     let mut findings = Vec::new();
     for listen in &mut out.listens {
         let mine =
