@@ -52,6 +52,8 @@ const SERVICES: &[(&str, Protocol)] = &[
     ("lmtp", Protocol::Lmtp),
 ];
 
+/// The listeners of one service that are read.
+const MAX_LISTENERS: usize = 200;
 /// How long a header is waited for unless `haproxy_timeout` says otherwise.
 const WAITS: Duration = Duration::from_secs(3);
 
@@ -154,6 +156,11 @@ impl Config {
                 _ => None,
             };
             if let Some(name) = name.filter(|name| !names.iter().any(|known| known == name)) {
+                if names.len() >= MAX_LISTENERS {
+                    let why = format!("more than {MAX_LISTENERS} listeners of {service} are not read");
+                    out.unread.push(Unread { place: setting.place.clone(), why });
+                    break;
+                }
                 names.push(name.to_owned());
             }
         }

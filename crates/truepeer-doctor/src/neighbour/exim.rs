@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::text::entry;
+use super::text::{MAX_ENTRIES, entry};
 use super::{
-    Address, Entry, Families, File, Host, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol, Reads,
-    Trust, Unread, Versions,
+    Address, Entry, Families, File, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Outsiders, Place,
+    Protocol, Reads, Trust, Unread, Versions,
 };
 use crate::Product;
 
@@ -39,7 +39,7 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
         }
         (trust, only)
     });
-    for (host, port) in places(&hosts, &ports) {
+    for (host, port) in places(&hosts, &ports).into_iter().take(MAX_PORTS.saturating_add(1)) {
         let place = get("daemon_smtp_ports")
             .or_else(|| get("local_interfaces"))
             .map_or(&origin, |setting| &setting.place);
@@ -133,6 +133,10 @@ fn places(hosts: &[String], ports: &[u16]) -> Vec<(Host, u16)> {
     }
     let mut found = Vec::new();
     for host in hosts {
+        // Each of them may stand for every port.
+        if found.len() > MAX_PORTS {
+            break;
+        }
         // `127.0.0.1.2525`, `[127.0.0.1]:2525`, `127.0.0.1`
         let dotted = host.rsplit_once('.').filter(|(ip, _)| ip.parse::<std::net::IpAddr>().is_ok());
         let bracketed = host.rsplit_once("]:");
@@ -168,5 +172,9 @@ fn entries(items: &[String], place: &Place) -> Vec<Entry> {
         "*" => Entry { network: "0.0.0.0/0".parse().ok(), ..entry(item, place) },
         _ => entry(item, place),
     };
-    items.iter().map(made).collect()
+    let mut found: Vec<Entry> = items.iter().take(MAX_ENTRIES).map(made).collect();
+    if items.len() > MAX_ENTRIES {
+        found.push(Entry { text: "and more".to_owned(), place: place.clone(), network: None });
+    }
+    found
 }

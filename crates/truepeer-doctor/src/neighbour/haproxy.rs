@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::words::{Options, bind_address, condition, host_of, moved, server_address};
 use super::text::{Line, lines};
 use super::{
-    Address, Check, CheckForm, Connect, ConnectTls, File, Host, Listen, ListenTls, Neighbour, Outsiders,
-    Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Address, Check, CheckForm, Connect, ConnectTls, File, Host, Listen, ListenTls, MAX_PORTS, Neighbour,
+    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
 
@@ -92,6 +92,11 @@ const SPEAKING: &[&str] = &[
     "spop-check",
 ];
 
+/// The words of `default-server` lines that are kept.
+const MAX_GIVEN: usize = 200;
+/// The ports that are kept for one backend.
+const MAX_FRONTS: usize = 64;
+
 struct Reader<'t> {
     sections: Vec<Section<'t>>,
     out: Neighbour,
@@ -129,6 +134,9 @@ impl<'t> Reader<'t> {
             let protocol = self.mode(&section);
             let mut indexes = BTreeSet::new();
             for line in section.lines.iter().filter(|line| line.word(0) == "bind") {
+                if self.out.listens.len() > MAX_PORTS {
+                    break;
+                }
                 let listen = self.bind(&section, line, expects, protocol);
                 indexes.insert(self.out.listens.len());
                 self.out.listens.push(listen);
@@ -193,11 +201,11 @@ impl<'t> Reader<'t> {
             if !matches!(section.kind.as_str(), "backend" | "listen") {
                 continue;
             }
-            let mut given: Vec<(String, Place)> = Vec::new();
-            let defaults: Vec<Line<'t>> = self.said(&section, "default-server").cloned().collect();
-            for line in &defaults {
-                given.extend(line.words.iter().skip(1).map(|word| (word.clone(), line.place.clone())));
-            }
+            let defaults = self.said(&section, "default-server");
+            let words = defaults.flat_map(|line| line.words.iter().skip(1).map(move |word| (word, line)));
+            let given: Vec<(String, Place)> =
+                words.take(MAX_GIVEN).map(|(word, line)| (word.clone(), line.place.clone())).collect();
+            let essence = self.essence(&section);
             let servers: Vec<Line<'t>> = section
                 .lines
                 .iter()
@@ -205,19 +213,38 @@ impl<'t> Reader<'t> {
                 .cloned()
                 .collect();
             for line in servers {
-                self.server(&section, &line, &given);
+                self.server(&essence, &line, &given);
             }
         }
     }
 
+    /// What a section says of all its servers, in few lines, however many it has.
+    fn essence(&self, section: &Section<'t>) -> Section<'t> {
+        let checks = ["tcp-check", "http-check"];
+        let connect = checks
+            .into_iter()
+            .find_map(|keyword| self.said(section, keyword).find(|line| line.word(1) == "connect"));
+        let lines = [
+            self.said(section, "mode").next_back(),
+            self.said(section, "source").next_back(),
+            self.said(section, "option").find(|line| SPEAKING.contains(&line.word(1))),
+            connect,
+        ];
+        Section { lines: lines.into_iter().flatten().cloned().collect(), defaults: None, ..section.clone() }
+    }
+
     fn server(&mut self, section: &Section<'t>, line: &Line<'t>, defaults: &[(String, Place)]) {
+        if self.out.connects.len() > MAX_PORTS {
+            return;
+        }
         // `server-template PREFIX NUMBER ADDRESS`
         let skip: usize = if line.word(0) == "server-template" { 3 } else { 2 };
         let own =
             line.words.iter().skip(skip.saturating_add(1)).map(|word| (word.clone(), line.place.clone()));
         let words: Vec<(String, Place)> = defaults.iter().cloned().chain(own).collect();
         let options = Options(&words);
-        let serves: Vec<usize> = self.fronts.get(&section.name).into_iter().flatten().copied().collect();
+        let serves: Vec<usize> =
+            self.fronts.get(&section.name).into_iter().flatten().copied().take(MAX_FRONTS).collect();
         let ports: Vec<u16> = serves
             .iter()
             .filter_map(|index| self.out.listens.get(*index))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::text::{duration, entries, words};
 use super::{
-    Address, Entry, Families, File, Host, Listen, ListenTls, Neighbour, Place, Protocol, Reads, Trust,
-    Unread, Versions,
+    Address, Entry, Families, File, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Place, Protocol, Reads,
+    Trust, Unread, Versions,
 };
 use crate::{Class, Confidence, Finding, Product, Side};
 
@@ -44,7 +44,11 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
             }
         }
     }
+    services.truncate(MAX_PORTS.saturating_add(1));
     for (name, value, place) in overrides {
+        if services.len() > MAX_PORTS {
+            break;
+        }
         let parts: Vec<&str> = name.split('/').collect();
         let [service, kind, setting] = parts.as_slice() else { continue };
         let known = services.iter().position(|each| each.name == *service && each.kind == *kind);

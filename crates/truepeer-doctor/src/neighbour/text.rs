@@ -66,6 +66,9 @@ pub(super) fn words(line: &str) -> Vec<String> {
     found
 }
 
+/// The entries of one list that are kept; every port has a copy.
+pub(super) const MAX_ENTRIES: usize = 500;
+
 /// One entry of a list of networks: an address, or one with a prefix, brackets around IPv6 as mail servers have them.
 pub(super) fn entry(text: &str, place: &Place) -> Entry {
     Entry { text: text.to_owned(), place: place.clone(), network: network(text) }
@@ -86,7 +89,13 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
 
 /// The entries of a list that blanks and commas part.
 pub(super) fn entries(list: &str, place: &Place) -> Vec<Entry> {
-    list.split([',', ' ', '\t']).filter(|text| !text.is_empty()).map(|text| entry(text, place)).collect()
+    let mut texts = list.split([',', ' ', '\t']).filter(|text| !text.is_empty());
+    let mut found: Vec<Entry> = texts.by_ref().take(MAX_ENTRIES).map(|text| entry(text, place)).collect();
+    // Whoever is not among those that were read may be among the rest.
+    if texts.next().is_some() {
+        found.push(Entry { text: "and more".to_owned(), place: place.clone(), network: None });
+    }
+    found
 }
 
 /// `5`, `5s`, `500ms`, `2m`, `2min`, `1 h`: what configurations write; a bare number has `unit`.

@@ -104,10 +104,11 @@ impl Node {
 }
 
 fn alike(one: &str, other: &str) -> bool {
-    let plain = |text: &'_ str| {
-        text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
-    };
-    one == other || plain(one) == plain(other)
+    let plain = |text: &'_ str| -> Vec<u8> { text.bytes().filter(|byte| *byte != b'_').collect() };
+    one == other
+        // Underscores are rare, and copies are not free.
+        || one.eq_ignore_ascii_case(other)
+        || (one.contains('_') || other.contains('_')) && plain(one).eq_ignore_ascii_case(&plain(other))
 }
 
 /// Settings with dots in their names, such as labels and flags, as a tree.
@@ -197,6 +198,8 @@ struct Open {
     key: Option<(String, usize)>,
     items: Vec<Node>,
     entries: Vec<(String, Node)>,
+    /// Where each key of a map is among its entries.
+    keys: HashMap<String, usize>,
 }
 
 impl Open {
@@ -213,16 +216,24 @@ impl Open {
         if key == "<<" {
             // What the map says itself stands, wherever it says it: `get` takes the first.
             for (key, value) in node.items().iter().flat_map(Node::entries) {
-                self.entries.push((key.clone(), value.clone()));
+                if !self.keys.contains_key(key) {
+                    self.put(key.clone(), value.clone());
+                }
             }
             return;
         }
         node.place = build.place(line);
-        let at = self.entries.iter().position(|(name, _)| *name == key);
-        // Merged ones make room for one's own.
-        match at.and_then(|at| self.entries.get_mut(at)) {
+        self.put(key, node);
+    }
+
+    /// A key that comes again replaces its value: merged ones make room for one's own.
+    fn put(&mut self, key: String, node: Node) {
+        match self.keys.get(&key).and_then(|at| self.entries.get_mut(*at)) {
             Some(entry) => entry.1 = node,
-            None => self.entries.push((key, node)),
+            None => {
+                self.keys.insert(key.clone(), self.entries.len());
+                self.entries.push((key, node));
+            }
         }
     }
 }
