@@ -2,8 +2,8 @@
 
 use super::super::text::{duration, entry};
 use super::super::{
-    Address, Connect, ConnectTls, Families, Host, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol,
-    Reads, Sends, Trust, Unread, Versions,
+    Address, Connect, ConnectTls, Families, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Outsiders, Place,
+    Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use super::tree::Directive;
 use crate::{Class, Confidence, Finding, Product, Side};
@@ -53,10 +53,12 @@ fn guess(all: &[Directive]) -> Module {
 }
 
 fn block(module: Module, directives: &[Directive], out: &mut Neighbour) {
-    for server in
-        directives.iter().filter(|directive| directive.word(0) == "server" && !directive.block.is_empty())
-    {
-        let around: Around<'_> = vec![directives, &server.block];
+    let is_server = |directive: &&Directive| directive.word(0) == "server" && !directive.block.is_empty();
+    // What all servers inherit: each of them looks here, and not at the others.
+    let outside: Vec<Directive> =
+        directives.iter().filter(|directive| !is_server(directive)).cloned().collect();
+    for server in directives.iter().filter(is_server).take(MAX_PORTS.saturating_add(1)) {
+        let around: Around<'_> = vec![&outside, &server.block];
         let first = out.listens.len();
         for listen in server.block.iter().filter(|directive| directive.word(0) == "listen") {
             let listen = read_listen(module, listen, &around, out);
@@ -64,8 +66,8 @@ fn block(module: Module, directives: &[Directive], out: &mut Neighbour) {
         }
         let serves: Vec<usize> = (first..out.listens.len()).collect();
         match module {
-            Module::Stream => stream(&around, &serves, directives, out),
-            Module::Http => http(&around, &serves, directives, out),
+            Module::Stream => stream(&around, &serves, &outside, out),
+            Module::Http => http(&around, &serves, &outside, out),
             Module::Mail => mail(&around, out),
         }
     }
