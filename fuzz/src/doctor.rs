@@ -57,3 +57,30 @@ fn is_fit_for_a_terminal(finding: &Finding) {
     assert!(!text.chars().any(char::is_control), "{text:?}");
     assert!(finding.seen.chars().count() <= truepeer_doctor::EXCERPT_MAX);
 }
+
+/// What a machine shows of itself is text that anybody on it can write: no table, process or log is too odd to be read.
+pub fn what_a_machine_shows_is_read(input: &[u8]) {
+    use truepeer_doctor::survey::{Process, own_v4, own_v6, published, recent, recognise, sockets};
+
+    let text = String::from_utf8_lossy(input);
+    // As it is, and where a row has everything else that it needs.
+    for table in
+        [text.to_string(), format!("0: {text} 0A 0:0 0:0 0 0 0 1"), format!("0: 0100007F:0019 {text}")]
+    {
+        let _ = (sockets(&table), own_v4(&table), own_v6(&table));
+    }
+    let words: Vec<String> = text.split('\0').map(str::to_owned).collect();
+    let named = |name: &str| std::iter::once(name.to_owned()).chain(words.clone()).collect::<Vec<_>>();
+    let _ = published(&named("docker-proxy"));
+    for name in
+        ["haproxy", "nginx", "/postfix/master", "dovecot", "exim4", "caddy", "traefik", "envoy", "truepeer"]
+    {
+        let process = Process { args: named(name), directory: Some(text.to_string()), ..Process::default() };
+        let _ = recognise(&process);
+    }
+    for line in [text.to_string(), format!("Nov 30 13:17:36 {text}"), format!("2026-11-30T13:{text}")] {
+        let log = format!("{line}\nNov 30 13:17:36 mx\n{line}\n");
+        let kept = recent(log.as_bytes(), 3600).expect("one line has a time");
+        assert!(log.as_bytes().ends_with(kept), "it is the end of the log");
+    }
+}

@@ -32,4 +32,5 @@ pub const PROPERTIES: &[Property] = &[
     ("doctor_account_agrees_with_decode", doctor::account_agrees_with_decode),
     ("doctor_openings_are_fit_for_a_terminal", doctor::openings_are_fit_for_a_terminal),
     ("doctor_logs_split_is_whole", doctor::logs_split_is_whole),
+    ("doctor_what_a_machine_shows_is_read", doctor::what_a_machine_shows_is_read),
 ];

@@ -164,7 +164,7 @@ impl Machine {
                     self.note_elsewhere(root, program.product, pid);
                 }
             } else {
-                let name = container(root, &pid.to_string()).unwrap_or_else(|| format!("container-{pid}"));
+                let name = container(root, &pid.to_string()).unwrap_or_else(|| format!("pid-{pid}"));
                 let (mut space, _) = Space::read(root, &format!("/proc/{pid}/net"), Some(name));
                 space.programs = located.collect();
                 self.spaces.push(space);
@@ -238,7 +238,7 @@ impl Space {
 /// The programs of a container.
 fn located(root: &Root, processes: &[Process]) -> Vec<Located> {
     let Some(first) = processes.first().map(|process| process.pid) else { return Vec::new() };
-    let name = container(root, &first.to_string()).unwrap_or_else(|| format!("container-{first}"));
+    let name = container(root, &first.to_string()).unwrap_or_else(|| format!("pid-{first}"));
     let there = |program| Located { program, root: root.within(first), container: Some(name.clone()) };
     programs(processes).into_iter().map(there).collect()
 }
