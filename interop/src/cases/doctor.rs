@@ -18,6 +18,7 @@ use crate::servers::dovecot::{Believes, Dovecot, sasl_socket};
 use crate::servers::haproxy::{HEAD, Haproxy};
 use crate::servers::nginx::Nginx;
 use crate::servers::postfix::Postfix;
+use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::space::Apart;
 use crate::verdict::{During, Result, ensure};
 
@@ -142,6 +143,7 @@ pub(super) fn cases() -> Vec<Case> {
                 ..HEALTHY
             },
         ),
+        case("doctor_finds_nothing_with_truepeer_between", between),
         case("doctor_needs_no_rights_and_says_what_root_would_add", ordinary),
         case("doctor_finds_a_server_that_runs_with_an_older_configuration", stale),
     ]
@@ -269,6 +271,33 @@ fn examine(lab: &Lab, machine: &Machine) -> Result {
         compare(machine.finds, &doctor(&needs.program, User::Root)?)?;
         compare(machine.finds, &doctor(&needs.program, User::Root)?)?;
         drop(running);
+        Ok(())
+    })
+}
+
+/// truepeer stands between HAProxy and the same servers: both of its sides are compared, and its own port is not asked.
+fn between(lab: &Lab) -> Result {
+    let needs = Needs::of(lab)?;
+    Apart::build()?.enter(move || {
+        let running = start(&HEALTHY, &needs)?;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let listener = Listener { id: "smtp", ip: loopback, protocol: "smtp", backend: "postfix", lines: "" };
+        let backend =
+            Backend { id: "postfix", kind: "postfix", handoff: None, addr: running.postfix.header_port() };
+        let truepeer = Truepeer::start(&needs.program, &needs.dir.join("truepeer"), &[listener], &[backend])?;
+        let door = truepeer.port("smtp")?;
+        let front = Port::free(loopback)?;
+        let config = |words: &str| {
+            format!("{HEAD}listen door\n  bind {}\n  server truepeer {door} {words}\n", front.addr())
+        };
+        let dir = needs.dir.join("haproxy-door");
+        let haproxy = Haproxy::start_as_written(&dir, &config("send-proxy-v2"))?;
+        compare(&[], &doctor(&needs.program, User::Root)?)?;
+        drop(haproxy);
+        let haproxy = Haproxy::start_as_written(&dir, &config(""))?;
+        let finds = [Finds { class: "MISS", side: "front", product: "haproxy", change: "send-proxy-v2" }];
+        compare(&finds, &doctor(&needs.program, User::Root)?)?;
+        drop((haproxy, truepeer, running));
         Ok(())
     })
 }
