@@ -385,6 +385,9 @@ fn a_crowded_machine_is_looked_at_in_bounds() {
     let text = String::from_utf8(machine.run(&[]).stdout).unwrap();
     let programs = text.lines().filter(|line| line.contains("HAProxy (process")).count();
     assert_eq!(programs, 32, "{text}");
+    // What was left out is said.
+    assert!(text.contains("programs beyond the first 32"), "{text}");
+    assert!(text.contains("/var/log/mail.log: what is before its last 16777216 bytes"), "{text}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const MAX_LOG: u64 = 16 * 1024 * 1024;
 /// Bytes of the journal.
 const MAX_JOURNAL: usize = 64 * 1024 * 1024;
 /// Lines of the journal, the newest ones.
-const MAX_JOURNAL_LINES: &str = "200000";
+const MAX_JOURNAL_LINES: usize = 200_000;
 /// How long the journal may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Log files that are read.
@@ -64,8 +64,16 @@ pub(super) fn read_logs<'t>(
     }
     for path in paths(configurations) {
         match end_of(root, &path, since) {
-            Ok(Some((text, since))) => match recent(&text, since.as_secs()) {
-                Some(text) => add(&mut found, text, &excerpt(path.as_bytes())),
+            Ok(Some(End { text, since, is_whole })) => match recent(&text, since.as_secs()) {
+                Some(kept) => {
+                    add(&mut found, kept, &excerpt(path.as_bytes()));
+                    if !is_whole && kept.len() == text.len() {
+                        unseen.push(Unseen {
+                            what: format!("{path}: what is before its last {MAX_LOG} bytes"),
+                            command: Some(format!("truepeer explain --log {}", quoted(&path))),
+                        });
+                    }
+                }
                 None => unseen.push(Unseen {
                     what: format!("{path}: its lines have no time, so that it cannot be said which are new"),
                     command: Some(format!("truepeer explain --log {}", quoted(&path))),
@@ -133,6 +141,12 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
                     command: Some(format!("sudo {command}")),
                 });
             }
+            if text.iter().filter(|byte| **byte == b'\n').count() >= MAX_JOURNAL_LINES {
+                unseen.push(Unseen {
+                    what: format!("the journal: what is before its last {MAX_JOURNAL_LINES} lines"),
+                    command: Some(command),
+                });
+            }
             Some(text)
         }
         Err(why) => {
@@ -162,8 +176,16 @@ fn paths<'t>(configurations: impl Iterator<Item = &'t str>) -> Vec<String> {
     paths.into_iter().take(MAX_LOGS).collect()
 }
 
-/// The end of a log that was written to lately, and how far back from its last line is new; `None` if there is none.
-fn end_of(root: &Root, path: &str, since: Duration) -> std::io::Result<Option<(Vec<u8>, Duration)>> {
+/// The end of a log.
+struct End {
+    text: Vec<u8>,
+    /// How far back from its last line is new.
+    since: Duration,
+    is_whole: bool,
+}
+
+/// The end of a log that was written to lately; `None` if there is none.
+fn end_of(root: &Root, path: &str, since: Duration) -> std::io::Result<Option<End>> {
     let mut file = match root.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -185,5 +207,5 @@ fn end_of(root: &Root, path: &str, since: Duration) -> std::io::Result<Option<(V
         let line = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| at.saturating_add(1));
         text.drain(..line);
     }
-    Ok(Some((text, since.saturating_sub(age))))
+    Ok(Some(End { text, since: since.saturating_sub(age), is_whole: skipped == 0 }))
 }

@@ -16,7 +16,7 @@ mod unseen;
 use std::time::Duration;
 
 use truepeer_doctor::neighbour::{Machine as Place, Neighbour, compare, pairs};
-use truepeer_doctor::survey::{Joined, Space, join, unmasked_families, untrusted_peers};
+use truepeer_doctor::survey::{Joined, MAX_PROGRAMS, Space, join, unmasked_families, untrusted_peers};
 use truepeer_doctor::{Confidence, Finding, Product};
 
 pub use configs::ReadOurs;
@@ -109,6 +109,11 @@ pub fn survey(order: &Order) -> std::io::Result<Survey> {
     note_new(&mut seen, connections(&joined));
     for one in &spaces {
         note_uninterpreted(&one.configured, &mut unseen);
+        if one.configured.len() >= MAX_PROGRAMS {
+            let what =
+                format!("programs beyond the first {MAX_PROGRAMS}, each with a configuration of its own");
+            unseen.push(Unseen { what, command: None });
+        }
     }
     note_unseen(&machine, &mut unseen);
     Ok(Survey { findings, seen, unseen })
