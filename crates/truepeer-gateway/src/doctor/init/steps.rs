@@ -224,41 +224,45 @@ fn moving(found: &Found, answers: &Answers) -> Step {
     };
     // Who takes a port waits until the other has let go of it, on the way there and on the way back: a reload returns
     // before it has happened.
-    let is_free = |port: u16| {
+    let is_free = |service: Service| {
         format!(
-            "timeout 10 sh -c 'while truepeer send --version none --protocol smtp 127.0.0.1:{port}; do sleep 0.1; done' >/dev/null 2>&1"
+            "timeout 10 sh -c 'while {}; do sleep 0.1; done' >/dev/null 2>&1",
+            comes_to(service, service.port())
         )
     };
     let (mut take, mut give_back) = (Vec::new(), Vec::new());
-    for service in &answers.services {
+    let mailboxes: Vec<_> =
+        answers.services.iter().copied().filter(|s| s.server(found) == Some("dovecot")).collect();
+    for service in answers.services.iter().copied() {
         let (port, trial) = (service.port(), service.trial_port());
         match service.server(found) {
             Some("postfix") => {
                 const BEFORE: &str = "/etc/postfix/truepeer-init.smtp";
                 step.commands.push(format!("postconf -M smtp/inet >{BEFORE}"));
                 step.commands.extend(strings(["postconf -MX smtp/inet", "postfix reload"]));
-                step.commands.push(is_free(port));
-                give_back.extend([
-                    is_free(port),
-                    format!("postconf -M \"smtp/inet=$(cat {BEFORE})\" && rm {BEFORE}"),
-                    "postfix reload".to_owned(),
-                ]);
+                give_back.push(is_free(service));
+                give_back.push(format!("postconf -M \"smtp/inet=$(cat {BEFORE})\" && rm {BEFORE}"));
+                give_back.push("postfix reload".to_owned());
             }
+            // All its ports in one file, with the first.
+            Some("dovecot") if mailboxes.first() == Some(&service) => {
+                step.commands.extend(closed(&mailboxes));
+                give_back.extend(mailboxes.iter().copied().map(is_free));
+                give_back.extend([format!("rm {MOVED}"), "doveadm reload".to_owned()]);
+            }
+            Some("dovecot") => {}
             server => {
                 let (server, name) = (server.unwrap_or("the server"), service.name());
                 step.commands.push(format!("# {server} gives up port {port} ({name})"));
                 give_back.push(format!("# {server} takes port {port} again ({name})"));
             }
         }
+        take.push(is_free(service));
         if is_ours {
             take.push(between(trial, port));
             step.back.push(between(port, trial));
         }
-        step.proof.push(format!(
-            "truepeer send --version none --protocol {}{} 127.0.0.1:{port}",
-            service.protocol(),
-            if *service == Service::Imaps { " --tls" } else { "" }
-        ));
+        step.proof.push(comes_to(service, port));
     }
     if is_ours {
         take.push(reload.to_owned());
@@ -267,4 +271,24 @@ fn moving(found: &Found, answers: &Answers) -> Step {
     step.commands.extend(take);
     step.back.extend(give_back);
     step
+}
+
+/// Where Dovecot's usual ports are closed.
+const MOVED: &str = "/etc/dovecot/conf.d/99-truepeer-moved.conf";
+
+/// Dovecot without its usual ports.
+fn closed(services: &[Service]) -> Vec<String> {
+    let mut lines = vec![format!("cat >{MOVED} <<'END'"), "service imap-login {".to_owned()];
+    for service in services {
+        lines.push(format!("  inet_listener {} {{", service.name()));
+        lines.extend(strings(["    port = 0", "  }"]));
+    }
+    lines.extend(strings(["}", "END", "doveadm reload"]));
+    lines
+}
+
+/// A client without a header on this machine, who is greeted and says goodbye.
+fn comes_to(service: Service, port: u16) -> String {
+    let tls = if service == Service::Imaps { " --tls" } else { "" };
+    format!("truepeer send --version none --protocol {}{tls} 127.0.0.1:{port}", service.protocol())
 }
