@@ -94,6 +94,8 @@ fn dovecot(version: Dovecot, services: &[Service]) -> Step {
     };
     let mut commands = vec![
         format!("cat >{FILE} <<'END'"),
+        "# If another file has this setting, its networks belong here as well: the last one holds."
+            .to_owned(),
         "haproxy_trusted_networks = 127.0.0.1".to_owned(),
         "service imap-login {".to_owned(),
     ];

@@ -49,6 +49,16 @@ fn a_proxy_on_this_machine_is_tried_beside_what_runs_and_moved_last() {
         moving.commands.iter().position(|line| line == "systemctl reload haproxy").unwrap(),
     );
     assert!(gives < takes, "{moving:?}");
+    // Both ports of mailboxes in one file; on the way back the proxy lets go of each before a server takes it.
+    for name in ["imap", "imaps"] {
+        assert!(moving.commands.contains(&format!("  inet_listener {name} {{")), "{moving:?}");
+    }
+    let at = |line: &str| moving.back.iter().position(|have| have.starts_with(line)).unwrap();
+    assert!(at("systemctl reload haproxy") < at("timeout 10 sh"), "{moving:?}");
+    assert!(
+        at("timeout 10 sh") < at("postconf -M") && at("postconf -M") < at("rm /etc/dovecot"),
+        "{moving:?}"
+    );
     for step in &plan.steps {
         assert!(!step.proof.is_empty() && !step.back.is_empty() && !step.commands.is_empty(), "{step:?}");
     }
