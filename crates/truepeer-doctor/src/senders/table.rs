@@ -84,7 +84,7 @@ pub static SENDERS: &[Sender] = &[
         own_received: Own::Peer,
         mapped: Mapped::AsIpv4,
         checks: &[check("`healthCheck`", CheckSends::NoHeader)],
-        patience: "for ever: a header is optional to it",
+        patience: "more than 14 s; a header is optional to it",
         seen: "3.7",
         ..USUAL
     },

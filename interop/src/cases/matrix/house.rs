@@ -190,7 +190,12 @@ impl House {
         let ip = client.ip();
         let logged = |begin: &str, words: String| {
             let what = format!("{name} logs `{words}`");
-            log.wait_line(mark, &what, |line| line.contains(begin) && line.contains(&words)).map(|_| ())
+            // Port 4711 is not the beginning of 47110.
+            let ends = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_digit());
+            let is_it = |line: &str| {
+                line.contains(begin) && line.split_once(&words).is_some_and(|(_, rest)| ends(rest))
+            };
+            log.wait_line(mark, &what, is_it).map(|_| ())
         };
         let replied = |words: String| {
             ensure(heard.contains(&words), || format!("{name} does not say `{words}`: {heard}"))
@@ -200,7 +205,7 @@ impl House {
                 logged("page/smtpd[", format!("]: connect from unknown[{ip}]:{}", client.port()))
             }
             Receiver::Postscreen => {
-                logged("page/postscreen[", format!("]: CONNECT from [{ip}]:{} to [", client.port()))
+                logged("page/postscreen[", format!("]: CONNECT from [{ip}]:{}", client.port()))
             }
             Receiver::Imap => logged("imap-login", dovecot::words(client)),
             Receiver::Pop3 => logged("pop3-login", dovecot::words(client)),
