@@ -17,12 +17,18 @@ pub fn complete_len(protocol: Protocol, part: Part, heard: &[u8]) -> Option<usiz
     let mut len = 0_usize;
     for line in heard.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
         len = len.saturating_add(line.len());
-        // Where nobody is known to greet, any line is whole.
-        if manners(protocol).is_none_or(|manners| (manners.ends)(part, line)) {
+        if ends(protocol, part, line) {
             return Some(len);
         }
     }
     None
+}
+
+/// Whether this line, or the beginning of it, is the last of an answer.
+#[must_use]
+pub fn ends(protocol: Protocol, part: Part, line: &[u8]) -> bool {
+    // Where nobody is known to greet, any line is.
+    manners(protocol).is_none_or(|manners| (manners.ends)(part, line))
 }
 
 /// Whether a server of that language greets so.

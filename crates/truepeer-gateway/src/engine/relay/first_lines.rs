@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::facts::manners::{Part, complete_len, is_complaint};
+use crate::facts::manners::{Part, ends, is_complaint};
 use crate::facts::protocol::Protocol;
 
 /// How long behind the greeting an error answers our header: it was there before the greeting. What comes later is a
@@ -15,7 +15,11 @@ const PROMPT: Duration = Duration::from_secs(3);
 /// The most that is held back of a line that does not end.
 const LINE_MAX: usize = 2048;
 
-/// A backend's lines up to the client's first byte. They are held until they end, and no longer.
+/// So many bytes of a line say whether it is the greeting's last; fewer are held back until there are more.
+const TELLING: usize = 4;
+
+/// A backend's lines up to the client's first byte. The greeting goes on as it comes; what follows it is held until its
+/// line ends, and no longer.
 #[derive(Debug)]
 pub struct FirstLines {
     protocol: Protocol,
@@ -25,9 +29,11 @@ pub struct FirstLines {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The greeting is not complete.
+    /// A line of the greeting begins.
     Greeting,
-    /// It was passed on.
+    /// Inside such a line; whether it is the last one.
+    InLine { last: bool },
+    /// The greeting was passed on.
     Behind,
     /// Nothing can be told from what follows.
     Over,
@@ -69,29 +75,41 @@ impl FirstLines {
     }
 
     fn judge(&mut self, said: &[u8], ago: Duration) -> Judged {
-        let greeting = match self.stage {
-            Stage::Greeting => complete_len(self.protocol, Part::Greeting, said),
-            Stage::Behind => Some(0),
-            Stage::Over => return Judged::Pass,
-        };
-        if let Some(greeting) = greeting {
-            let behind = said.get(greeting..).unwrap_or_default();
-            if behind.contains(&b'\n') {
-                // What came in one piece with the greeting is prompt.
-                let is_prompt = self.stage == Stage::Greeting || ago <= PROMPT;
-                if is_prompt && is_complaint(self.protocol, behind) {
-                    return Judged::AnswersHeader;
-                }
-                self.stage = Stage::Over;
-            } else if behind.is_empty() {
-                self.stage = Stage::Behind;
-            }
+        let (mut stage, mut rest) = (self.stage, said);
+        while let Stage::Greeting | Stage::InLine { .. } = stage {
+            let end = rest.iter().position(|byte| *byte == b'\n').map(|at| at.saturating_add(1));
+            let last = match stage {
+                Stage::InLine { last } => last,
+                // What is held is judged again from its beginning, so nothing is noted of it.
+                _ if end.is_none() && !rest.is_empty() && rest.len() < TELLING => return Judged::Hold,
+                _ => ends(
+                    self.protocol,
+                    Part::Greeting,
+                    rest.get(..end.unwrap_or(rest.len())).unwrap_or_default(),
+                ),
+            };
+            let Some(end) = end else {
+                self.stage = if rest.is_empty() { stage } else { Stage::InLine { last } };
+                return Judged::Pass;
+            };
+            rest = rest.get(end..).unwrap_or_default();
+            stage = if last { Stage::Behind } else { Stage::Greeting };
         }
-        let line = said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        if line.len() > LINE_MAX {
-            self.stage = Stage::Over;
+        if stage == Stage::Over || rest.is_empty() {
+            self.stage = stage;
+            return Judged::Pass;
         }
-        if line.is_empty() || self.is_over() { Judged::Pass } else { Judged::Hold }
+        let is_whole = rest.contains(&b'\n');
+        if !is_whole && rest.len() <= LINE_MAX {
+            return Judged::Hold;
+        }
+        // What came in one piece with the greeting's end is prompt.
+        let is_prompt = self.stage != Stage::Behind || ago <= PROMPT;
+        if is_whole && is_prompt && is_complaint(self.protocol, rest) {
+            return Judged::AnswersHeader;
+        }
+        self.stage = Stage::Over;
+        Judged::Pass
     }
 }
 
@@ -152,11 +170,13 @@ mod tests {
         use Judged::{Hold, Pass};
         use Protocol::{Imap, Pop3, Smtp};
         type Said = &'static [(u64, &'static [u8])];
-        let cases: [(Protocol, Said, &[Judged]); 8] = [
+        let cases: [(Protocol, Said, &[Judged]); 9] = [
             (Smtp, &[(0, SMTP)], &[Pass]),
             // A teaser, and the rest later.
             (Smtp, &[(0, b"220-mx.example\r\n"), (6_000, b"220 ready\r\n")], &[Pass, Pass]),
-            (Smtp, &[(0, b"220 re"), (5, b"ady\r\n")], &[Hold, Pass]),
+            // The greeting goes on as it comes, once it shows whether there is more of it.
+            (Smtp, &[(0, b"220 re"), (5, b"ady\r\n")], &[Pass, Pass]),
+            (Smtp, &[(0, b"22"), (1, b"0-re"), (1, b"ady\r\n220 x\r\n")], &[Hold, Pass, Pass]),
             // It turns the client away, or goes.
             (Smtp, &[(0, b"554 5.7.1 no\r\n")], &[Pass]),
             (Smtp, &[(0, SMTP), (100, b"421 4.3.2 shutting down\r\n")], &[Pass, Pass]),
@@ -174,6 +194,7 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_not_held_for_ever() {
         let endless = vec![b'x'; LINE_MAX + 1];
-        assert_eq!(judged(Protocol::Smtp, &[(0, b"220"), (1, &endless)]), [Judged::Hold, Judged::Pass]);
+        let said: [(u64, &[u8]); 3] = [(0, b"220 x\r\n"), (1, b"50"), (1, &endless)];
+        assert_eq!(judged(Protocol::Smtp, &said), [Judged::Pass, Judged::Hold, Judged::Pass]);
     }
 }
