@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use super::bound::Bound;
 use super::shutters::Shuttered;
 use super::view;
-use crate::config::{Advice, Listener, WhenBackendDown};
+use crate::config::{Advice, Config, Listener, WhenBackendDown};
 use crate::door::Door;
 use crate::engine::Listening;
 use crate::facts::bind::Bind;
+use crate::facts::machine;
 use crate::facts::protocol::Protocol;
 use crate::server::worker::PortCommand;
 
@@ -121,5 +122,16 @@ impl HeldAddress {
             tell: self.tell.clone(),
             open: Arc::clone(&self.open),
         })
+    }
+}
+
+/// What `config` listens on.
+pub(super) fn sockets(config: &Config) -> machine::SocketCounts {
+    let count = |of: For| config.listeners.iter().map(|listener| of.binds(listener).len()).sum();
+    machine::SocketCounts {
+        listeners: count(For::Clients),
+        health_ports: count(For::HealthChecks),
+        admin: config.admin.bind().into_iter().count(),
+        status: config.status.binds.len(),
     }
 }

@@ -52,7 +52,7 @@ use bound::named_once;
 use doors::Common;
 pub use doors::own_addresses;
 pub use error::StartError;
-use held::{For, HeldAddress};
+use held::{For, HeldAddress, sockets};
 use keepers::Keepers;
 pub use view::{Layout, ListeningAt, View};
 
@@ -467,18 +467,7 @@ impl Server {
     }
 }
 
-/// What `config` listens on.
-fn sockets(config: &Config) -> machine::SocketCounts {
-    let count = |of: For| config.listeners.iter().map(|listener| of.binds(listener).len()).sum();
-    machine::SocketCounts {
-        listeners: count(For::Clients),
-        health_ports: count(For::HealthChecks),
-        admin: config.admin.bind().into_iter().count(),
-        status: config.status.binds.len(),
-    }
-}
-
-/// Those of them that are not shut.
+/// Those that are not shut.
 fn open(held: &[HeldAddress]) -> Vec<Bound> {
     named_once(held.iter().filter(|held| *held.tell.borrow() == PortCommand::Listen).map(|held| &held.bound))
 }
