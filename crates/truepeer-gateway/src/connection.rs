@@ -4,6 +4,7 @@
 //! `engine`, so that this file reads as what happens, not as how.
 
 mod admit;
+mod given;
 mod identity;
 mod met;
 mod misfit;
@@ -14,6 +15,7 @@ use std::mem;
 
 use truepeer::{FirstBytes, Role};
 
+use crate::connection::given::{Client, Meeting};
 use crate::connection::met::Met;
 use crate::door::{Door, WorkerContext};
 use crate::engine::{self, Arrival, Early, Guard, Pair, RelayEnd};
@@ -32,7 +34,10 @@ pub async fn walk(
     seen: &mut Observer,
 ) -> Result<Outcome, Outcome> {
     // In a box: what it takes to meet a client is large and short, and the relay behind it is small and long.
-    let mut met = Box::pin(meet(*arrival, door, desk, seen)).await?;
+    let mut met = match Box::pin(meet(*arrival, door, desk, seen)).await? {
+        Meeting::Relayed(met) => met,
+        Meeting::Given(given) => return Ok(Box::pin(given.ended(seen)).await),
+    };
     let record = &mut seen.record;
 
     // Relay: bytes both ways until the end. The client's first bytes are judged before one of them goes on.
@@ -59,7 +64,7 @@ async fn meet(
     door: &Door,
     desk: &WorkerContext,
     seen: &mut Observer,
-) -> Result<Box<Met>, Outcome> {
+) -> Result<Meeting, Outcome> {
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?
     let (identity, early) = identity::find(&arrival, door, desk, &mut seen.record).await?;
@@ -106,6 +111,13 @@ async fn meet(
     })?;
     record.handed(&pool.backend, introduction.header.substituted);
     misfit::over_budget(pool, introduction.header.dropped_tlvs);
+    let counted = (own, permit);
+    if let Some(exec) = pool.backend.exec() {
+        let client = Client { socket: client, peer, identity: identity.clone(), header_deadline, counted };
+        let given = given::give(client, pool, exec, introduction, door, desk, seen).await;
+        seen.record.times.handoff = Some(engine::now().saturating_duration_since(entered));
+        return given.map(Meeting::Given);
+    }
     let guard = FirstBytes::new(pool.backend.handoff.facts().own_header, header_deadline);
     let company = Company::of(listener.protocol, listener.tls);
     let first_lines = pool.first_lines(&introduction);
@@ -132,7 +144,7 @@ async fn meet(
     let early = Early { of_client: left, of_backend: said };
     let pair = Pair { client, backend, overheard: unproven::overheard(pool, &target) };
     let guard = Guard { first_bytes: guard, first_lines, idle: listener.idle_timeout };
-    let (family, _counted) = (introduction.header.family, (own, permit));
+    let (family, _counted) = (introduction.header.family, counted);
     let met = Met { pair, target, family, identity, early, guard, header_deadline, _counted };
-    Ok(Box::new(met))
+    Ok(Meeting::Relayed(Box::new(met)))
 }

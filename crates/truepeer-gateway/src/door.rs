@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use truepeer::{ClientIdentity, NetworkSet, PeerAddress, TrustDecision};
 
 use crate::config::Listener;
-use crate::engine::{Lingering, PendingHeaders};
+use crate::engine::{Lingering, PendingHeaders, Reading};
 use crate::observe::log::Log;
 use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
@@ -107,6 +107,12 @@ impl Door {
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.pools().any(|pool| pool.is_ready())
+    }
+
+    /// How its connections are read before it is known where they go: a program that is given one reads on from there.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        if self.pools().any(|pool| pool.backend.exec().is_some()) { Reading::Exactly } else { Reading::Ahead }
     }
 
     /// Where the client of `identity` goes.

@@ -602,7 +602,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 59);
+    assert_eq!(keys.len(), 66);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

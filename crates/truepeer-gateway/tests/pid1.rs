@@ -89,6 +89,26 @@ fn pid_1_buries_orphans() {
 }
 
 #[test]
+fn pid_1_learns_how_its_programs_ended_and_buries_what_they_leave() {
+    // The shell leaves children behind each time.
+    let script = "true & true & exit 7";
+    let config = format!(
+        "[server]\nproxy.trusted-networks = [\"127.0.0.1\"]\n\
+         [server.listener.door]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nbackend = \"sh\"\n\
+         [backend.sh]\nhandoff = \"exec\"\nexec.command = [\"/bin/sh\", \"-c\", \"{script}\"]\nexec.rate = \"off\"\n"
+    );
+    let (mut program, pid) = first(&config);
+    for _ in 0..50 {
+        let mut stream = program.connect("door");
+        stream.write_all(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").unwrap();
+        assert_eq!(support::read_to_end(&stream), b"");
+        let line = program.wait_for("event=connection");
+        assert!(line.contains("outcome=done") && line.contains("exit=7"), "{line}");
+    }
+    assert!(eventually(|| children(pid.as_raw_nonzero().get().try_into().unwrap()).is_empty()));
+}
+
+#[test]
 fn pid_1_and_its_services_do_not_run_a_demonstration() {
     let direct = Answer(unshare().args([BINARY, "run"]).output().unwrap());
     // A service of a manager that sets INVOCATION_ID and nothing else.

@@ -35,6 +35,7 @@
 //! | backend_unready | failover | when_all_are_dead_clients_hear_a_temporary_no_and_the_record_names_the_address |
 //! | backend_refused | failover | when_all_are_dead_clients_hear_a_temporary_no_and_the_record_names_the_address |
 //! | backend_timeout | failover | a_backend_that_hangs_on_connect_ends_as_a_timeout |
+//! | backend_full | exec_bounds | so_many_run_at_once_and_the_next_hears_to_come_back |
 //! | backend_ports_exhausted | ports | when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free |
 //! | descriptors_exhausted | descriptors | without_a_descriptor_for_the_backend_clients_hear_a_temporary_no_and_the_backend_is_not_blamed |
 //! | handoff_failed | failover | a_backend_that_takes_no_more_of_our_header_is_a_failed_handoff_and_nothing_else_is_tried |
@@ -458,6 +459,7 @@ fn every_outcome_is_reached_by_a_test_or_named_as_unreachable() {
         ("ports", include_str!("ports.rs")),
         ("proxy_own", include_str!("proxy_own.rs")),
         ("handoff_words", include_str!("handoff_words.rs")),
+        ("exec_bounds", include_str!("exec_bounds.rs")),
     ];
     let rows: Vec<Vec<_>> = include_str!("records.rs")
         .lines()

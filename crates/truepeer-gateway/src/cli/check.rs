@@ -17,6 +17,7 @@ use crate::cli::reach::{Failure, answer, complain};
 use crate::cli::{FAILED, explain_ip};
 use crate::config::{self, Colour, Config, Loaded, Origin};
 use crate::doctor::neighbours::Asked;
+use crate::engine::program::may_run;
 use crate::rooms::backend::BackendAddress;
 use crate::rooms::handoff::{self, Proof};
 use crate::rooms::trust::Named;
@@ -137,11 +138,18 @@ fn needed(config: &Config) -> Vec<(String, String)> {
 /// What this host lacks for the handoffs that the configuration chooses.
 fn lacking(config: &Config) -> Vec<(String, String)> {
     let mut lines = Vec::new();
+    for (backend, exec) in config.backends.iter().filter_map(|backend| Some((backend, backend.exec()?))) {
+        if let Err(error) = may_run(&exec.program) {
+            let path = exec.program.path.display();
+            let key = format!("backend.{}.exec.command", backend.id);
+            lines.push((key, format!("`{path}` cannot be run: {error}")));
+        }
+    }
     for backend in &config.backends {
         let addresses = backend.addresses.iter().filter_map(|address| match address {
             BackendAddress::Socket(addr) => Some(*addr),
             // What a name stands for is not known here.
-            BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
+            BackendAddress::Host { .. } | BackendAddress::Unix(_) | BackendAddress::Program(_) => None,
         });
         for lack in addresses.flat_map(|address| handoff::lacking(backend.telling(), address)) {
             let line = (format!("backend.{}.handoff", backend.id), lack.to_string());

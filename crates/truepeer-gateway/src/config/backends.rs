@@ -10,11 +10,12 @@ use super::problem::Problem;
 use super::read::Reader;
 use super::setting::names;
 use super::settings::{
-    self, ADDRESS, CHECK, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PLANNED_HANDOFFS,
-    PROOF_TIMEOUT, PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
+    self, ADDRESS, CHECK, CONNECT_TIMEOUT, CONNECT_TIMEOUT_DEFAULT, HANDOFF_KIND, KIND, PROOF_TIMEOUT,
+    PROOF_TIMEOUT_DEFAULT, SEES_ONLY_TRUEPEER,
 };
-use super::tlvs;
+use super::surroundings::Surroundings;
 use super::tree::{Found, Owner, Section};
+use super::{exec, tlvs};
 use crate::rooms::backend::{Backend, BackendAddress, Check};
 use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
@@ -28,6 +29,8 @@ pub(super) struct Resolved<'t> {
     pub(super) backend: Option<Arc<Backend>>,
     /// `handoff = "none"` without the word that this is understood: where it stands.
     pub(super) blind: Option<Range<usize>>,
+    /// A program of which nobody said that it takes the client from its environment: where it is named.
+    pub(super) deaf: Option<Range<usize>>,
     /// Each address with its place in the file.
     pub(super) addresses: Vec<(BackendAddress, Range<usize>)>,
     /// `check = "protocol"`: where it stands.
@@ -35,7 +38,11 @@ pub(super) struct Resolved<'t> {
 }
 
 /// Resolves one section.
-pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Resolved<'t> {
+pub(super) fn resolve<'t>(
+    reader: &mut Reader<'t>,
+    section: Section<'t>,
+    surroundings: &Surroundings,
+) -> Resolved<'t> {
     let owner = Owner::Backend(section.id);
     let kind = match reader.get(&KIND, owner) {
         Some(found) => read_kind(reader, found),
@@ -53,7 +60,12 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     let tlvs = told.map(|(kind, handoff)| tlvs::read(reader, owner, kind, handoff)).unwrap_or_default();
     let own_tlvs = handoff.map(|handoff| own_tlvs::read(reader, owner, handoff)).unwrap_or_default();
     let label = labels::read(reader, owner, handoff);
-    let addresses = read_addresses(reader, &section, kind);
+    let said_of_program = exec::read(reader, owner, handoff, &surroundings.users);
+    let addresses = match handoff {
+        Some(Handoff::Exec) => exec::address(reader, &section, kind, &said_of_program)
+            .map(|addresses| Addresses { addresses, ports: 1 }),
+        _ => read_addresses(reader, &section, kind),
+    };
     let (addresses, ports) = addresses.map(|found| (found.addresses, found.ports)).unzip();
     let ports = ports.unwrap_or(1);
     let ranges = addresses.iter().flatten().map(|(_, at)| at).next().filter(|_| ports > 1);
@@ -88,6 +100,9 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
     let blind = said
         .filter(|_| handoff.is_some_and(|handoff| !handoff.tells()) && !understood)
         .map(|found| found.value.span());
+    let deaf = said
+        .filter(|_| handoff == Some(Handoff::Exec) && !said_of_program.reads_environment)
+        .map(|found| found.value.span());
     let backend = kind.zip(handoff).zip(addresses.as_ref()).map(|((kind, handoff), addresses)| {
         Arc::new(Backend {
             id: Arc::from(section.id),
@@ -103,7 +118,7 @@ pub(super) fn resolve<'t>(reader: &mut Reader<'t>, section: Section<'t>) -> Reso
             check,
         })
     });
-    Resolved { section, backend, blind, addresses: addresses.unwrap_or_default(), in_words }
+    Resolved { section, backend, blind, deaf, addresses: addresses.unwrap_or_default(), in_words }
 }
 
 fn read_kind<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Kind> {
@@ -121,14 +136,6 @@ fn read_kind<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Kind> 
 
 fn read_handoff<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<Handoff> {
     let text = reader.text(found)?;
-    if PLANNED_HANDOFFS.contains(&text.text) {
-        reader.problem(
-            Problem::new(format!("`{} = \"{}\"` does not work in this version", found.key, text.text))
-                .at(text.at, "known, but not there yet")
-                .help(format!("now: {}", found.setting.shape.allowed())),
-        );
-        return None;
-    }
     let known = settings::HANDOFF.iter().find(|(name, _)| *name == text.text);
     if known.is_none() {
         let problem = reader.not_a_word(found, &text, &names(&settings::HANDOFF));

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::setting::{Default, Sample, Scope, Setting, Shape, by_protocol, duration_text};
-use super::settings::{ALL, PLANNED_HANDOFFS};
+use super::settings::ALL;
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -84,10 +84,6 @@ pub fn reference() -> String {
             }
         }
     }
-    page.push_str("\n## Known, but not working yet\n\nThese are errors until they work.\n\n");
-    let list =
-        |words: &[&str]| words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ");
-    let _ = writeln!(page, "- as `backend.<id>.handoff`: {}", list(PLANNED_HANDOFFS));
     page
 }
 

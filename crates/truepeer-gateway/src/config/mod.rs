@@ -9,6 +9,7 @@ mod addresses;
 mod admin;
 mod backends;
 mod docs;
+mod exec;
 mod hops;
 mod labels;
 mod limits;

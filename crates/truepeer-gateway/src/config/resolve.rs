@@ -26,7 +26,7 @@ use super::settings::{
 };
 use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
-use super::{Config, Listener, Server, Status, admin, backends};
+use super::{Config, Listener, Server, Status, admin, backends, exec};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
 use crate::facts::ports::PortRange;
@@ -75,7 +75,7 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     };
     let mut backends = Vec::new();
     for section in reader.tree.backends.clone() {
-        backends.push(backends::resolve(reader, section));
+        backends.push(backends::resolve(reader, section, surroundings));
     }
     let mut drafts = Vec::new();
     for section in reader.tree.listeners.clone() {
@@ -243,6 +243,8 @@ fn check_backends(reader: &mut Reader<'_>, drafts: &[Draft<'_>], backends: &[bac
         for (draft, (_, from)) in users() {
             check_language(reader, draft, from, backend);
             ranges::check_lengths(reader, draft, from, backend);
+            let of = (draft.section.id, draft.protocol, from);
+            exec::check_mail(reader, of, (id, backend.deaf.as_ref()));
         }
         for (address, at) in &backend.addresses {
             check_way(reader, backend, address, at);

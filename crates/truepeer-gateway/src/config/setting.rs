@@ -125,6 +125,10 @@ pub(super) enum Shape {
     Cgroup,
     /// An IPv4 address.
     Ipv4(&'static str),
+    /// A program and its arguments.
+    Command,
+    /// The user that a program runs as.
+    User,
     /// Permission bits.
     Mode,
     /// Words for a refusal.
@@ -188,6 +192,12 @@ impl Shape {
             }
             Self::Cgroup => "the name of a systemd unit, or an absolute path, of a control group or of a file with a process' number, such as `\"ssh.service\"`, `\"/system.slice/ssh.service\"` or `\"/run/sshd.pid\"`".to_owned(),
             Self::Ipv4(example) => format!("an IPv4 address in quotes, such as `\"{example}\"`"),
+            Self::Command => {
+                "the absolute path of a program in quotes, or a list of it and its arguments, such as `[\"/usr/sbin/sshd\", \"-i\"]`".to_owned()
+            }
+            Self::User => {
+                "the name of a user in quotes, such as `\"nobody\"`, or the numbers of user and group, such as `\"65534:65534\"`".to_owned()
+            }
             Self::Mode => "permission bits as octal digits in quotes, such as `\"0660\"`".to_owned(),
             Self::RefusalText => format!(
                 "at most {} characters of printable ASCII in quotes, without `\"` and `\\`, in which `{{client}}` stands for the client's address",

@@ -5,6 +5,7 @@
 
 mod access;
 mod availability;
+mod exec;
 mod labels;
 mod limits;
 mod proxy;
@@ -19,6 +20,10 @@ use crate::rooms::handoff::{Fact, Facts, Handoff, OwnFact, TlvChoice};
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
 pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
+pub(super) use exec::{
+    EXEC_COMMAND, EXEC_DIRECTORY, EXEC_MAX, EXEC_MAX_DEFAULT, EXEC_RATE, EXEC_RATE_DEFAULT,
+    EXEC_READS_ENVIRONMENT, EXEC_USER,
+};
 pub(super) use labels::{LABEL_CGROUP, LABEL_DESTINATION, LABEL_PINS, LABEL_SUBSTITUTE};
 pub(super) use limits::{
     CONNECTIONS_PER_CLIENT, EXEMPT, IPV4_PREFIX, IPV6_PREFIX, LIMITS_MAX_CONNECTIONS, LIMITS_MODE,
@@ -40,7 +45,7 @@ pub(super) const PROOF_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 pub(super) const STDERR: &str = "stderr";
 pub(super) const SOCKET_MODE_DEFAULT: u32 = 0o600;
 
-pub(super) static HANDOFF: [(&str, Handoff); 8] = [
+pub(super) static HANDOFF: [(&str, Handoff); 9] = [
     (Handoff::ProxyV2.name(), Handoff::ProxyV2),
     (Handoff::ProxyV1.name(), Handoff::ProxyV1),
     (Handoff::Xclient.name(), Handoff::Xclient),
@@ -48,6 +53,7 @@ pub(super) static HANDOFF: [(&str, Handoff); 8] = [
     (Handoff::ImapIdUnconfirmed.name(), Handoff::ImapIdUnconfirmed),
     (Handoff::Label.name(), Handoff::Label),
     (Handoff::Transparent.name(), Handoff::Transparent),
+    (Handoff::Exec.name(), Handoff::Exec),
     (Handoff::None.name(), Handoff::None),
 ];
 /// What `tlvs` may be as one word.
@@ -100,6 +106,12 @@ pub(super) static ALL: &[&Setting] = &[
     &PROOF_TIMEOUT,
     &CHECK,
     &SEES_ONLY_TRUEPEER,
+    &EXEC_COMMAND,
+    &EXEC_MAX,
+    &EXEC_RATE,
+    &EXEC_USER,
+    &EXEC_DIRECTORY,
+    &EXEC_READS_ENVIRONMENT,
     &ALLOW,
     &DENY,
     &ALLOW_FILES,
@@ -120,9 +132,6 @@ pub(super) static ALL: &[&Setting] = &[
     &ADMIN_STATE,
     &STATUS_BIND,
 ];
-
-/// Handoffs that are still to come.
-pub(super) static PLANNED_HANDOFFS: &[&str] = &["exec"];
 
 /// Keys of Stalwart's files that people bring along, and what to do with each.
 pub(super) static FOREIGN: &[(&[&str], &str)] = &[
@@ -333,6 +342,7 @@ pub(super) static HANDOFF_KIND: Setting = Setting {
            `\"imap-id\"`: in IMAP, by the command ID; for a Dovecot of 2.4 or later. `\"imap-id-unconfirmed\"` is for earlier ones, which do not say whether they believe it.\n\
            `\"label\"`: by what its own socket says of the other end, with the help of the kernel; for any server on this host.\n\
            `\"transparent\"`: it is connected to from the client's own address; for any server on this host.\n\
+           `\"exec\"`: a program is started for each connection, as under inetd, and given the very socket.\n\
            `\"none\"`: not at all, it takes truepeer for the client.\n\
            `docs/handoff.md` says which one is for whom, and what each needs.",
     sample: Sample::Comment("\"proxy-v2\""),
@@ -368,7 +378,9 @@ pub(super) static ADDRESS: Setting = Setting {
     scope: Scope::Backend,
     name: "address",
     shape: Shape::Addresses,
-    default: Default::Derived("required, save for `kind = \"whoami\"`, which has none"),
+    default: Default::Derived(
+        "required, save for `kind = \"whoami\"` and `handoff = \"exec\"`, which have none",
+    ),
     docs: "Where the backend is: one address or a list, over which connections are spread.\n\
            Host names are looked up again and again; the last good answer is kept when that fails.\n\
            Behind a listener with a range of ports, a range of the same length: `10.0.0.5:50000-50100`. Nobody but a client \
@@ -382,7 +394,7 @@ pub(super) static CONNECT_TIMEOUT: Setting = Setting {
     name: "connect-timeout",
     shape: Shape::Duration { floor: Duration::from_millis(1), why: "every connection takes some time" },
     default: Default::Duration(CONNECT_TIMEOUT_DEFAULT),
-    docs: "How long one connect to one address may take.",
+    docs: "How long one connect to one address may take, or starting a program.",
     sample: Sample::CommentDefault,
 };
 

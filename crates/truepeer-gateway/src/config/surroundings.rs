@@ -15,6 +15,8 @@ pub struct Surroundings {
     pub default_gateways: Vec<IpAddr>,
     /// Where the configuration's relative paths count from.
     pub directory: PathBuf,
+    /// The users of this machine, as in /etc/passwd.
+    pub users: String,
     /// How its list files are read.
     pub read_list: fn(&Path) -> Result<ListFile, ListFileError>,
 }
@@ -25,6 +27,7 @@ impl Default for Surroundings {
             hostname: String::new(),
             default_gateways: Vec::new(),
             directory: PathBuf::new(),
+            users: String::new(),
             read_list: ListFile::read,
         }
     }
@@ -40,7 +43,8 @@ pub fn read() -> Surroundings {
     let default_gateways =
         default_gateways(&table("/proc/self/net/route"), &table("/proc/self/net/ipv6_route"));
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Surroundings { hostname, default_gateways, ..Surroundings::default() }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Surroundings { hostname, default_gateways, users, ..Surroundings::default() }
 }
 
 /// Whether a service manager started this process, or it is PID 1: then nobody sits in front of it.

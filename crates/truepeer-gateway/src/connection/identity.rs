@@ -10,13 +10,14 @@ use truepeer_doctor::unidentified::{self, Headers, Past};
 
 use crate::connection::misfit;
 use crate::door::{Door, WorkerContext};
-use crate::engine::{self, Arrival};
+use crate::engine::{self, Arrival, Reading};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
 use crate::rooms::identify::{self, Begins, MAX_HOPS, MissingHeader, Unidentified};
 use crate::rooms::record::Record;
 
-/// Finds out whom the connection is for; returns it with the client's bytes that came behind the headers.
+/// Finds out whom the connection is for; returns it with the client's bytes that came behind the headers, which are none
+/// where they stay in the socket.
 ///
 /// # Errors
 /// How the connection ends without an identity, with the reason noted in the record.
@@ -33,7 +34,10 @@ pub(super) async fn find(
             Some(identity) => Ok((identity.with_nat64(&listener.nat64), Vec::new())),
             None => Err(misfit::unlisted(record)),
         },
-        TrustDecision::ExpectHeader => chain(arrival, door, desk, record).await,
+        TrustDecision::ExpectHeader => {
+            let (identity, early) = chain(arrival, door, desk, record).await?;
+            Ok((identity, if door.reading() == Reading::Ahead { early } else { Vec::new() }))
+        }
     }
 }
 
@@ -46,6 +50,7 @@ async fn chain(
 ) -> Result<(ClientIdentity, Vec<u8>), Outcome> {
     let listener = &*door.listener;
     let Arrival { socket: client, peer, .. } = arrival;
+    let reading = door.reading();
     let deadline = engine::later(arrival.at, listener.header_timeout);
     let unfinished = desk.pending.enter();
     let mut reader = HeaderReader::new(listener.header.clone(), *peer, deadline);
@@ -53,14 +58,14 @@ async fn chain(
     let itself = presumed(arrival, door);
     if let Some((itself, wait)) = &itself {
         let until = engine::later(arrival.at, *wait);
-        let begins = identify::begins(client, &reader, until, &unfinished, &mut received).await;
+        let begins = identify::begins(client, reading, &reader, until, &unfinished, &mut received).await;
         if begins.map_err(|why| unidentified(record, arrival, door, &why))? == Begins::NoHeader {
             record.presumed = true;
             return Ok((itself.clone(), received));
         }
     }
     loop {
-        let found = identify::read(client, &reader, &unfinished, received).await;
+        let found = identify::read(client, reading, &reader, &unfinished, received).await;
         let (identity, early) = found.map_err(|why| unidentified(record, arrival, door, &why))?;
         let identity = identity.with_nat64(&listener.nat64);
         if let Some(ip) = peer.ip().filter(|ip| desk.recent.is_new(&listener.id, *ip)) {

@@ -7,7 +7,7 @@ use truepeer::{ClientIdentity, HeaderReader};
 
 use super::{misfit, speak, unproven};
 use crate::door::{Door, OwnPermit, WorkerContext};
-use crate::engine::{Early, Guard, Pair, RelayEnd, Stopped};
+use crate::engine::{Early, Guard, Pair, Reading, RelayEnd, Stopped};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::Target;
@@ -62,7 +62,7 @@ impl Met {
                 // Read on within the header's cap and deadline, only to say what it was.
                 let reader =
                     HeaderReader::new(door.listener.header.clone(), identity.peer(), header_deadline);
-                let found = identify::read_on(&client, &reader, bytes).await;
+                let found = identify::read_on(&client, Reading::Ahead, &reader, bytes).await;
                 misfit::second_header(record, &identity, &found)
             }
             Stopped::HeaderAnswered(said) => {

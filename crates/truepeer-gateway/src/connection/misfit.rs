@@ -378,6 +378,9 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
         Outcome::DescriptorsExhausted => Some(
             "raise the descriptor limit (LimitNOFILE= in the service unit), or lower server.max-connections",
         ),
+        Outcome::BackendFull => Some(
+            "nothing, if that is what this host can bear; otherwise raise backend.<id>.exec.max or backend.<id>.exec.rate",
+        ),
         Outcome::BackendUnready => failure.remedy,
         Outcome::HandoffRefused => Some(failure.remedy.unwrap_or(pool.backend.telling().remedy())),
         _ => None,

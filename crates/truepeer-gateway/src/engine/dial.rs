@@ -190,6 +190,8 @@ async fn begin(address: &Address) -> io::Result<Begun> {
             )?;
             begin_tcp(fd, addr)
         }
+        // A program is started, not connected to.
+        Address::Program(_) => Err(io::ErrorKind::Unsupported.into()),
         Address::Unix(path) => {
             let name = SocketAddrUnix::new(path)?;
             loop {

@@ -5,10 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
@@ -17,6 +19,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::reactor::Ready;
 use super::watched::Watched;
+use crate::facts::program::Program;
 
 /// Where a socket connects to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,15 +28,17 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A UNIX socket's path.
     Unix(PathBuf),
+    /// A program that is started for each connection: it is given the client's own, and nothing is connected.
+    Program(Arc<Program>),
 }
 
 impl Address {
-    /// The address `further` ports behind this one; a UNIX socket has none.
+    /// The address `further` ports behind this one; a UNIX socket and a program have none.
     #[must_use]
     pub fn further(&self, further: u16) -> Self {
         match self {
             Self::Tcp(addr) => Self::Tcp(SocketAddr::new(addr.ip(), addr.port().saturating_add(further))),
-            Self::Unix(path) => Self::Unix(path.clone()),
+            Self::Unix(_) | Self::Program(_) => self.clone(),
         }
     }
 }
@@ -43,6 +48,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Program(program) => program.fmt(f),
         }
     }
 }
@@ -144,6 +150,39 @@ impl Socket {
         Ok(len)
     }
 
+    /// Looks at what is there beyond the first `known` bytes, and leaves all of it there; `WouldBlock` if that is nothing,
+    /// 0 if it will be nothing.
+    ///
+    /// A look empties nothing, so that more bytes and the end are changes of which the kernel tells all the same.
+    pub(super) fn try_peek(&self, buf: &mut [u8], known: usize) -> io::Result<usize> {
+        self.watched.attempt(Ready::READ, |fd| {
+            let len = recv(fd, &mut *buf, RecvFlags::PEEK)?.0;
+            match len.checked_sub(known).filter(|more| *more > 0) {
+                Some(more) => Ok(more),
+                None if len == 0 || has_ended(fd) => Ok(0),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        })
+    }
+
+    /// Takes away the first `len` bytes, which are there.
+    ///
+    /// # Errors
+    /// The kernel's, or `UnexpectedEof` where so many were not there.
+    pub fn discard(&self, len: usize) -> io::Result<()> {
+        let mut left = len;
+        let mut buf = [0; 512];
+        while left > 0 {
+            let some = left.min(buf.len());
+            let taken = self.try_read(buf.get_mut(..some).unwrap_or_default())?;
+            if taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left = left.saturating_sub(taken);
+        }
+        Ok(())
+    }
+
     /// Writes what fits; `WouldBlock` if nothing does.
     pub(super) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         let len = self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?))?;
@@ -202,6 +241,12 @@ impl Socket {
         let ours = SockRef::from(&self.watched).local_addr().ok()?.as_socket()?;
         Some(SocketAddr::new(ours.ip().to_canonical(), ours.port()))
     }
+}
+
+/// Whether the other end will send no more, whatever of it was not taken yet.
+fn has_ended(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 impl AsFd for Socket {

@@ -10,4 +10,5 @@ pub mod manners;
 pub mod network;
 pub mod outcome;
 pub mod ports;
+pub mod program;
 pub mod protocol;

@@ -69,6 +69,8 @@ pub enum Outcome {
     BackendRefused,
     /// No address of the backend answered in time.
     BackendTimeout,
+    /// As many programs of the backend run, or were started, as there may be.
+    BackendFull,
     /// Every source port towards the backend is in use.
     BackendPortsExhausted,
     /// No descriptor or memory was left for a connection to the backend.
@@ -124,7 +126,7 @@ pub struct Facts {
 
 impl Outcome {
     /// Every outcome, in the order of the documentation.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Done,
         Self::Drained,
         Self::Cut,
@@ -156,6 +158,7 @@ impl Outcome {
         Self::BackendUnready,
         Self::BackendRefused,
         Self::BackendTimeout,
+        Self::BackendFull,
         Self::BackendPortsExhausted,
         Self::DescriptorsExhausted,
         Self::HandoffFailed,
@@ -257,6 +260,12 @@ impl Outcome {
             Self::BackendTimeout => {
                 ("backend_timeout", Backend, Info, "no address of the backend answered in time")
             }
+            Self::BackendFull => (
+                "backend_full",
+                Operator,
+                Info,
+                "as many programs of the backend run, or were started, as `exec.max` and `exec.rate` allow",
+            ),
             Self::BackendPortsExhausted => (
                 "backend_ports_exhausted",
                 Operator,

@@ -38,6 +38,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "this address takes clients of one address family only; those of the other hear a temporary refusal",
     ),
     (
+        "program_said",
+        "what a program of `handoff = \"exec\"` wrote to its standard error, line by line; `id` is that of its connection",
+    ),
+    (
         "backend_misreads",
         "a backend of which it is not proved that it reads our header answered the last 3 clients as a server does that takes it for its own protocol; said once until it answers otherwise",
     ),

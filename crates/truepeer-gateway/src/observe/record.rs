@@ -59,7 +59,16 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
         Both,
         "what the backend is told that the proxy did not say: `destination`, `client_port`, `client_address` (the substitute for IPv6), or several",
     ),
-    ("bytes_in", End, "from the client to the backend, headers aside"),
+    (
+        "exit",
+        End,
+        "how the program ended that was given the connection: its status, or `signal` and the signal's number",
+    ),
+    (
+        "bytes_in",
+        End,
+        "from the client to the backend, headers aside; 0 where a program was given the connection, which nobody counts",
+    ),
     ("bytes_out", End, "from the backend to the client"),
     ("duration_ms", End, "from accept to end"),
     ("identify_ms", End, "from accept to identity"),
@@ -156,6 +165,7 @@ pub fn line(record: &Record, outcome: Outcome, format: LogFormat, now: Instant, 
     line.text("id", &entry.id);
     line.text("outcome", outcome.facts().code);
     add_parties(record, &mut line);
+    line.maybe("exit", record.exit.map(|exit| exit.to_string()).as_deref());
     line.number("bytes_in", entry.traffic.bytes_in());
     line.number("bytes_out", entry.traffic.bytes_out());
     line.number("duration_ms", millis(now.saturating_duration_since(record.accepted)));

@@ -3,6 +3,7 @@
 //! The keeper asks addresses whether they read our header and writes the answers here; connections read them.
 
 pub mod connect;
+mod programs;
 mod settings;
 mod target;
 
@@ -21,6 +22,7 @@ use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::handoff::{self, Counter, Dialled, Introduction, Names, Proof, Untellable};
 
+pub use programs::{Exec, Full, Programs, Slot};
 pub use settings::{Backend, BackendAddress, Check};
 pub use target::{MISREADS, MUTE, Target};
 
@@ -151,6 +153,7 @@ pub struct Pool {
     ask_regularly: AtomicBool,
     /// Whether it was said that TLVs do not fit.
     said_over_budget: AtomicBool,
+    programs: Arc<Programs>,
     changed: Bell,
 }
 
@@ -179,6 +182,7 @@ impl Pool {
             ask_all: AtomicBool::new(false),
             ask_regularly: AtomicBool::new(false),
             said_over_budget: AtomicBool::new(false),
+            programs: Arc::default(),
             changed: Bell::default(),
         }
     }
@@ -193,6 +197,18 @@ impl Pool {
     #[must_use]
     pub fn ringing(self, changed: Bell) -> Self {
         Self { changed, ..self }
+    }
+
+    /// Counts its programs together with those of another pool of the same backend.
+    #[must_use]
+    pub fn counting_with(self, programs: Arc<Programs>) -> Self {
+        Self { programs, ..self }
+    }
+
+    /// Its programs that run, if it is one.
+    #[must_use]
+    pub fn programs(&self) -> &Arc<Programs> {
+        &self.programs
     }
 
     /// Calls this host `hostname` where it is asked for its name.
@@ -254,7 +270,7 @@ impl Pool {
     pub fn is_provable(&self) -> bool {
         match self.backend.handoff.facts().proof {
             _ if self.backend.has_range() => false,
-            Proof::Nothing => false,
+            Proof::Nothing | Proof::MayRun => false,
             // What a client could say there for itself is asked, whatever `check` says.
             Proof::Accepts | Proof::AcceptsUnsaid => true,
             Proof::GreetsOnlyWith | Proof::ReachedAsClient => {

@@ -7,6 +7,7 @@
 mod about;
 mod choice;
 mod conversation;
+mod environment;
 mod host;
 mod imap_id;
 pub mod kind;
@@ -139,6 +140,10 @@ pub fn introduce(
             let client = client.to_socket_addr(client.port.map_or(0, Into::into));
             let label = Label { client, destination, substitute: telling.label.substitute };
             Ok(Introduction::labelled(label, substituted))
+        }
+        Handoff::Exec => {
+            let (environment, substituted) = environment::of(identity, reached, names.id)?;
+            Ok(Introduction::in_environment(environment, substituted))
         }
         Handoff::Xclient => spoken(|about| Words::Xclient(Xclient::new(about))),
         Handoff::ImapId => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Said))),

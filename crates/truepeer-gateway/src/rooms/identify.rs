@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
-use crate::engine::{Pending, Received, Socket, receive};
+use crate::engine::{Pending, Reading, Received, Socket, receive_as};
 
 pub use acquaintances::{Acquaintances, Known, Recent};
 pub use missing::{Begins, MissingHeader, begins, doubt};
@@ -55,17 +55,18 @@ pub enum Unidentified {
 }
 
 /// Reads one header, of which `received` is here already; returns the identity and what came behind the header: the
-/// client's bytes, or the next header of a chain.
+/// client's bytes, or the next header of a chain. With [`Reading::Exactly`] these are still in the socket as well.
 ///
 /// # Errors
 /// [`Unidentified`].
 pub async fn read(
     client: &Socket,
+    reading: Reading,
     reader: &HeaderReader,
     unfinished: &Pending,
     received: Vec<u8>,
 ) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
-    finish(client, reader, Some(unfinished), received).await
+    finish(client, reading, reader, Some(unfinished), received).await
 }
 
 /// As [`read`], for a header where none may come, with the bytes that are already here.
@@ -77,14 +78,16 @@ pub async fn read(
 /// [`Unidentified`].
 pub async fn read_on(
     client: &Socket,
+    reading: Reading,
     reader: &HeaderReader,
     received: Vec<u8>,
 ) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
-    finish(client, reader, None, received).await
+    finish(client, reading, reader, None, received).await
 }
 
 async fn finish(
     client: &Socket,
+    reading: Reading,
     reader: &HeaderReader,
     unfinished: Option<&Pending>,
     mut received: Vec<u8>,
@@ -97,11 +100,15 @@ async fn finish(
         match progress {
             Progress::Done { identity, header_len } => {
                 let early = received.split_off(header_len.min(received.len()));
+                // It was there, so this fails only on a connection that broke since.
+                if reading == Reading::Exactly && client.discard(received.len()).is_err() {
+                    return Err(Unidentified::Error(reader.ended(&received), received));
+                }
                 return Ok((identity, early));
             }
             Progress::NeedMore { .. } => {}
         }
-        match receive(client, &mut received, reader.deadline(), unfinished).await {
+        match receive_as(reading, client, &mut received, reader.deadline(), unfinished).await {
             Received::Bytes(_) => {}
             Received::Expired => return Err(Unidentified::Error(reader.expired(&received), received)),
             Received::Evicted => return Err(Unidentified::Evicted(Seen::new(&received))),

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use policy::{Mode, Policy, PrefixLengths, Prefixes};
-pub use rate::Rate;
+pub use rate::{Allowance, Rate};
 pub use verdict::{Rule, Which};
 
 use rate::Nanos;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, Endpoint, IdentitySource, Role};
 
+use crate::facts::program::Exit;
 use crate::rooms::backend::Backend;
 use crate::rooms::handoff::Substituted;
 
@@ -61,6 +62,8 @@ pub struct Record {
     pub handoff: Option<&'static str>,
     /// What our header says that the proxy did not: `destination`, `client_port` or both.
     pub substituted: Option<&'static str>,
+    /// How the program ended that the connection was given to.
+    pub exit: Option<Exit>,
     /// Which kind of rule the client was refused by.
     pub refusal: Option<RefusedBy>,
     /// The rule itself: a line of a list with its place, or its code.
@@ -118,6 +121,7 @@ impl Record {
             backend: None,
             handoff: None,
             substituted: None,
+            exit: None,
             refusal: None,
             rule: None,
             would_refuse: None,

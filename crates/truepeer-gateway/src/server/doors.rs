@@ -35,7 +35,11 @@ pub(super) fn pools(config: &Config, known: &[Arc<Pool>], changed: &Bell, labels
                 .filter(|pool| pool.backend == *backend && pool.calls_itself() == hostname);
             let new = || {
                 let pool = Pool::new(Arc::clone(backend), listener.protocol, greeting(listener));
-                let pool = pool.calling_itself_as(hostname.into()).labelling_with(labels.clone());
+                // Those of an earlier configuration go on, and count.
+                let same = pools.iter().chain(known).find(|pool| pool.backend.id == backend.id);
+                let programs = same.map(|pool| Arc::clone(pool.programs())).unwrap_or_default();
+                let pool = pool.counting_with(programs).labelling_with(labels.clone());
+                let pool = pool.calling_itself_as(hostname.into());
                 Arc::new(pool.ringing(changed.clone()))
             };
             pools.push(kept.map_or_else(new, Arc::clone));
@@ -145,7 +149,7 @@ fn proxies(listener: &Listener) -> NetworkSet {
 pub fn own_addresses<'a>(backends: impl IntoIterator<Item = &'a Arc<Backend>>) -> NetworkSet {
     let ip = |address: &BackendAddress| match address {
         BackendAddress::Socket(addr) => Some(addr.ip()),
-        BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
+        BackendAddress::Host { .. } | BackendAddress::Unix(_) | BackendAddress::Program(_) => None,
     };
     let backends: Vec<IpAddr> =
         backends.into_iter().flat_map(|backend| backend.addresses.iter().filter_map(ip)).collect();
@@ -157,7 +161,7 @@ pub(super) fn addresses_of<'a>(pools: impl Iterator<Item = &'a Arc<Pool>>) -> Ne
     let targets = pools.flat_map(|pool| pool.targets().to_vec());
     let ip = |target: Arc<Target>| match target.address {
         Address::Tcp(addr) => Some(addr.ip().to_canonical()),
-        Address::Unix(_) => None,
+        Address::Unix(_) | Address::Program(_) => None,
     };
     with_own(targets.filter_map(ip))
 }

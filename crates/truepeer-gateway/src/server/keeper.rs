@@ -294,6 +294,7 @@ fn remedy(pool: &Pool, why: &Unready) -> &'static str {
         Unready::Slow { .. } => {
             "nothing, if it is meant to take so long: it is asked until it has answered; otherwise find what delays its greeting (mostly a look-up of truepeer's own address), or raise backend.<id>.proof-timeout"
         }
+        Unready::Unreachable { .. } if pool.backend.exec().is_some() => pool.backend.telling().remedy(),
         Unready::Unreachable { .. } => {
             "start the backend, or correct `address`; clients are asked to come back later"
         }

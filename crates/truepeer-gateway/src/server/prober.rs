@@ -10,13 +10,15 @@ mod http;
 mod way;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, PeerAddress, Seen};
 
-use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::engine::{self, Address, DialError, Received, Socket, dial, later, receive, say};
 use crate::facts::address::Family;
 use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
+use crate::facts::program::Program;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::backend::{Check, Pool, Readiness, Unready};
 use crate::rooms::handoff::kind::Silence;
@@ -41,6 +43,13 @@ pub async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Rea
     if pool.backend.has_range() {
         return (Readiness::Unproven, None);
     }
+    if let Address::Program(program) = address {
+        let readiness = match may_run(program).await {
+            Ok(()) => Readiness::Unproven,
+            Err(error) => Readiness::Unready(Unready::Unreachable { error }),
+        };
+        return (readiness, None);
+    }
     if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
         return way::ask(pool, address).await;
     }
@@ -53,6 +62,16 @@ pub async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Rea
     }
 }
 
+/// Whether a program can be started; the disk that it is on may take its time.
+async fn may_run(program: &Arc<Program>) -> Result<(), String> {
+    let program = Arc::clone(program);
+    let asked = tokio::task::spawn_blocking(move || engine::program::may_run(&program)).await;
+    match asked {
+        Ok(may) => may.map_err(|error| format!("cannot be run: {error}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 async fn prove(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
     if pool.protocol == Protocol::Http {
         return http::ask(pool, address, known).await;
@@ -61,7 +80,7 @@ async fn prove(pool: &Pool, address: &Address, known: &Readiness) -> Readiness {
     let accepted = match pool.backend.handoff.facts().proof {
         Proof::Accepts => Some(Readiness::Proved),
         Proof::AcceptsUnsaid => Some(Readiness::Unproven),
-        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::Nothing => None,
+        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::MayRun | Proof::Nothing => None,
     };
     if let Some(accepted) = accepted {
         return match dial(address, &[], timeout).await {
@@ -135,6 +154,9 @@ pub enum Still {
 ///
 /// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
 pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
+    if let Address::Program(program) = address {
+        return (if may_run(program).await.is_ok() { Still::Serves } else { Still::Differs }, None);
+    }
     if pool.backend.handoff.facts().proof == Proof::ReachedAsClient {
         return way::still_serves(pool, address).await;
     }
@@ -262,11 +284,11 @@ fn introduction(
     let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let reached = match address {
         Address::Tcp(addr) => *addr,
-        Address::Unix(_) => nowhere,
+        Address::Unix(_) | Address::Program(_) => nowhere,
     };
     let subject = match pool.backend.handoff.facts().proof {
         Proof::Accepts | Proof::AcceptsUnsaid => SocketAddr::new(NOBODY, 0),
-        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::Nothing => {
+        Proof::GreetsOnlyWith | Proof::ReachedAsClient | Proof::MayRun | Proof::Nothing => {
             client.or_else(|| socket.local_addr()).unwrap_or(nowhere)
         }
     };

@@ -389,7 +389,11 @@ fn serve(
         let outcome = tokio::select! {
             biased;
             outcome = connection::walk(arrival, &door, &desk, &mut open.seen) => outcome,
-            () = entry.cut().woken() => Err(Outcome::Cut),
+            () = entry.cut().woken() => {
+                // It has the connection, and we have not.
+                entry.end_program();
+                Err(Outcome::Cut)
+            }
         };
         let (Ok(outcome) | Err(outcome)) = outcome;
         open.end(outcome);

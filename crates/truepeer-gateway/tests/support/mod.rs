@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod cgroup;
+pub mod exec;
 pub mod fake;
 pub mod namespace;
 pub mod shapes;

@@ -94,20 +94,23 @@ fn connects<'b>(
         | Handoff::ImapId
         | Handoff::ImapIdUnconfirmed
         | Handoff::Label
-        | Handoff::Transparent => Sends::OtherWay,
+        | Handoff::Transparent
+        | Handoff::Exec => Sends::OtherWay,
     };
-    backend.addresses.iter().map(move |to| {
+    backend.addresses.iter().filter_map(move |to| {
         let to = match to {
             BackendAddress::Socket(addr) => Address::tcp(Host::Ip(addr.ip().to_canonical()), addr.port()),
             BackendAddress::Host { name, port } => Address::tcp(Host::parse(name), *port),
             BackendAddress::Unix(path) => Address::Unix(path.display().to_string()),
+            // Nothing is connected to.
+            BackendAddress::Program(_) => return None,
         };
         let mut connect = Connect::new(&*backend.id, lines.find("backend", &backend.id, "address"), to);
         connect.sends = sends;
         connect.sends_place = lines.find("backend", &backend.id, "handoff");
         connect.protocol = Some(spoken(listener.protocol));
         connect.serves = vec![index];
-        connect
+        Some(connect)
     })
 }
 

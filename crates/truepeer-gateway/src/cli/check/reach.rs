@@ -42,7 +42,7 @@ pub(super) fn of(config: &Config) -> Reach {
                 BackendAddress::Host { name, port } => {
                     reach.advice.push(elsewhere(backend, &format!("{name}:{port}")));
                 }
-                BackendAddress::Unix(_) => {}
+                BackendAddress::Unix(_) | BackendAddress::Program(_) => {}
             }
         }
     }
@@ -55,7 +55,7 @@ fn port_meant(listener: &Listener) -> Option<(String, String)> {
     let other = |address: &&BackendAddress| match address {
         BackendAddress::Socket(addr) => addr.port() != 25,
         BackendAddress::Host { port, .. } => *port != 25,
-        BackendAddress::Unix(_) => false,
+        BackendAddress::Unix(_) | BackendAddress::Program(_) => false,
     };
     let backend = &listener.backend;
     let is_stalwart = backend.kind.facts().name == Product::Stalwart.name();

@@ -1,12 +1,18 @@
 //! Orphans: as PID 1 we inherit every process whose parent has ended, and none would ever go away.
 //!
-//! truepeer starts no programs; but in a container whatever `docker exec` left behind becomes a child of PID 1.
+//! In a container whatever `docker exec` left behind becomes a child of PID 1, and what a program of `handoff = "exec"`
+//! leaves behind as well.
 
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
-use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::engine::program::bury;
+
+/// When they are looked at again, if a program was just being started.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The orphans of this process, if it is PID 1.
 #[derive(Debug)]
@@ -26,7 +32,10 @@ impl Orphans {
         let Some(ended) = &mut self.0 else { return std::future::pending().await };
         loop {
             // One signal may stand for many.
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            if !bury() {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
             if ended.recv().await.is_none() {
                 return std::future::pending().await;
             }

@@ -29,6 +29,7 @@ fn full(now: Instant) -> Record {
     record.backend = Some(("postfix".into(), "127.0.0.1:10025".to_owned()));
     record.handoff = Some("proxy-v2");
     record.substituted = Some("destination");
+    record.exit = Some(crate::facts::program::Exit::Signal(11));
     record.times =
         Times { identify: Some(Duration::ZERO), handoff: Some(Duration::ZERO), relay: Some(Duration::ZERO) };
     record.rule = Some("deny 10.0.0.0/8 (deny.txt, line 3)".into());

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use truepeer_doctor::change;
 
-use crate::engine::{Address, DialError, NotShown, Socket};
+use crate::engine::program::{NotStarted, Running, With, give};
+use crate::engine::{Address, DialError, NotShown, Socket, now};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
-use crate::rooms::backend::{Pool, Readiness, Target};
+use crate::rooms::backend::{Exec, Pool, Readiness, Slot, Target};
 use crate::rooms::handoff::{Dialled, Introduction, Purpose, Source, Substituted, Untold, drive};
 
 /// A backend that knows the client.
@@ -111,6 +112,43 @@ pub async fn to_backend(
         }
     }
     Err(last)
+}
+
+/// Gives `client` to a program of `exec`, which learns who it is; `with` makes what goes with it.
+///
+/// # Errors
+/// [`NotConnected`].
+pub async fn to_program(
+    pool: &Pool,
+    exec: &Exec,
+    introduction: &Introduction,
+    client: &Socket,
+    with: impl FnOnce(Slot) -> With,
+) -> Result<Running, NotConnected> {
+    let family = introduction.header.family;
+    let Some(target) = pool.next(family).into_iter().next() else { return Err(unready(pool, family)) };
+    let failed = |outcome, because| NotConnected::new(outcome, format!("{}: {because}", target.address));
+    let slot = pool.programs().enter(exec, now());
+    let slot = slot.map_err(|full| failed(Outcome::BackendFull, full.to_string()))?;
+    let patience = pool.backend.connect_timeout;
+    match give(client, &exec.program, &introduction.environment, with(slot), patience).await {
+        Ok(running) => {
+            target.note_reached();
+            Ok(running)
+        }
+        Err(error) => {
+            let because = error.to_string();
+            let outcome = match error {
+                NotStarted::Refused(_) => {
+                    pool.mark_unreachable(&target, because.clone());
+                    Outcome::BackendRefused
+                }
+                NotStarted::NoRoom(_) => Outcome::DescriptorsExhausted,
+                NotStarted::Late(_) => Outcome::BackendTimeout,
+            };
+            Err(failed(outcome, because))
+        }
+    }
 }
 
 /// For clients of a family that the backend has no address of.

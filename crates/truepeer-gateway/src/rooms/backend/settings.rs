@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::programs::Exec;
 use crate::rooms::handoff::{Handoff, Kind, LabelSettings, OwnTlvs, Telling, TlvChoice};
 
 /// `[backend.<id>]`
@@ -59,6 +60,8 @@ pub enum BackendAddress {
     },
     /// `unix:` path.
     Unix(PathBuf),
+    /// Nowhere: a program that is started for each connection.
+    Program(Arc<Exec>),
 }
 
 impl Backend {
@@ -69,6 +72,15 @@ impl Backend {
     #[must_use]
     pub const fn has_range(&self) -> bool {
         self.ports > 1
+    }
+
+    /// The program that it is, if it is one.
+    #[must_use]
+    pub fn exec(&self) -> Option<&Arc<Exec>> {
+        self.addresses.iter().find_map(|address| match address {
+            BackendAddress::Program(exec) => Some(exec),
+            BackendAddress::Socket(_) | BackendAddress::Host { .. } | BackendAddress::Unix(_) => None,
+        })
     }
 
     /// How it is told who the client is.

@@ -80,7 +80,7 @@ impl Target {
     pub fn asked_family(&self) -> Family {
         match &self.address {
             Address::Tcp(addr) => Family::of(addr.ip().to_canonical()),
-            Address::Unix(_) => Family::Ipv4,
+            Address::Unix(_) | Address::Program(_) => Family::Ipv4,
         }
     }
 

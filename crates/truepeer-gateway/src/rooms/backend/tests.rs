@@ -31,7 +31,7 @@ fn pool(readiness: &[Readiness]) -> Pool {
 fn ports(pool: &Pool) -> Vec<u16> {
     let port = |target: &Arc<Target>| match target.address {
         Address::Tcp(addr) => addr.port(),
-        Address::Unix(_) => 0,
+        Address::Unix(_) | Address::Program(_) => 0,
     };
     pool.next(None).iter().map(port).collect()
 }

@@ -67,7 +67,7 @@ impl About {
 }
 
 /// Letters, digits, dots and hyphens: what every server takes for a name.
-fn is_dns_name(name: &str) -> bool {
+pub(super) fn is_dns_name(name: &str) -> bool {
     let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -23,6 +23,8 @@ pub enum Handoff {
     Label,
     /// Nothing is said: the connection comes from the client's own address.
     Transparent,
+    /// In its environment, to a program that is given the client's connection.
+    Exec,
     /// Nothing: the backend sees us as the client.
     None,
 }
@@ -40,6 +42,8 @@ pub enum Proof {
     AcceptsUnsaid,
     /// Its socket sees a client that is not us, and its answers come back.
     ReachedAsClient,
+    /// It is a program that is there and may be run; whether it reads its environment does not show.
+    MayRun,
 }
 
 /// What is known of a way.
@@ -67,7 +71,7 @@ pub struct HandoffFacts {
 
 impl Handoff {
     /// Every way, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ProxyV2,
         Self::ProxyV1,
         Self::Xclient,
@@ -75,6 +79,7 @@ impl Handoff {
         Self::ImapIdUnconfirmed,
         Self::Label,
         Self::Transparent,
+        Self::Exec,
         Self::None,
     ];
 
@@ -170,6 +175,17 @@ impl Handoff {
                 needs: "CAP_NET_ADMIN, a rule, a route and two sysctls on this host; the backend on this host, or behind it",
                 limits: "an IPv6 client needs an IPv6 address of the backend, an IPv4 client an IPv4 address; docker-proxy in between replaces the client's address: use the container's own address",
                 remedy: "`truepeer snippet transparent` prints every command that this host needs; a backend elsewhere must send its answers through this host",
+            },
+            Self::Exec => HandoffFacts {
+                name: "exec",
+                own_header: OwnHeader::Absent,
+                proof: Proof::MayRun,
+                question: "whether it reads its environment",
+                protocols: &[],
+                suits: "a program that serves one connection on its standard input and output, as under inetd, tcpserver, s6 or systemd's `Accept=yes`; it is given the very socket, and no byte passes through truepeer",
+                needs: "a program that takes the client from its environment (`TCPREMOTEIP`, `REMOTE_ADDR`) or need not know it; the right to run it",
+                limits: "a program that asks the socket instead (sshd, Exim, rsync started as `rsync --daemon`) finds the proxy there; it must read no PROXY header itself; idle limit and byte counts are the program's own affair",
+                remedy: "see that `exec.command` names a program that truepeer's user may run",
             },
             Self::None => HandoffFacts {
                 name: "none",

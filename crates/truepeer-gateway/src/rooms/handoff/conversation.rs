@@ -16,6 +16,7 @@ use super::{Header, Substituted};
 use crate::engine::label::{Label, Labels, Shown};
 use crate::engine::transparent::dial_as;
 use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::facts::program::Environment;
 
 /// What a backend is to be told about one client, whichever of its addresses is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Introduction {
     pub header: Header,
     /// As whom the connection is made.
     pub source: Source,
+    /// What a program finds in its environment; empty where it is none.
+    pub environment: Environment,
     words: Words,
 }
 
@@ -75,12 +78,12 @@ impl Introduction {
     /// Told by `header` alone.
     #[must_use]
     pub fn written(header: Header) -> Self {
-        Self { header, source: Source::Ours, words: Words::None }
+        Self { header, source: Source::Ours, environment: Environment::new(), words: Words::None }
     }
 
     /// Told in words alone, with these facts substituted.
     pub(super) fn spoken(words: Words, substituted: Substituted) -> Self {
-        Self { header: Header { substituted, ..Header::default() }, source: Source::Ours, words }
+        Self { words, ..Self::written(Header { substituted, ..Header::default() }) }
     }
 
     /// Told by the address that the connection comes from, and by nothing else.
@@ -92,6 +95,11 @@ impl Introduction {
     pub(super) fn labelled(label: Label, substituted: Substituted) -> Self {
         let header = Header { substituted, ..Header::default() };
         Self { source: Source::Labelled(label), ..Self::written(header) }
+    }
+
+    /// Told to a program by its environment, with these facts substituted.
+    pub(super) fn in_environment(environment: Environment, substituted: Substituted) -> Self {
+        Self { environment, ..Self::written(Header { substituted, ..Header::default() }) }
     }
 
     /// Connects to `address` within `timeout` as whom it says, and writes `opening` first.
@@ -124,7 +132,7 @@ impl Introduction {
                 substituted.client_address = shown == Shown::Substitute;
                 socket
             }
-            (Source::Client(_) | Source::Labelled(_), Address::Unix(_)) => {
+            (Source::Client(_) | Source::Labelled(_), Address::Unix(_) | Address::Program(_)) => {
                 return Err(DialError::Connect(io::ErrorKind::Unsupported.into()));
             }
         };

@@ -25,6 +25,7 @@ pub fn lacking(telling: Telling<'_>, address: SocketAddr) -> Vec<String> {
         | Handoff::Xclient
         | Handoff::ImapId
         | Handoff::ImapIdUnconfirmed
+        | Handoff::Exec
         | Handoff::None => Vec::new(),
     }
 }

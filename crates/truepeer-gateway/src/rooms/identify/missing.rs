@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use truepeer::{FirstBytes, HeaderReader, NetworkSet, OwnHeader, Seen, Verdict};
 
 use super::Unidentified;
-use crate::engine::{Pending, Received, Socket, receive};
+use crate::engine::{Pending, Reading, Received, Socket, receive_as};
 use crate::facts::address::is_near;
 
 /// `proxy.missing-header`
@@ -42,6 +42,7 @@ pub enum Begins {
 /// [`Unidentified`]: a peer that closes without a byte, breaks, or has to make room.
 pub async fn begins(
     client: &Socket,
+    reading: Reading,
     reader: &HeaderReader,
     until: Instant,
     unfinished: &Pending,
@@ -54,7 +55,7 @@ pub async fn begins(
             Verdict::Pass => return Ok(Begins::NoHeader),
             Verdict::Hold => {}
         }
-        match receive(client, received, until, Some(unfinished)).await {
+        match receive_as(reading, client, received, until, Some(unfinished)).await {
             Received::Bytes(_) => {}
             Received::Expired => return Ok(Begins::NoHeader),
             Received::Ended if !received.is_empty() => return Ok(Begins::NoHeader),

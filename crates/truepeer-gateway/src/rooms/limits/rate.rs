@@ -4,10 +4,11 @@
 //! is back. A crate for it would bring a keyed store without a bound; these are the lines that are left without one.
 
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many new connections in a period, and so many of them at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     connections: NonZeroU32,
     period: Duration,
@@ -95,6 +96,32 @@ impl Nanos {
     /// `now` as counted from `start`; a clock read before it counts as the start.
     pub(super) fn since(start: Instant, now: Instant) -> Self {
         Self(u64::try_from(now.saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The allowance of one thing that many use, whatever the rate.
+#[derive(Debug)]
+pub struct Allowance {
+    start: Instant,
+    whole_at: Mutex<Nanos>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { start: Instant::now(), whole_at: Mutex::new(Nanos::START) }
+    }
+}
+
+impl Allowance {
+    /// Uses one of it at `now`; false if nothing is left.
+    #[must_use]
+    pub fn take(&self, rate: Rate, now: Instant) -> bool {
+        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = rate.take(*whole_at, Nanos::since(self.start, now));
+        taken.is_ok_and(|then| {
+            *whole_at = then;
+            true
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! What others may see of a connection while it is open: the part of its record that is shared.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use truepeer::{Endpoint, PeerAddress};
 
+use crate::engine::program::Life;
 use crate::engine::{Traffic, Wake};
 use crate::facts::protocol::Protocol;
 
@@ -25,6 +26,8 @@ pub struct Entry {
     pub traffic: Traffic,
     found: Mutex<Found>,
     cut: Wake,
+    /// The program that it was given to.
+    program: OnceLock<Arc<Life>>,
 }
 
 /// What was found out on the way.
@@ -67,6 +70,7 @@ impl Entry {
             traffic: Traffic::default(),
             found: Mutex::default(),
             cut: Wake::default(),
+            program: OnceLock::new(),
         }
     }
 
@@ -80,6 +84,19 @@ impl Entry {
     #[must_use]
     pub fn cut(&self) -> &Wake {
         &self.cut
+    }
+
+    /// Notes that a program has it, whose life this is.
+    pub fn given_to(&self, life: Arc<Life>) {
+        // There is one for each connection.
+        let _ = self.program.set(life);
+    }
+
+    /// Asks the program that has it, if one has, to end.
+    pub fn end_program(&self) {
+        if let Some(life) = self.program.get() {
+            life.end();
+        }
     }
 
     /// Notes whom it is for.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::engine::Address;
 use crate::rooms::backend::BackendAddress;
@@ -64,6 +65,7 @@ impl Names {
             match address {
                 BackendAddress::Socket(addr) => add(Address::Tcp(*addr)),
                 BackendAddress::Unix(path) => add(Address::Unix(path.clone())),
+                BackendAddress::Program(exec) => add(Address::Program(Arc::clone(&exec.program))),
                 BackendAddress::Host { name, port } => {
                     let found = self.0.get(&(name.clone(), *port)).into_iter().flatten();
                     found.copied().map(Address::Tcp).for_each(&mut add);

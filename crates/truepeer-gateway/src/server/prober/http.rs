@@ -86,7 +86,7 @@ async fn request(pool: &Pool, address: &Address, header: Header) -> Result<Optio
     };
     let host = match address {
         Address::Tcp(addr) => addr.to_string(),
-        Address::Unix(_) => "localhost".to_owned(),
+        Address::Unix(_) | Address::Program(_) => "localhost".to_owned(),
     };
     let request = format!(
         "HEAD / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: truepeer (check)\r\nConnection: close\r\n\r\n"

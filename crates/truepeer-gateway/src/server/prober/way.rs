@@ -103,6 +103,6 @@ fn unreachable() -> Readiness {
 fn ip_of(address: &Address) -> IpAddr {
     match address {
         Address::Tcp(addr) => addr.ip(),
-        Address::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Address::Unix(_) | Address::Program(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }

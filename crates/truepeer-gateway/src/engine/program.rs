@@ -1,0 +1,267 @@
+//! Give a connection away: start a program that has it as its standard input and output, and learn how it ended.
+//!
+//! As inetd does it: no byte passes through us. Starting may take as long as the disk that the program is on, and
+//! its end as long as the client stays, so that both are the matter of a thread of its own: as many as there are programs,
+//! of which `backend.<id>.exec.max` says how many there may be. Workers only hear from it.
+
+mod children;
+mod hear;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use tokio::sync::oneshot;
+
+use super::{Socket, in_time, later, now};
+use crate::facts::program::{Environment, Exit, Program, User};
+
+pub use children::bury;
+
+/// Where a program that is named without a folder would look for others; all that it inherits from us.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a program that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(5);
+/// Room for the calls of the thread of one program.
+const STACK: usize = 256 * 1024;
+
+/// Whether `program` is there and we may run it.
+///
+/// # Errors
+/// What the system says against it.
+pub fn may_run(program: &Program) -> io::Result<()> {
+    accessat(CWD, &program.directory, Access::EXEC_OK, AtFlags::EACCESS)?;
+    if !program.path.is_file() {
+        // A folder may be "executed", too.
+        program.path.metadata()?;
+        return Err(Errno::ACCESS.into());
+    }
+    accessat(CWD, &program.path, Access::EXEC_OK, AtFlags::EACCESS)?;
+    Ok(())
+}
+
+fn command(program: &Program, environment: &Environment, streams: [OwnedFd; 2]) -> Command {
+    let [input, output] = streams;
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.arguments)
+        .current_dir(&program.directory)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::piped())
+        // What is sent to us from a terminal is not meant for it, and it can be ended with all that it has started.
+        .process_group(0);
+    if let Some(User { uid, gid }) = program.user {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Why no program has the connection.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// The system does not run it.
+    Refused(io::Error),
+    /// This host has no process, descriptor or memory left for it.
+    NoRoom(io::Error),
+    /// It was not running in time; it is ended as soon as it is.
+    Late(Duration),
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => write!(f, "cannot be started: {error}"),
+            Self::NoRoom(error) => write!(f, "this host has no room for one more program: {error}"),
+            Self::Late(limit) => write!(f, "not started within {} s", limit.as_secs_f32()),
+        }
+    }
+}
+
+/// What goes with a program from its start to its end.
+pub struct With {
+    /// Given back when it has ended, whoever waits for that or does not.
+    pub holds: Box<dyn Any + Send>,
+    /// Takes each line that it writes to its standard error.
+    pub said: Box<dyn FnMut(&str) + Send>,
+}
+
+impl fmt::Debug for With {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("With").finish_non_exhaustive()
+    }
+}
+
+/// A program that has a connection.
+#[derive(Debug)]
+pub struct Running {
+    ended: oneshot::Receiver<Exit>,
+    life: Arc<Life>,
+}
+
+impl Running {
+    /// Waits for its end; `None` if that was not seen.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the program to itself: it goes on, and is buried when it ends.
+    pub async fn ended(self) -> Option<Exit> {
+        self.ended.await.ok()
+    }
+
+    /// Its life, for whoever may end it.
+    #[must_use]
+    pub fn life(&self) -> Arc<Life> {
+        Arc::clone(&self.life)
+    }
+}
+
+/// A process, as long as its number is its own.
+#[derive(Debug, Default)]
+pub struct Life(Mutex<Option<Pid>>);
+
+impl Life {
+    /// Asks it, and all that it has started and not sent away, to end; if it has not ended after [`GRACE`], all are
+    /// ended.
+    pub fn end(self: &Arc<Self>) {
+        let ended = {
+            let pid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+        };
+        self.signal(Signal::TERM);
+        // It has ended already, or this kernel is older than 5.3.
+        let Some(ended) = ended else { return };
+        let life = Arc::clone(self);
+        let last = move || {
+            let grace = Timespec { tv_sec: GRACE.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+            // Whatever becomes of the waiting: who has ended hears nothing any more.
+            let _ = poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&grace));
+            life.signal(Signal::KILL);
+        };
+        // Without a thread it has heard the first word only.
+        let _ = std::thread::Builder::new().name("ending".to_owned()).stack_size(STACK).spawn(last);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Under the lock: while it is not buried, nobody else can have its number.
+        if let Some(pid) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+
+    fn set(&self, pid: Option<Pid>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    }
+}
+
+/// Gives `client` to `program`, which is told `environment`, once it runs; within `patience`.
+///
+/// The very socket becomes its standard input and output, as these programs expect it: one whose calls wait. What the
+/// client has sent and we have not taken is its to read. Drop `client` afterwards: the connection ends when the last
+/// process closes it.
+///
+/// # Errors
+/// [`NotStarted`]; `client` is still the client's then.
+///
+/// # Cancel safety
+/// Dropping the future ends the program as soon as it runs.
+pub async fn give(
+    client: &Socket,
+    program: &Program,
+    environment: &Environment,
+    with: With,
+    patience: Duration,
+) -> Result<Running, NotStarted> {
+    let clone = || client.as_fd().try_clone_to_owned();
+    let streams = [clone().map_err(NotStarted::NoRoom)?, clone().map_err(NotStarted::NoRoom)?];
+    let command = command(program, environment, streams);
+    let life = Arc::new(Life::default());
+    let (tell_started, started) = oneshot::channel();
+    let (tell_ended, ended) = oneshot::channel();
+    set_waiting(client, true).map_err(NotStarted::Refused)?;
+    let attend = {
+        let life = Arc::clone(&life);
+        move || attend(command, &life, with, tell_started, tell_ended)
+    };
+    let thread = std::thread::Builder::new().name("program".to_owned()).stack_size(STACK).spawn(attend);
+    let outcome = match thread {
+        Err(error) => Err(NotStarted::NoRoom(error)),
+        Ok(_) => match in_time(later(now(), patience), started).await {
+            Some(Ok(Ok(()))) => Ok(Running { ended, life }),
+            Some(Ok(Err(error))) => Err(not_started(error)),
+            Some(Err(_)) => Err(NotStarted::Refused(io::ErrorKind::Other.into())),
+            None => Err(NotStarted::Late(patience)),
+        },
+    };
+    if outcome.is_err() {
+        // It is we who speak to the client now. It fails only on what is no descriptor.
+        let _ = set_waiting(client, false);
+    }
+    outcome
+}
+
+/// Whether calls on the connection wait, in every process that has it.
+fn set_waiting(client: &Socket, waits: bool) -> io::Result<()> {
+    let mut flags = fcntl_getfl(client.as_fd())?;
+    flags.set(OFlags::NONBLOCK, !waits);
+    fcntl_setfl(client.as_fd(), flags)?;
+    Ok(())
+}
+
+fn not_started(error: io::Error) -> NotStarted {
+    match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => NotStarted::NoRoom(error),
+        _ => NotStarted::Refused(error),
+    }
+}
+
+/// The thread of one program: from its start to its burial.
+fn attend(
+    mut command: Command,
+    life: &Life,
+    with: With,
+    tell_started: oneshot::Sender<io::Result<()>>,
+    tell_ended: oneshot::Sender<Exit>,
+) {
+    let With { holds, mut said } = with;
+    let spawned = children::spawn(&mut command);
+    // Ours of the connection: whoever waits for its end waits for the program's only.
+    drop(command);
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            drop(holds);
+            // Nobody listens only if it took too long.
+            let _ = tell_started.send(Err(error));
+            return;
+        }
+    };
+    life.set(child.pid());
+    if tell_started.send(Ok(())).is_err() {
+        // Its client has heard that it is not served.
+        life.signal(Signal::KILL);
+    }
+    let ended = child.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let Some(words) = child.take_stderr() {
+        hear::lines(words, ended.as_ref().map(AsFd::as_fd), &mut *said);
+    }
+    child.wait_for_end();
+    life.set(None);
+    let exit = child.bury();
+    drop(holds);
+    if let Some(exit) = exit {
+        // Nobody listens any more to a program whose connection was cut, or that outlives a drain.
+        let _ = tell_ended.send(exit);
+    }
+}
