@@ -97,6 +97,14 @@ impl Lab {
         Ok(dovecot)
     }
 
+    /// Another Dovecot, which is told nothing and lets users in from some networks only.
+    pub(crate) fn start_choosy_dovecot(&self) -> Result<Dovecot> {
+        let dir = self.fresh_dir("dovecot-choosy")?;
+        let dovecot = Dovecot::start(&dir, self.pair()?, Believes::ItsOwnEyes)?;
+        self.watch("dovecot-choosy", dovecot.log());
+        Ok(dovecot)
+    }
+
     /// The truepeer of this run, in front of the ports that read a header. Its listeners are named after service
     /// and family (`smtp4`, `imap6`); `smtp-net` is on an address that is not loopback.
     pub(crate) fn truepeer(&self) -> Result<&Truepeer> {

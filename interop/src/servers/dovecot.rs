@@ -32,7 +32,12 @@ pub(crate) enum Believes {
     Nobody,
     /// Whoever connects from 127.0.0.1; then its users may log in from 203.0.113.0/24 and 2001:db8::/32 only.
     Truepeer,
+    /// Nobody; its users may log in from the same networks only, in clear text.
+    ItsOwnEyes,
 }
+
+/// From where users may log in where that is limited.
+const NETS: &str = "203.0.113.0/24,2001:db8::/32";
 
 /// A running Dovecot.
 #[derive(Debug)]
@@ -156,15 +161,15 @@ service imap-login {{
 }
 
 fn dialect_2_3(dir: &str, pair: &str, believes: Believes) -> String {
-    let (trusted, nets) = match believes {
-        Believes::Nobody => ("", ""),
-        Believes::Truepeer => {
-            ("login_trusted_networks = 127.0.0.1\n", " allow_nets=203.0.113.0/24,2001:db8::/32")
-        }
+    let nets = format!(" allow_nets={NETS}");
+    let (trusted, secure, nets) = match believes {
+        Believes::Nobody => ("", "yes", ""),
+        Believes::Truepeer => ("login_trusted_networks = 127.0.0.1\n", "yes", nets.as_str()),
+        Believes::ItsOwnEyes => ("", "no", nets.as_str()),
     };
     format!(
         "\
-{trusted}disable_plaintext_auth = yes
+{trusted}disable_plaintext_auth = {secure}
 ssl = yes
 ssl_cert = <{pair}
 ssl_key = <{pair}
@@ -186,18 +191,17 @@ userdb {{
 ///
 /// A Dovecot that believes truepeer must take passwords on that way, so there it is `ssl = yes`.
 fn dialect_2_4(dir: &str, pair: &str, believes: Believes) -> String {
-    let (ssl, trusted, nets) = match believes {
-        Believes::Nobody => ("required", "", ""),
-        Believes::Truepeer => {
-            let nets = "\n  fields {\n    allow_nets = 203.0.113.0/24,2001:db8::/32\n  }";
-            ("yes", "login_trusted_networks = 127.0.0.1\n", nets)
-        }
+    let nets = format!("\n  fields {{\n    allow_nets = {NETS}\n  }}");
+    let (ssl, clear, trusted, nets) = match believes {
+        Believes::Nobody => ("required", "no", "", ""),
+        Believes::Truepeer => ("yes", "no", "login_trusted_networks = 127.0.0.1\n", nets.as_str()),
+        Believes::ItsOwnEyes => ("yes", "yes", "", nets.as_str()),
     };
     format!(
         "\
 dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
-{trusted}auth_allow_cleartext = no
+{trusted}auth_allow_cleartext = {clear}
 ssl = {ssl}
 ssl_server_cert_file = {pair}
 ssl_server_key_file = {pair}

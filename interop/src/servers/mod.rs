@@ -17,6 +17,8 @@ pub(crate) mod nginx;
 pub(crate) mod opensmtpd;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
+pub(crate) mod python;
+pub(crate) mod redis;
 pub(crate) mod sshd;
 pub(crate) mod stalwart;
 pub(crate) mod traefik;
@@ -59,7 +61,7 @@ pub(crate) fn find_fetched(name: &str) -> Result<PathBuf> {
 }
 
 /// Where those programs are: `INTEROP_DIR`, or the directory that they go to without it.
-fn fetched_dir() -> PathBuf {
+pub(crate) fn fetched_dir() -> PathBuf {
     std::env::var_os("INTEROP_DIR")
         .map_or_else(|| PathBuf::from("/usr/local/lib/truepeer-interop"), PathBuf::from)
 }
