@@ -1,4 +1,4 @@
-//! The backend: reads a header if one comes, then does what the client's first byte says.
+//! The backend: reads a header, on its second port none, then does what the client's first byte says.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,13 +29,17 @@ struct Connection {
     given: u64,
 }
 
-/// Serves for `life` at most, after it has said its port on standard output.
+/// Serves for `life` at most, after it has said its ports on standard output: that with a header first.
 pub fn serve(life: Duration) -> io::Result<()> {
-    let listener = net::listen(0)?;
-    let address: SocketAddr = rustix::net::getsockname(&listener)?.try_into()?;
-    println!("{}", address.port());
+    const PLAIN: usize = usize::MAX - 1;
+    let listeners = [(usize::MAX, net::listen(0)?), (PLAIN, net::listen(0)?)];
     let mut poll = Poll::new()?;
-    poll.add(&listener, usize::MAX, EventFlags::IN)?;
+    for (key, listener) in &listeners {
+        let address: SocketAddr = rustix::net::getsockname(listener)?.try_into()?;
+        print!("{} ", address.port());
+        poll.add(listener, *key, EventFlags::IN)?;
+    }
+    println!();
     let mut open: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();
     let mut buf = vec![0; 1 << 20];
@@ -43,9 +47,9 @@ pub fn serve(life: Duration) -> io::Result<()> {
     let began = Instant::now();
     while began.elapsed() < life {
         for (key, flags) in poll.wait(1000)? {
-            if key == usize::MAX {
+            if let Some((_, listener)) = listeners.iter().find(|(of, _)| *of == key) {
                 for _ in 0..64 {
-                    let Some(fd) = net::accept(&listener)? else { break };
+                    let Some(fd) = net::accept(listener)? else { break };
                     let at = free.pop().unwrap_or_else(|| {
                         open.push(None);
                         open.len() - 1
@@ -54,7 +58,7 @@ pub fn serve(life: Duration) -> io::Result<()> {
                     let taken = Checked::new(0);
                     open[at] = Some(Connection {
                         fd,
-                        header: Some(Vec::new()),
+                        header: (key != PLAIN).then(Vec::new),
                         kind: 0,
                         unsent: Vec::new(),
                         taken,

@@ -22,10 +22,27 @@ pub enum Kind {
     Truepeer,
     /// The same, but that the backend's own socket says who the client is, and reads no header.
     TruepeerLabel,
+    /// The same, connecting from the client's own address.
+    Transparent,
+    /// The same, giving each connection to a program.
+    Exec,
 }
 
-pub const ALL: [Kind; 6] =
-    [Kind::HaproxyLog, Kind::Truepeer, Kind::TruepeerLabel, Kind::Haproxy, Kind::HaproxySplice, Kind::Nginx];
+pub const ALL: [Kind; 8] = [
+    Kind::HaproxyLog,
+    Kind::Truepeer,
+    Kind::TruepeerLabel,
+    Kind::Haproxy,
+    Kind::HaproxySplice,
+    Kind::Nginx,
+    Kind::Transparent,
+    Kind::Exec,
+];
+/// Those that are held against each other by how a backend learns who the client is.
+pub const HANDOFFS: [Kind; 4] = [Kind::Truepeer, Kind::TruepeerLabel, Kind::Transparent, Kind::Exec];
+/// Those that stand beside other programs, as users run them.
+pub const GATEWAYS: [Kind; 5] =
+    [Kind::HaproxyLog, Kind::Truepeer, Kind::Haproxy, Kind::HaproxySplice, Kind::Nginx];
 
 /// What there is room for: both together may need more descriptors than the machine's hard limit (20,000 where this
 /// was written).
@@ -46,6 +63,8 @@ impl Kind {
             Self::Nginx => "nginx",
             Self::Truepeer => "truepeer",
             Self::TruepeerLabel => "truepeer-label",
+            Self::Transparent => "truepeer-transparent",
+            Self::Exec => "truepeer-exec",
         }
     }
 
@@ -53,7 +72,7 @@ impl Kind {
     pub fn version(self, truepeer: &Path) -> String {
         let (program, flag) = match self {
             Self::Nginx => (Path::new("nginx"), "-v"),
-            Self::Truepeer | Self::TruepeerLabel => (truepeer, "--version"),
+            Self::Truepeer | Self::TruepeerLabel | Self::Transparent | Self::Exec => (truepeer, "--version"),
             _ => (Path::new("haproxy"), "-v"),
         };
         let said = Command::new(program).arg(flag).output();
@@ -61,12 +80,13 @@ impl Kind {
         String::from_utf8_lossy(&said).lines().next().unwrap_or("not installed").to_owned()
     }
 
-    fn configuration(self, room: Room, port: u16, backend: u16, folder: &Path) -> String {
+    fn configuration(self, room: Room, port: u16, backend: &Backend, folder: &Path) -> String {
+        let Backend { port: headers, plain, .. } = backend;
         let haproxy = |global: &str, defaults: &str| {
             format!(
                 "global\n nbthread 1\n maxconn 9900\n{global}defaults\n mode tcp\n{defaults} timeout connect 5s\n \
                  timeout client 120s\n timeout server 120s\nfrontend f\n bind 127.0.0.1:{port} accept-proxy\n \
-                 default_backend b\nbackend b\n server s 127.0.0.1:{backend} send-proxy-v2\n"
+                 default_backend b\nbackend b\n server s 127.0.0.1:{headers} send-proxy-v2\n"
             )
         };
         match self {
@@ -80,17 +100,26 @@ impl Kind {
                 "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nworker_processes 1;\n\
                  worker_rlimit_nofile 20000;\npid {folder}/nginx.pid;\nerror_log stderr error;\ndaemon off;\n\
                  events {{ worker_connections 19900; }}\nstream {{ server {{\n\
-                 listen 127.0.0.1:{port} proxy_protocol backlog=4096;\nproxy_pass 127.0.0.1:{backend};\n\
+                 listen 127.0.0.1:{port} proxy_protocol backlog=4096;\nproxy_pass 127.0.0.1:{headers};\n\
                  proxy_protocol on;\nproxy_timeout 120s;\n}} }}\n",
                 folder = folder.display(),
             ),
-            Self::Truepeer | Self::TruepeerLabel => format!(
+            Self::Truepeer | Self::TruepeerLabel | Self::Transparent | Self::Exec => format!(
                 "[server]\nmax-connections = {connections}\n[server.proxy]\ntrusted-networks = [\"127.0.0.0/8\"]\n\
                  header-timeout = \"30s\"\nmax-pending = {pending}\n[server.listener.f]\nbind = \"127.0.0.1:{port}\"\n\
                  protocol = \"tcp\"\nbackend = \"b\"\n[server.listener.f.limits]\nconnections-per-client = 4000\n\
-                 [backend.b]\nkind = \"other\"\nhandoff = \"{handoff}\"\naddress = \"127.0.0.1:{backend}\"\n\
+                 [backend.b]\nkind = \"other\"\n{backend}\
                  [log]\nformat = \"json\"\n",
-                handoff = if self == Self::TruepeerLabel { "label" } else { "proxy-v2" },
+                backend = match self {
+                    Self::TruepeerLabel => format!("handoff = \"label\"\naddress = \"127.0.0.1:{plain}\"\n"),
+                    Self::Transparent =>
+                        format!("handoff = \"transparent\"\naddress = \"127.0.0.1:{plain}\"\n"),
+                    Self::Exec => format!(
+                        "handoff = \"exec\"\nexec.command = [{program:?}, \"program\"]\nexec.max = 1000\nexec.rate = \"off\"\n",
+                        program = std::env::current_exe().unwrap_or_default(),
+                    ),
+                    _ => format!("handoff = \"proxy-v2\"\naddress = \"127.0.0.1:{headers}\"\n"),
+                },
                 connections = if room == Room::Open { 9300 } else { 7000 },
                 pending = if room == Room::Open { 1300 } else { 4200 },
             ),
@@ -109,13 +138,19 @@ pub struct Running {
 
 impl Running {
     /// Starts `kind` on the second CPU, with its configuration and its log in `folder`.
-    pub fn start(kind: Kind, room: Room, backend: u16, folder: &Path, truepeer: &Path) -> io::Result<Self> {
+    pub fn start(
+        kind: Kind,
+        room: Room,
+        backend: &Backend,
+        folder: &Path,
+        truepeer: &Path,
+    ) -> io::Result<Self> {
         let address = free_address()?;
         let config = folder.join(format!("{}.conf", kind.name()));
         fs::write(&config, kind.configuration(room, address.port(), backend, folder))?;
         let mut command = pinned("1");
         match kind {
-            Kind::Truepeer | Kind::TruepeerLabel => {
+            Kind::Truepeer | Kind::TruepeerLabel | Kind::Transparent | Kind::Exec => {
                 command.arg(truepeer).arg("run").arg("--config").arg(&config)
             }
             Kind::Nginx => command.args(["nginx", "-p"]).arg(folder).arg("-c").arg(&config),
@@ -167,7 +202,10 @@ impl Drop for Running {
 
 /// The backend, on the first CPU with the load.
 pub struct Backend {
+    /// Where it reads a header ...
     pub port: u16,
+    /// ... and where it reads none.
+    pub plain: u16,
     child: Child,
 }
 
@@ -179,8 +217,11 @@ impl Backend {
         if let Some(said) = child.stdout.take() {
             BufReader::new(said).read_line(&mut line)?;
         }
-        let port = line.trim().parse().map_err(|_| io::Error::other("the backend does not start"))?;
-        Ok(Self { port, child })
+        let mut ports = line.split_whitespace().map(str::parse);
+        let (Some(Ok(port)), Some(Ok(plain))) = (ports.next(), ports.next()) else {
+            return Err(io::Error::other("the backend does not start"));
+        };
+        Ok(Self { port, plain, child })
     }
 }
 

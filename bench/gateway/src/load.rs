@@ -35,6 +35,12 @@ struct Client {
     heard: usize,
 }
 
+/// Where the numbers of clients begin: a hundred further for each millisecond, which no load gets through.
+fn fresh() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis() * 100 % 15_000_000).unwrap_or(0)
+}
+
 fn message(kind: u8, number: u64) -> Vec<u8> {
     let mut said = format!("{}{number:063x}", char::from(kind)).into_bytes();
     said.truncate(MESSAGE);
@@ -96,7 +102,9 @@ pub fn short(aim: Aim, pace: Pace, slow: usize) -> io::Result<()> {
     };
     let mut clients: Vec<Option<Client>> = (0..places).map(|_| None).collect();
     let mut free: Vec<_> = (0..places).rev().collect();
-    let (mut number, mut done, mut window) = (0_u64, 0_u64, None);
+    // Clients that were there a minute ago may still be remembered under their address: others come each time.
+    let mut number = fresh();
+    let (mut done, mut window) = (0_u64, None::<Window>);
     let mut took = Vec::new();
     let began = Instant::now();
     let mut next = began;
@@ -130,16 +138,18 @@ pub fn short(aim: Aim, pace: Pace, slow: usize) -> io::Result<()> {
             }
         }
     }
-    let (lasted, cpu) = window.map(|window| window.close()).unwrap_or_default();
+    let (lasted, cpu) = window.as_ref().map(Window::close).unwrap_or_default();
+    let children = window.map(|window| window.children()).unwrap_or_default();
     took.sort_unstable();
     let at = |share: f64| {
         took.get((took.len() as f64 * share) as usize).map_or(0.0, |took| took.as_secs_f64() * 1e6)
     };
     println!(
-        "count={done} rate={} cost={} busy={} p50={} p99={} held={}",
+        "count={done} rate={} cost={} busy={} children={} p50={} p99={} held={}",
         done as f64 / lasted.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / done as f64,
         cpu.as_secs_f64() / lasted.as_secs_f64(),
+        children.as_secs_f64() * 1e6 / done as f64,
         at(0.5),
         at(0.99),
         held.iter().filter(|fd| matches!(net::receive(fd, &mut [0; 8]), Ok(None))).count(),

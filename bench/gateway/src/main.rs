@@ -14,6 +14,7 @@ mod gateways;
 mod load;
 mod meter;
 mod net;
+mod program;
 mod run;
 mod wire;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["program"] => program::serve(),
         ["backend"] => backend::serve(Duration::from_secs(3600)),
         ["load", target, pid, millis, what @ ..] => aim(target, pid, millis).and_then(|aim| load(aim, what)),
         ["run", truepeer, rest @ ..] => run::run(truepeer.as_ref(), rest),

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::cases::{CASES, Case};
-use crate::gateways::{self, ALL, Backend, Kind, Room, Running, pinned};
+use crate::cases::{Against, CASES, Case};
+use crate::gateways::{self, ALL, Backend, GATEWAYS, Kind, Room, Running, pinned};
 use crate::meter;
 
 struct Wanted {
@@ -48,8 +48,13 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
     };
     let folder = gateways::folder()?;
     let backend = Backend::start()?;
-    let kinds = ALL.into_iter().filter(|kind| is_wanted(&wanted.gateways, kind.name()));
-    let start = |kind, room| Running::start(kind, room, backend.port, &folder, truepeer);
+    let cases: Vec<_> = CASES.iter().filter(|case| is_wanted(&wanted.cases, case.name)).collect();
+    let counts = ["calls", "idle"].iter().any(|name| is_wanted(&wanted.cases, name));
+    let is_needed = |kind: &Kind| {
+        cases.iter().any(|case| case.kinds.contains(kind)) || (counts && GATEWAYS.contains(kind))
+    };
+    let kinds = ALL.into_iter().filter(|kind| is_needed(kind) && is_wanted(&wanted.gateways, kind.name()));
+    let start = |kind, room| Running::start(kind, room, &backend, &folder, truepeer);
     println!("# Machine: {}", machine());
     let mut running = Vec::new();
     for kind in kinds {
@@ -61,9 +66,9 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
     }
     let mut figures = Figures::new();
     for repetition in 0..wanted.repetitions {
-        for case in CASES.iter().filter(|case| is_wanted(&wanted.cases, case.name)) {
+        for case in &cases {
             running.rotate_left(1);
-            for gateway in &running {
+            for gateway in running.iter().filter(|gateway| case.kinds.contains(&gateway.kind)) {
                 match load(gateway, wanted.millis, case.load) {
                     Ok(found) => figures.entry((case.name, gateway.kind.name())).or_default().push(found),
                     Err(error) => println!("# {} {}: {error}", case.name, gateway.kind.name()),
@@ -122,15 +127,18 @@ fn table(figures: &Figures, running: &[Running]) {
         }
         println!("\n## {}: {}\n", case.name, case.what);
         println!(
-            "| gateway | cost | per second | busy | ratio to {} (median, range) | others |",
-            case.against.name()
+            "| gateway | cost | per second | busy | ratio to {} (median, range), difference | others |",
+            match case.against {
+                Against::Peer(kind) => kind.name(),
+                Against::OwnShort => "its own short connections",
+            }
         );
         println!("|---|---|---|---|---|---|");
         for gateway in running {
             let name = gateway.kind.name();
             let Some(found) = figures.get(&(case.name, name)) else { continue };
             let of = |figure: &str| median(found.iter().filter_map(|found| found.get(figure).copied()));
-            let bar = if gateway.kind == Kind::Truepeer {
+            let bar = if gateway.kind == Kind::Truepeer && case.bar.is_finite() {
                 format!(", bar {} aim {}", case.bar, case.aim)
             } else {
                 String::new()
@@ -149,8 +157,10 @@ fn table(figures: &Figures, running: &[Running]) {
 
 /// The ratio to the peer in the same repetition; for a case that is held against ourselves, to our short connections.
 fn ratio(figures: &Figures, case: &Case, name: &'static str) -> String {
-    let (other_case, other) =
-        if case.against == Kind::Truepeer { ("short", name) } else { (case.name, case.against.name()) };
+    let (other_case, other) = match case.against {
+        Against::OwnShort => ("short", name),
+        Against::Peer(kind) => (case.name, kind.name()),
+    };
     let (Some(ours), Some(theirs)) = (figures.get(&(case.name, name)), figures.get(&(other_case, other)))
     else {
         return "-".to_owned();
@@ -160,14 +170,22 @@ fn ratio(figures: &Figures, case: &Case, name: &'static str) -> String {
         .zip(theirs)
         .filter_map(|(ours, theirs)| Some(ours.get("cost")? / theirs.get("cost")?))
         .collect();
+    let more =
+        ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(ours.get("cost")? - theirs.get("cost")?));
+    let more = median(more);
     let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let most = ratios.iter().copied().fold(0.0, f64::max);
-    format!("**{:.2}** ({least:.2}..{most:.2}, n={})", median(ratios.iter().copied()), ratios.len())
+    format!(
+        "**{:.2}** ({least:.2}..{most:.2}, n={}), {more:+.3}",
+        median(ratios.iter().copied()),
+        ratios.len()
+    )
 }
 
 fn others(found: &[BTreeMap<String, f64>]) -> String {
-    let names =
-        ["p50", "p99", "held"].into_iter().filter(|name| found.iter().any(|found| found.contains_key(*name)));
+    let names = ["children", "p50", "p99", "held"]
+        .into_iter()
+        .filter(|name| found.iter().any(|found| found.contains_key(*name)));
     let text = names.map(|name| {
         format!("{name} {:.0}", median(found.iter().filter_map(|found| found.get(name).copied())))
     });
@@ -188,7 +206,7 @@ fn calls(running: &[Running], folder: &Path, above: &mut Vec<String>) -> io::Res
     );
     println!("| gateway | in flight | calls | clock readings | by name |");
     println!("|---|---|---|---|---|");
-    for gateway in running {
+    for gateway in running.iter().filter(|gateway| GATEWAYS.contains(&gateway.kind)) {
         for at_once in ["1", "64"] {
             let trace = folder.join("strace");
             let mut strace = Command::new("strace");
@@ -255,7 +273,8 @@ fn idle(
     println!("\n## Idle connections: the gateway's own memory, bytes for each\n");
     println!("| gateway | first 5,000 | from 5,000 to 9,000 | descriptors |");
     println!("|---|---|---|---|");
-    for kind in kinds.iter().filter(|kind| **kind != Kind::HaproxySplice) {
+    let is_one = |kind: &&Kind| GATEWAYS.contains(kind) && **kind != Kind::HaproxySplice;
+    for kind in kinds.iter().filter(is_one) {
         let gateway = start(*kind, Room::Open)?;
         match load(&gateway, 0, &["idle", "5000", "4000"]) {
             Ok(found) => {
