@@ -28,6 +28,9 @@ _truepeer() {
             truepeer,deny)
                 cmd="truepeer__subcmd__deny"
                 ;;
+            truepeer,doctor)
+                cmd="truepeer__subcmd__doctor"
+                ;;
             truepeer,explain)
                 cmd="truepeer__subcmd__explain"
                 ;;
@@ -76,6 +79,9 @@ _truepeer() {
             truepeer__subcmd__help,deny)
                 cmd="truepeer__subcmd__help__subcmd__deny"
                 ;;
+            truepeer__subcmd__help,doctor)
+                cmd="truepeer__subcmd__help__subcmd__doctor"
+                ;;
             truepeer__subcmd__help,explain)
                 cmd="truepeer__subcmd__help__subcmd__explain"
                 ;;
@@ -115,6 +121,9 @@ _truepeer() {
             truepeer__subcmd__help__subcmd__import,stalwart)
                 cmd="truepeer__subcmd__help__subcmd__import__subcmd__stalwart"
                 ;;
+            truepeer__subcmd__help__subcmd__snippet,caddy)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__caddy"
+                ;;
             truepeer__subcmd__help__subcmd__snippet,envoy)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__envoy"
                 ;;
@@ -142,6 +151,9 @@ _truepeer() {
             truepeer__subcmd__import__subcmd__help,stalwart)
                 cmd="truepeer__subcmd__import__subcmd__help__subcmd__stalwart"
                 ;;
+            truepeer__subcmd__snippet,caddy)
+                cmd="truepeer__subcmd__snippet__subcmd__caddy"
+                ;;
             truepeer__subcmd__snippet,envoy)
                 cmd="truepeer__subcmd__snippet__subcmd__envoy"
                 ;;
@@ -159,6 +171,9 @@ _truepeer() {
                 ;;
             truepeer__subcmd__snippet,transparent)
                 cmd="truepeer__subcmd__snippet__subcmd__transparent"
+                ;;
+            truepeer__subcmd__snippet__subcmd__help,caddy)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__caddy"
                 ;;
             truepeer__subcmd__snippet__subcmd__help,envoy)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__envoy"
@@ -185,7 +200,7 @@ _truepeer() {
 
     case "${cmd}" in
         truepeer)
-            opts="-h -V --help --version run demo check init import send explain watch probe snippet connections status deny undeny reload help"
+            opts="-h -V --help --version run demo doctor check init import send explain watch probe snippet connections status deny undeny reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -199,13 +214,17 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__check)
-            opts="-h --config --explain --explain-ip --listener --help"
+            opts="-h --config --neighbour --json --explain --explain-ip --listener --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --neighbour)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -306,6 +325,28 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__doctor)
+            opts="-h --no-probe --since --json --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__explain)
             opts="-h --log --format --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -325,7 +366,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help)
-            opts="run demo check init import send explain watch probe snippet connections status deny undeny reload help"
+            opts="run demo doctor check init import send explain watch probe snippet connections status deny undeny reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -381,6 +422,20 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help__subcmd__deny)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -521,8 +576,22 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help__subcmd__snippet)
-            opts="transparent haproxy nginx traefik envoy"
+            opts="transparent haproxy nginx traefik envoy caddy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__caddy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -875,12 +944,42 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet)
-            opts="-h --help transparent haproxy nginx traefik envoy help"
+            opts="-h --help transparent haproxy nginx traefik envoy caddy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__caddy)
+            opts="-h --config --listener --to --front --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -949,8 +1048,22 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__help)
-            opts="transparent haproxy nginx traefik envoy help"
+            opts="transparent haproxy nginx traefik envoy caddy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__caddy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
