@@ -104,8 +104,7 @@ async fn meet(
     let entered = engine::now();
     let pool = door.pool_for(&identity);
     let names = Names { id: &record.entry.id, listener: &listener.id };
-    let introduction = pool.introduce(&identity, reached, names);
-    let mut introduction = introduction.map_err(|why| match why {
+    let mut introduction = pool.introduce(&identity, reached, names).map_err(|why| match why {
         Untellable::NoAddress => Outcome::OwnRefused,
         Untellable::Encode(_) => Outcome::Internal,
     })?;

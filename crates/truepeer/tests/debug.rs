@@ -90,6 +90,13 @@ async fn no_public_type_shows_what_a_client_sent() {
         shown.add("Untouched", &listener);
         shown.add("ClientRejection", &truepeer::ClientRejection::NotTold);
     }
+    #[cfg(feature = "actix")]
+    {
+        use actix_service::ServiceFactory;
+        let identify = truepeer::IdentifyForActix::new(common::trusted(), ListenerOptions::new());
+        shown.add("IdentifyOne", &identify.new_service(()).await.unwrap());
+        shown.add("IdentifyForActix", &identify);
+    }
     #[cfg(feature = "stream")]
     shown.add("ClientsStream", &waiting().await.into_stream());
     #[cfg(feature = "stream")]
@@ -113,6 +120,7 @@ async fn no_public_type_shows_what_a_client_sent() {
     }
     // With every feature there is every type.
     #[cfg(all(
+        feature = "actix",
         feature = "axum",
         feature = "tonic",
         feature = "tower",
@@ -250,6 +258,7 @@ fn of_refusals(shown: &mut Shown) {
     shown.add("IdentifyError", &error);
     shown.add("Fault", &error.fault());
     shown.add("Refusal", &Refusal::Header(error));
+    shown.add("DatagramError", &truepeer::DatagramError::from(error));
     shown.add("ReadHeaderError", &truepeer::ReadHeaderError::from(error));
     shown.add("ListenerEvent", &ListenerEvent::Refused(Refusal::Header(error)));
     let loopback = b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n";
