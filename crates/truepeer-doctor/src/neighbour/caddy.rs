@@ -132,8 +132,8 @@ fn layer4(handler: &Node, index: usize, out: &mut Neighbour) {
 }
 
 fn upstreams(handler: &Node, index: usize, out: &mut Neighbour, fill: impl Fn(&mut Connect)) {
-    for upstream in handler.get("upstreams").map(Node::items).unwrap_or_default() {
-        for dial in upstream.get("dial").map(Node::items).unwrap_or_default() {
+    for target in handler.get("upstreams").map(Node::items).unwrap_or_default() {
+        for dial in target.get("dial").map(Node::items).unwrap_or_default() {
             let Some(to) = address(dial.text()) else {
                 let why = "where it connects to is only known when a connection is there".to_owned();
                 out.unread.push(Unread { place: dial.place.clone(), why });
@@ -142,7 +142,7 @@ fn upstreams(handler: &Node, index: usize, out: &mut Neighbour, fill: impl Fn(&m
             let mut connect = Connect::new(handler.text_of("handler"), dial.place.clone(), to);
             connect.protocol = connect.to.port().and_then(Protocol::of_port);
             connect.serves = vec![index];
-            if upstream.get("tls").is_some() {
+            if target.get("tls").is_some() {
                 connect.tls = ConnectTls::AfterHeader;
             }
             fill(&mut connect);

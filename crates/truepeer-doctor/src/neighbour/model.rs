@@ -71,7 +71,7 @@ pub struct Listen {
 /// A place to which a neighbour connects for its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// What the configuration calls it: a backend, an upstream, a cluster.
+    /// What the configuration calls it: a backend, a server, a cluster.
     pub name: String,
     /// Where it is written.
     pub place: Place,

@@ -258,7 +258,7 @@ fn gather<'d>(block: &'d [Directive], name: &str, found: &mut Vec<&'d Directive>
     }
 }
 
-/// Where a `proxy_pass` leads: an address, an upstream's servers, or whatever a map may choose.
+/// Where a `proxy_pass` leads: an address, a group's servers, or whatever a map may choose.
 fn targets(
     pass: &Directive,
     siblings: &[Directive],
@@ -282,11 +282,10 @@ fn targets(
     }
     let mut found = Vec::new();
     for (name, place) in names {
-        let upstream = siblings.iter().find(|each| each.word(0) == "upstream" && each.word(1) == name);
-        let servers: Vec<(String, Place)> = match upstream {
-            Some(upstream) => {
-                let servers =
-                    upstream.block.iter().filter(|each| each.word(0) == "server" && !each.has("down"));
+        let group = siblings.iter().find(|each| each.word(0) == "upstream" && each.word(1) == name);
+        let servers: Vec<(String, Place)> = match group {
+            Some(group) => {
+                let servers = group.block.iter().filter(|each| each.word(0) == "server" && !each.has("down"));
                 servers.map(|server| (server.word(1).to_owned(), server.place.clone())).collect()
             }
             None => vec![(name, place)],
