@@ -170,7 +170,12 @@ mod tests {
         use Judged::{Hold, Pass};
         use Protocol::{Imap, Pop3, Smtp};
         type Said = &'static [(u64, &'static [u8])];
-        let cases: [(Protocol, Said, &[Judged]); 9] = [
+        let cases: [(Protocol, Said, &[Judged]); 13] = [
+            // It is full, or going, or does not want this client: no word of a command that was not understood.
+            (Pop3, &[(0, b"+OK ready\r\n-ERR Connection queue full\r\n")], &[Pass]),
+            (Pop3, &[(0, b"+OK ready\r\n"), (9, b"-ERR [IN-USE] later\r\n")], &[Pass, Pass]),
+            (Smtp, &[(0, SMTP), (9, b"554 5.7.1 not from you\r\n")], &[Pass, Pass]),
+            (Smtp, &[(0, SMTP), (9, b"550 listed\r\n")], &[Pass, Pass]),
             (Smtp, &[(0, SMTP)], &[Pass]),
             // A teaser, and the rest later.
             (Smtp, &[(0, b"220-mx.example\r\n"), (6_000, b"220 ready\r\n")], &[Pass, Pass]),

@@ -25,7 +25,7 @@ pub(super) const POP3: Language = Language {
         is_greeting: |heard| heard.starts_with(b"+OK"),
         goodbye: b"QUIT\r\n",
         is_goodbye: |heard| heard.starts_with(b"+OK"),
-        is_complaint: |heard| heard.starts_with(b"-ERR"),
+        is_complaint,
     }),
     refuse,
     checks: Checks {
@@ -35,6 +35,16 @@ pub(super) const POP3: Language = Language {
         give_up: |_, why| give_up(why),
     },
 };
+
+/// An error about a command. What servers say of themselves to a client that has said nothing is none: they are full, or
+/// going (Dovecot's words), or name a response code.
+fn is_complaint(heard: &[u8]) -> bool {
+    const OF_THEMSELVES: &[&[u8]] =
+        &[b"[", b"Connection queue full", b"Shutting down", b"Server shutting down", b"Disconnected"];
+    heard
+        .strip_prefix(b"-ERR ")
+        .is_some_and(|rest| !OF_THEMSELVES.iter().any(|words| rest.starts_with(words)))
+}
 
 /// The greeting that turns a client away.
 fn refuse(refusal: &Refusal<'_>) -> Option<Vec<u8>> {

@@ -47,8 +47,12 @@ pub(super) const MANNERS: Manners = Manners {
     is_greeting: |heard| heard.starts_with(b"220"),
     goodbye: b"QUIT\r\n",
     is_goodbye: |heard| heard.starts_with(b"221"),
-    is_complaint: |heard| heard.starts_with(b"5"),
+    is_complaint: |heard| COMPLAINTS.iter().any(|code| heard.starts_with(code)),
 };
+
+/// Errors about a command (RFC 5321 4.2.2, RFC 3463 3.6). Others that follow a greeting are about the client: policy, a
+/// list.
+const COMPLAINTS: &[&[u8]] = &[b"500", b"501", b"502", b"503", b"521 5.5.", b"554 5.5."];
 
 /// The greeting that turns a client away.
 pub(super) fn refuse(refusal: &Refusal<'_>) -> Option<Vec<u8>> {
