@@ -18,7 +18,7 @@ use truepeer::{FirstBytes, Role};
 use crate::connection::given::{Client, Meeting};
 use crate::connection::met::Met;
 use crate::door::{Door, WorkerContext};
-use crate::engine::{self, Arrival, Early, Guard, Pair, RelayEnd};
+use crate::engine::{self, Arrival, Early, Pair, RelayEnd};
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::OwnConnections;
@@ -142,7 +142,7 @@ async fn meet(
     };
     let early = Early { of_client: left, of_backend: said };
     let pair = Pair { client, backend, overheard: unproven::overheard(pool, &target) };
-    let guard = Guard { first_bytes: guard, first_lines, idle: listener.idle_timeout };
+    let guard = met::guard(guard, first_lines, pool, listener.idle_timeout);
     let (family, _counted) = (introduction.header.family, counted);
     let met = Met { pair, target, family, identity, early, guard, header_deadline, _counted };
     Ok(Meeting::Relayed(Box::new(met)))

@@ -1,16 +1,16 @@
 //! What the walk knows of a client that was handed to a backend: all that the relay needs, and no more.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use truepeer::{ClientIdentity, HeaderReader};
+use truepeer::{ClientIdentity, FirstBytes, HeaderReader};
 
 use super::{misfit, speak, unproven};
 use crate::door::{Door, OwnPermit, WorkerContext};
-use crate::engine::{Early, Guard, Pair, Reading, RelayEnd, Stopped};
+use crate::engine::{Early, FirstLines, Guard, Pair, Reading, RelayEnd, Stopped};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
-use crate::rooms::backend::Target;
+use crate::rooms::backend::{Pool, Target};
 use crate::rooms::identify;
 use crate::rooms::limits::Permit;
 use crate::rooms::record::Record;
@@ -35,6 +35,16 @@ pub(super) struct Met {
     pub header_deadline: Instant,
     /// What counts it until it ends.
     pub _counted: (Option<OwnPermit>, Option<Permit>),
+}
+
+/// Who judges what client and backend say first.
+pub(super) fn guard(
+    first_bytes: Option<FirstBytes>,
+    first_lines: Option<FirstLines>,
+    pool: &Pool,
+    idle: Duration,
+) -> Guard {
+    Guard { first_bytes, first_lines, after_greeting: pool.speaks_once_it_knows(), idle }
 }
 
 impl Met {

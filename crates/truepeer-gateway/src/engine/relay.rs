@@ -69,6 +69,8 @@ pub struct Guard {
     pub first_bytes: Option<FirstBytes>,
     /// Judges the backend's lines up to the client's first byte; nothing where they say nothing of our header.
     pub first_lines: Option<FirstLines>,
+    /// Whether the client's bytes wait until the backend has said something: it may not know the client before it does.
+    pub after_greeting: bool,
     /// How long both directions may be silent.
     pub idle: Duration,
 }
@@ -107,6 +109,7 @@ pub fn relay<'a>(pair: &'a Pair, early: Early, guard: Guard, traffic: &'a Traffi
         to_backend: Flow::beginning_with(early.of_client),
         to_client,
         guard: guard.first_bytes,
+        after_greeting: guard.after_greeting,
         idle: guard.idle,
         broke: None,
         last_activity: now,
@@ -126,6 +129,8 @@ pub struct Relay<'a> {
     to_client: Flow,
     /// While this is here, nothing of the client's is written.
     guard: Option<FirstBytes>,
+    /// Whether nothing of the client's is written before the backend has said something.
+    after_greeting: bool,
     idle: Duration,
     /// What broke first: what breaks later is mostly its consequence.
     broke: Option<Failure>,
@@ -166,7 +171,7 @@ impl Future for Relay<'_> {
 impl Guard {
     /// Takes it over; what is left judges nothing.
     pub fn take(&mut self) -> Self {
-        Self { first_bytes: self.first_bytes.take(), first_lines: self.first_lines.take(), idle: self.idle }
+        Self { first_bytes: self.first_bytes.take(), first_lines: self.first_lines.take(), ..*self }
     }
 }
 
@@ -184,7 +189,12 @@ impl Relay<'_> {
             let ending = self.ending(&self.to_client);
             let count = |len| traffic.add_in(len);
             let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
-            let there = match self.to_backend.poll(cx, &sides, &mut self.guard) {
+            let waits = self.after_greeting && traffic.bytes_out() == 0 && !self.to_client.is_finished();
+            let polled = match waits {
+                true => Poll::Pending,
+                false => self.to_backend.poll(cx, &sides, &mut self.guard),
+            };
+            let there = match polled {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
                 Poll::Ready(None) => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
@@ -197,6 +207,9 @@ impl Relay<'_> {
                 Poll::Ready(None) => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
             };
+            if waits && (traffic.bytes_out() > 0 || back.is_ready()) {
+                continue;
+            }
             self.note_failures();
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));

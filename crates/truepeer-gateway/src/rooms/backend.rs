@@ -20,7 +20,7 @@ use crate::engine::{Address, Bell, DialError, FirstLines, Wake};
 use crate::facts::address::Family;
 use crate::facts::ports::PortRange;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
-use crate::rooms::handoff::{self, Counter, Dialled, Introduction, Names, Proof, Untellable};
+use crate::rooms::handoff::{self, Counter, Dialled, Handoff, Introduction, Names, Proof, Untellable};
 
 pub use programs::{Exec, Full, Programs, Slot};
 pub use settings::{Backend, BackendAddress, Check};
@@ -387,6 +387,15 @@ impl Pool {
             && self.protocol.first_speaker() == FirstSpeaker::Server
             && !introduction.header.bytes.is_empty();
         shows.then(|| FirstLines::new(self.protocol))
+    }
+
+    /// Whether the backend speaks first, and only once its own socket has said who the client is. What a client says
+    /// before is not to lie there: a connection that is not accepted when labels end would show us.
+    #[must_use]
+    pub fn speaks_once_it_knows(&self) -> bool {
+        self.backend.handoff == Handoff::Label
+            && self.greeting == Greeting::Readable
+            && self.protocol.first_speaker() == FirstSpeaker::Server
     }
 
     /// Whether addresses that serve are asked again and again whether they still do, because somebody wants to know

@@ -181,7 +181,7 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
         let ours = |fd| Socket::accepted(fd, family).unwrap();
         let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
         async move {
-            let guard = Guard { first_bytes: None, first_lines: None, idle: PATIENCE };
+            let guard = Guard { first_bytes: None, first_lines: None, after_greeting: false, idle: PATIENCE };
             let end = relay(&pair, Early::default(), guard, &traffic).await;
             drop(pair);
             outcome.set(Some(end));

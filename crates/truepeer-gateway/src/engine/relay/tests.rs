@@ -27,7 +27,12 @@ async fn with_relay<T, F: Future<Output = T>>(
     let (backend, our_backend) = UnixStream::pair().unwrap();
     let traffic = Traffic::default();
     let deadline = Instant::now() + Duration::from_secs(1);
-    let guard = Guard { first_bytes: Some(FirstBytes::new(own_header, deadline)), first_lines: None, idle };
+    let guard = Guard {
+        first_bytes: Some(FirstBytes::new(own_header, deadline)),
+        first_lines: None,
+        after_greeting: false,
+        idle,
+    };
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
     let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
     let relayed = async {
@@ -142,7 +147,7 @@ async fn an_answer_to_our_header_ends_the_relay_before_a_byte_of_the_client_goes
     let traffic = Traffic::default();
     let first_bytes = Some(FirstBytes::new(OwnHeader::Precedes, Instant::now() + LONG));
     let first_lines = Some(FirstLines::new(Protocol::Smtp));
-    let guard = Guard { first_bytes, first_lines, idle: LONG };
+    let guard = Guard { first_bytes, first_lines, after_greeting: false, idle: LONG };
     let relay = relay(&pair, Early::default(), guard, &traffic);
     let play = async {
         backend.write_all(b"220 mx.example\r\n").await.unwrap();
@@ -250,4 +255,35 @@ async fn last_words_arrive_though_the_client_is_still_sending() {
 #[test]
 fn a_relay_holds_no_large_state() {
     assert!(size_of::<Flow>() <= 192, "{}", size_of::<Flow>());
+}
+
+/// A client that talks before it is greeted, to a backend that is not to hear it before it knows whom it hears.
+#[tokio::test]
+async fn where_the_greeting_comes_first_the_client_waits_for_it() {
+    let (mut client, our_client) = UnixStream::pair().unwrap();
+    let (mut backend, our_backend) = UnixStream::pair().unwrap();
+    let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
+    let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
+    let traffic = Traffic::default();
+    let guard = Guard { first_bytes: None, first_lines: None, after_greeting: true, idle: LONG };
+    let early = Early { of_client: b"EHLO ".to_vec(), of_backend: Vec::new() };
+    let relay = relay(&pair, early, guard, &traffic);
+    let play = async {
+        client.write_all(b"early.example\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        // The relay has had its turns, and nothing is there.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let mut nothing = [0];
+        assert!(backend.try_read(&mut nothing).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        backend.write_all(b"220 mx.example\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        backend.read_to_end(&mut heard).await.unwrap();
+        drop(backend);
+        heard
+    };
+    let (end, heard) = tokio::join!(relay, play);
+    assert!(matches!(end, RelayEnd::Done), "{end:?}");
+    assert_eq!(heard, b"EHLO early.example\r\n");
 }
