@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod program;
 mod support;
@@ -65,6 +66,27 @@ fn the_client_is_in_the_environment_and_nothing_of_ours() {
         assert!(said.lines().any(|said| said == line), "{line} in {said}");
     }
     assert!(!said.contains("PROXY_ADDR") && !said.contains("203.0.113"), "{said}");
+}
+
+/// A service that may open low ports or load programs into the kernel does not hand that on. The right is this thread's,
+/// and of those that it starts.
+#[test]
+fn a_program_has_none_of_our_capabilities() {
+    use rustix::thread::{
+        CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities,
+    };
+    let mut sets = capabilities(None).unwrap();
+    sets.inheritable |= CapabilitySet::NET_BIND_SERVICE;
+    if set_capabilities(None, sets).is_err()
+        || configure_capability_in_ambient_set(CapabilitySet::NET_BIND_SERVICE, true).is_err()
+    {
+        eprintln!("skipped: a right to hand on (this user has none)");
+        return;
+    }
+    let ours = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    assert!(!ours.contains("CapAmb:\t0000000000000000\n"), "{ours}");
+    let house = house(&sh("exec grep CapAmb /proc/self/status"));
+    assert_eq!(ask(house.connect(), V1), "CapAmb:\t0000000000000000\n");
 }
 
 #[test]
@@ -291,7 +313,7 @@ fn a_program_that_cannot_be_run_is_never_given_a_client() {
     let plain = folder.path("plain");
     std::fs::write(&plain, "no program").unwrap();
     for (path, why) in
-        [("/nonexistent/program", "No such file"), (plain.to_str().unwrap(), "denied"), ("/tmp", "denied")]
+        [("/nonexistent/program", "No such file"), (plain.to_str().unwrap(), "denied"), ("/tmp", "directory")]
     {
         let text = text("smtp", &format!("\"{path}\""), "", "");
         let house = House::start(&config(&text));

@@ -19,7 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open};
+use rustix::thread::clear_ambient_capability_set;
 use tokio::sync::oneshot;
 
 use super::{Socket, in_time, later, now};
@@ -34,16 +35,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Room for the calls of the thread of one program.
 const STACK: usize = 256 * 1024;
 
-/// Whether `program` is there and we may run it.
+/// Whether `program` is there and may be run. What only another user may see, as whom it runs, is not known here: then its
+/// start shows it.
 ///
 /// # Errors
 /// What the system says against it.
 pub fn may_run(program: &Program) -> io::Result<()> {
+    let is_anothers = program.user.is_some_and(|user| user.uid != geteuid().as_raw());
+    match may_run_as_us(program) {
+        Err(error) if is_anothers && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        found => found,
+    }
+}
+
+fn may_run_as_us(program: &Program) -> io::Result<()> {
     accessat(CWD, &program.directory, Access::EXEC_OK, AtFlags::EACCESS)?;
-    if !program.path.is_file() {
-        // A folder may be "executed", too.
-        program.path.metadata()?;
-        return Err(Errno::ACCESS.into());
+    // A folder may be "executed", too.
+    if program.path.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
     }
     accessat(CWD, &program.path, Access::EXEC_OK, AtFlags::EACCESS)?;
     Ok(())
@@ -129,15 +138,24 @@ impl Running {
 
 /// A process, as long as its number is its own.
 #[derive(Debug, Default)]
-pub struct Life(Mutex<Option<Pid>>);
+pub struct Life(Mutex<Group>);
+
+/// A program and all that it has started and not sent away.
+#[derive(Debug, Default)]
+struct Group {
+    leader: Option<Pid>,
+    /// Whether it was asked to end: whoever is left when the program has ended is ended then.
+    is_unwanted: bool,
+}
 
 impl Life {
-    /// Asks it, and all that it has started and not sent away, to end; if it has not ended after [`GRACE`], all are
+    /// Asks it, and all that it has started and not sent away, to end; if it has not ended five seconds later, all are
     /// ended.
     pub fn end(self: &Arc<Self>) {
         let ended = {
-            let pid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            let mut group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            group.is_unwanted = true;
+            group.leader.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
         };
         self.signal(Signal::TERM);
         // It has ended already, or this kernel is older than 5.3.
@@ -155,13 +173,27 @@ impl Life {
 
     fn signal(&self, signal: Signal) {
         // Under the lock: while it is not buried, nobody else can have its number.
-        if let Some(pid) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = kill_process_group(pid, signal);
+        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match group.leader.map(|pid| (pid, kill_process_group(pid, signal))) {
+            Some((pid, Err(error))) if error != Errno::SRCH => {
+                let (pid, cause) = (pid.as_raw_pid(), error.to_string());
+                let remedy = "a program that runs as another user (`exec.user`) can be ended with CAP_KILL only: give it to truepeer's service";
+                tracing::error!(event = "program_not_ended", pid, cause, remedy);
+            }
+            Some(_) | None => {}
         }
     }
 
-    fn set(&self, pid: Option<Pid>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    fn begin(&self, pid: Option<Pid>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).leader = pid;
+    }
+
+    /// The program has ended, and is not buried yet.
+    fn finish(&self) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).is_unwanted {
+            self.signal(Signal::KILL);
+        }
+        self.begin(None);
     }
 }
 
@@ -201,7 +233,11 @@ pub async fn give(
             Some(Ok(Ok(()))) => Ok(Running { ended, life }),
             Some(Ok(Err(error))) => Err(not_started(error)),
             Some(Err(_)) => Err(NotStarted::Refused(io::ErrorKind::Other.into())),
-            None => Err(NotStarted::Late(patience)),
+            None => {
+                // It may have begun in this very moment; otherwise its thread ends it.
+                life.end();
+                Err(NotStarted::Late(patience))
+            }
         },
     };
     if outcome.is_err() {
@@ -235,6 +271,15 @@ fn attend(
     tell_ended: oneshot::Sender<Exit>,
 ) {
     let With { holds, mut said } = with;
+    // What truepeer's service may do (low ports, other users, programs of the kernel) is not the program's. This thread
+    // starts nothing else; to become another user it needs what it may do, not what it hands on.
+    if let Err(error) = clear_ambient_capability_set()
+        && error != Errno::INVAL
+    {
+        drop(holds);
+        let _ = tell_started.send(Err(error.into()));
+        return;
+    }
     let spawned = children::spawn(&mut command);
     // Ours of the connection: whoever waits for its end waits for the program's only.
     drop(command);
@@ -247,7 +292,7 @@ fn attend(
             return;
         }
     };
-    life.set(child.pid());
+    life.begin(child.pid());
     if tell_started.send(Ok(())).is_err() {
         // Its client has heard that it is not served.
         life.signal(Signal::KILL);
@@ -257,7 +302,7 @@ fn attend(
         hear::lines(words, ended.as_ref().map(AsFd::as_fd), &mut *said);
     }
     child.wait_for_end();
-    life.set(None);
+    life.finish();
     let exit = child.bury();
     drop(holds);
     if let Some(exit) = exit {

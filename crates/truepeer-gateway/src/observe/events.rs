@@ -38,6 +38,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "this address takes clients of one address family only; those of the other hear a temporary refusal",
     ),
     (
+        "program_not_ended",
+        "a program of `handoff = \"exec\"` could not be sent a signal, so that a client that was denied keeps it; mostly it runs as another user, for which truepeer needs CAP_KILL",
+    ),
+    (
         "program_said",
         "what a program of `handoff = \"exec\"` wrote to its standard error, line by line; `id` is that of its connection",
     ),

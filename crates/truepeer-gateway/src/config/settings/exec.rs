@@ -50,7 +50,7 @@ pub(in crate::config) static EXEC_USER: Setting = Setting {
     shape: Shape::User,
     default: Default::Derived("truepeer's own user and groups"),
     docs: "As whom the program runs: a name in /etc/passwd, or the numbers of a user and a group. It is in no other group.\n\
-           Only root, or a service with CAP_SETUID and CAP_SETGID, can start programs as another user.",
+           Only root, or a service with CAP_SETUID, CAP_SETGID and, to end them, CAP_KILL, can have programs of another user.",
     sample: Sample::Comment("\"65534:65534\""),
 };
 

@@ -1,7 +1,7 @@
 //! `truepeer doctor`: looks at the proxies and servers of this machine, and says what does not fit between them.
 //!
-//! [`root`] is what may be read, [`machine`] what `/proc` shows, [`configs`] what programs say of themselves, [`logs`]
-//! what happened lately, [`ask`] what servers on loopback do. Nothing is changed, started or stopped; every text,
+//! `root` is what may be read, `machine` what `/proc` shows, `configs` what programs say of themselves, `logs`
+//! what happened lately, `ask` what servers on loopback do. Nothing is changed, started or stopped; every text,
 //! table and wait has a bound where it is read. What it all means is known in `truepeer_doctor`.
 
 mod ask;
