@@ -82,12 +82,13 @@ pub fn bury() -> bool {
         Err(TryLockError::Poisoned(nobody)) => nobody.into_inner(),
         Err(TryLockError::WouldBlock) => return false,
     };
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        ours(|ours| {
+    // In one go: whoever finds that a child is buried already looks here for its end next.
+    ours(|ours| {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if let Some(end) = ours.get_mut(&pid.as_raw_pid()) {
                 *end = exit_of_stranger(status);
             }
-        });
-    }
+        }
+    });
     true
 }
