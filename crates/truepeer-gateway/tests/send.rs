@@ -164,7 +164,9 @@ fn what_the_server_says_comes_out_byte_for_byte() {
     let backend = HeaderBackend::start(Loopback::V4, b"220 ready\r\n", Afterwards::Send(bytes.clone()));
     let said = send_with(backend.address(), &["--timeout", "20s"], b"give\r\n").ok();
     assert_eq!(said.0.stdout, [b"220 ready\r\n", bytes.as_slice()].concat());
-    assert_eq!(backend.sessions.next().bytes, b"give\r\n");
+    // It says all and ends at once, perhaps before our words have gone; that they go is asked below, and in other tests.
+    let heard = backend.sessions.next().bytes;
+    assert!(heard.is_empty() || heard == b"give\r\n", "{heard:?}");
     let v6 = HeaderBackend::start(Loopback::V6, b"", Afterwards::Echo);
     assert_eq!(send_with(v6.address(), &[], b"hello").ok().0.stdout, b"hello");
     assert_eq!(v6.headers.next().ends.unwrap().0.to_string(), "[2001:db8::1]:40000");
