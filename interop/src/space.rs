@@ -89,7 +89,13 @@ impl Apart {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        enter(&self.namespace, work)
+        let namespace = Arc::clone(&self.namespace);
+        let there = thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .during("enter the namespace outside")?;
+            work()
+        });
+        there.join().unwrap_or_else(|_| failed("the thread outside panicked"))
     }
 }
 
@@ -123,25 +129,9 @@ fn shell_apart() -> Result<(Child, Arc<File>, BufReader<ChildStdout>)> {
     Ok((keeper, Arc::new(namespace), answers))
 }
 
-fn enter<T: Send + 'static>(
-    namespace: &Arc<File>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let namespace = Arc::clone(namespace);
-    let there = thread::spawn(move || {
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .during("enter the namespace outside")?;
-        work()
-    });
-    there.join().unwrap_or_else(|_| failed("the thread outside panicked"))
-}
-
 /// The namespace of clients from outside, joined to ours by one virtual cable.
 #[derive(Debug)]
-pub(crate) struct Outside {
-    keeper: Child,
-    namespace: Arc<File>,
-}
+pub(crate) struct Outside(Apart);
 
 impl Outside {
     /// Builds it.
@@ -168,7 +158,7 @@ impl Outside {
             tell(&mut keeper, &mut answers, &format!("ip {line}"))?;
         }
         tell(&mut keeper, &mut answers, "ip link set away up")?;
-        Ok(Self { keeper, namespace })
+        Ok(Self(Apart { keeper, namespace }))
     }
 
     /// Does `work` on a thread that is outside: sockets it makes and programs it starts stay there.
@@ -176,14 +166,7 @@ impl Outside {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        enter(&self.namespace, work)
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _status = self.keeper.wait();
+        self.0.enter(work)
     }
 }
 

@@ -9,17 +9,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use socket2::{Domain, Socket, Type};
 use support::fake::Fake;
 use support::namespace::{enter, run};
+use support::shown::{V4, V6, assert_nobody_is_another, assert_nobody_is_us, client};
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::config;
 use truepeer_gateway::engine::transparent::Need;
@@ -27,9 +25,6 @@ use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready};
 use truepeer_gateway::rooms::handoff::Handoff;
-
-const V4: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
-const V6: &[u8] = b"PROXY TCP6 2001:db8::7 2001:db8::25 4711 25\r\n";
 
 /// Does `work` in a namespace of its own, whose loopback is up, once `commands` have run there.
 fn alone(commands: &[&str], work: impl FnOnce() + Send + 'static) {
@@ -74,24 +69,6 @@ fn plan(backend: SocketAddr) -> Plan {
     let mut plan = Plan::new(Protocol::Tcp, Handoff::Transparent, backend);
     plan.connect_timeout = Duration::from_secs(1);
     plan
-}
-
-/// A client of the proxy, which has said this header.
-fn client(house: &House, header: &[u8]) -> TcpStream {
-    let mut client = house.connect();
-    client.write_all(header).unwrap();
-    client
-}
-
-/// Whatever a client said came from its own address.
-#[track_caller]
-fn assert_nobody_is_us(backend: Fake) {
-    for heard in backend.finish() {
-        let heard = String::from_utf8(heard).unwrap();
-        let (from, said) = heard.split_once(' ').unwrap();
-        let is_us = from.parse::<IpAddr>().unwrap().is_loopback();
-        assert!(!is_us || said.is_empty(), "a client appears as us: {heard}");
-    }
 }
 
 #[track_caller]
@@ -352,56 +329,8 @@ fn a_unix_socket_cannot_show_an_address() {
 /// clients each of four threads plays.
 #[test]
 fn under_load_nobody_is_taken_for_somebody_else() {
-    const THREADS: u8 = 4;
-    let each = std::env::var("TRUEPEER_STRESS").map_or(500, |text| text.parse::<u32>().unwrap());
-    alone(&commands("127.0.0.1", &[]), move || {
+    alone(&commands("127.0.0.1", &[]), || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (wrong, right) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        for _ in 0..THREADS {
-            let (listener, wrong, right) =
-                (listener.try_clone().unwrap(), Arc::clone(&wrong), Arc::clone(&right));
-            std::thread::spawn(move || {
-                while let Ok((stream, peer)) = listener.accept() {
-                    let mut said = String::new();
-                    let _ = BufReader::new(&stream).read_line(&mut said);
-                    // A question of the front door has nothing to say.
-                    let count = match said.trim_end() {
-                        "" => continue,
-                        said if said == peer.to_string() => &right,
-                        _ => &wrong,
-                    };
-                    count.fetch_add(1, Ordering::SeqCst);
-                    let _ = (&stream).write_all(b"heard\n");
-                }
-            });
-        }
-        let mut plan = plan(address);
-        plan.trusted = vec!["127.0.0.0/8"];
-        let house = plan.start();
-        let door = house.address();
-        let clients = (0..THREADS).map(|thread| {
-            std::thread::spawn(move || {
-                for count in 0..each {
-                    let [_, high, middle, low] = count.to_be_bytes();
-                    // Its own address and port, through a proxy of many addresses: ports of this host are few.
-                    let client = format!("100.{}.{middle}.{low}", 64 + thread);
-                    let port = 1024 + u32::from(high);
-                    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                    let proxy = SocketAddr::from(([127, 1, thread, low.max(1)], 0));
-                    socket.bind(&proxy.into()).unwrap();
-                    socket.connect(&door.into()).unwrap();
-                    let mut stream = TcpStream::from(socket);
-                    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-                    let header = format!("PROXY TCP4 {client} 198.51.100.25 {port} 25\r\n{client}:{port}\n");
-                    stream.write_all(header.as_bytes()).unwrap();
-                    expect(&stream, b"heard\n");
-                }
-            })
-        });
-        clients.collect::<Vec<_>>().into_iter().for_each(|client| client.join().unwrap());
-        assert_eq!(wrong.load(Ordering::SeqCst), 0);
-        assert_eq!(right.load(Ordering::SeqCst), u32::from(THREADS) * each);
-        house.finish();
+        assert_nobody_is_another(&listener, plan(listener.local_addr().unwrap()));
     });
 }

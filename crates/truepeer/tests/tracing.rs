@@ -22,6 +22,24 @@ use truepeer::{
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
+impl Log {
+    /// Catches what this thread logs, until the guard is dropped.
+    fn catch() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
@@ -34,14 +52,7 @@ impl Write for Log {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_sent_away_is_an_event_with_code_fault_and_reason() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .without_time()
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let door = FakeListener::default();
     let policy = TrustPolicy::new(common::trusted(), UnixPeers::Refuse, Unlisted::Refuse);
     let mut listener = ProxyListener::new(door.clone(), policy, ListenerOptions::new());
@@ -53,7 +64,7 @@ async fn whoever_is_sent_away_is_an_event_with_code_fault_and_reason() {
     assert!(drop_after(2, listener.accept()).await.is_none());
     door.connect(PROXY, [bytes(&[V1])]);
     listener.accept().await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let expected = [
         "INFO truepeer: connection refused code=\"peer_unlisted\" fault=Peer peer=192.0.2.99:2000 reason=192.0.2.99:2000 is in no trusted network, and this listener accepts proxies only",
@@ -67,14 +78,7 @@ async fn whoever_is_sent_away_is_an_event_with_code_fault_and_reason() {
 
 #[test]
 fn one_call_names_the_caller_in_every_line() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .without_time()
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let proxy = "192.0.2.10:1000".parse().unwrap();
     let client = Client::through_proxy("203.0.113.5:40000".parse().unwrap(), proxy);
     client.span().in_scope(|| tracing::info!("greeted"));
@@ -85,7 +89,7 @@ fn one_call_names_the_caller_in_every_line() {
     let direct =
         ClientIdentity::direct(PeerAddress::tcp(proxy), Some("192.0.2.1:25".parse().unwrap())).unwrap();
     Caller::from(direct).span().in_scope(|| tracing::info!("direct"));
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let client = "connection{client=203.0.113.5:40000 peer=192.0.2.10:1000 source=\"v2\" secure=false}";
     assert_eq!(
@@ -102,14 +106,7 @@ fn one_call_names_the_caller_in_every_line() {
 /// Whoever identifies in tasks of their own has the same lines as a listener.
 #[tokio::test(start_paused = true)]
 async fn what_identify_says_is_reported_as_by_a_listener() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .without_time()
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let observed = seen.clone();
     let options = ListenerOptions::new().on_event(move |event| observed.lock().unwrap().push(event.code()));
@@ -119,7 +116,7 @@ async fn what_identify_says_is_reported_as_by_a_listener() {
     let refusal = incoming.identify().await.unwrap_err();
     options.report(refusal.into());
     assert_eq!(*seen.lock().unwrap(), ["header_missing"]);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(
         text.contains("connection refused code=\"header_missing\" fault=Peer peer=192.0.2.10:1000 reason="),
         "{text}"

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod fake;
 pub mod namespace;
 pub mod shapes;
+pub mod shown;
 pub mod space;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

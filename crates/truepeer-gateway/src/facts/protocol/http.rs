@@ -24,8 +24,8 @@ pub(super) const HTTP: Language = Language {
     checks: Checks { greeting: |_| None, answer, is_clients: |_| false, give_up: |_, why| give_up(why) },
 };
 
-/// Seconds until a client that heard a temporary no may come back.
-const RETRY_AFTER: u32 = 30;
+/// The seconds until a client that heard a temporary no may come back.
+const RETRY_AFTER: &str = "Retry-After: 30\r\n";
 
 /// The response that turns a client away.
 fn refuse(refusal: &Refusal<'_>) -> Option<Vec<u8>> {
@@ -34,23 +34,12 @@ fn refuse(refusal: &Refusal<'_>) -> Option<Vec<u8>> {
         Reason::LimitReached => "429 Too Many Requests",
         Reason::Denied | Reason::SecureRequired => "403 Forbidden",
     };
-    let retry = match refusal.why.permanence() {
-        Permanence::Temporary => format!("Retry-After: {RETRY_AFTER}\r\n"),
-        Permanence::Permanent => String::new(),
+    let fields = match refusal.why.permanence() {
+        Permanence::Temporary => RETRY_AFTER,
+        Permanence::Permanent => "",
     };
     let body = format!("{}\n", refusal.sentence());
-    let text = format!(
-        "HTTP/1.1 {status}\r\n\
-         Content-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {}\r\n\
-         Cache-Control: no-store\r\n\
-         {retry}\
-         Connection: close\r\n\
-         \r\n\
-         {body}",
-        body.len()
-    );
-    Some(text.into_bytes())
+    Some(Response { status, fields, body }.text(Method::Get).into_bytes())
 }
 
 /// Takes one line; the empty one that ends the request brings the answer.
