@@ -395,7 +395,7 @@ fn counts_are_exact_across_threads() {
     let held: Vec<AtomicU32> = (0..CLIENTS).map(|_| AtomicU32::new(0)).collect();
     let refused = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        for thread in 0..THREADS {
+        let threads = (0..THREADS).map(|thread| {
             let (gate, held, refused) = (&gate, &held, &refused);
             scope.spawn(move || {
                 let mut kept = Vec::new();
@@ -416,11 +416,15 @@ fn counts_are_exact_across_threads() {
                         drop(permit);
                     }
                 }
-                for (count, permit) in kept {
-                    count.fetch_sub(1, Ordering::SeqCst);
-                    drop(permit);
-                }
-            });
+                kept
+            })
+        });
+        // What each keeps is more than there is room for, so that the last must be refused even if they run one by one.
+        let threads: Vec<_> = threads.collect();
+        let kept: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        for (count, permit) in kept.into_iter().flatten() {
+            count.fetch_sub(1, Ordering::SeqCst);
+            drop(permit);
         }
     });
     assert!(refused.load(Ordering::Relaxed) > 0);
