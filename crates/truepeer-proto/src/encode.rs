@@ -1,6 +1,6 @@
 //! Meaning to bytes: one header, written whole or not at all.
 //!
-//! Called by whoever opens a connection to a receiver. The text of version 1 is made in
+//! Called by the side that opens a connection to a receiver. The text of version 1 is made in
 //! `encode/text.rs`. Never writes what `decode` would refuse.
 mod text;
 

@@ -1,6 +1,6 @@
 //! What can be wrong, and where: the words in which every refusal is told.
 //!
-//! Made by the decoders and the encoder, read by whoever reports to people.
+//! Made by the decoders and the encoder, read by code that reports to people.
 //! A decode error is always the sending peer's fault, an encode error always the caller's.
 use core::fmt;
 

@@ -1,6 +1,6 @@
 //! A decoded header, borrowing the received bytes.
 //!
-//! Made by the decoders only, so that whoever holds one knows that its rules were checked
+//! Made by the decoders only, so that anyone who holds one knows that its rules were checked
 //! (all of them after `decode`, all but the TLVs' after `frame`).
 use core::fmt;
 

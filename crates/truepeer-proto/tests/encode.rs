@@ -175,7 +175,12 @@ fn what_receivers_would_refuse_is_not_written() {
         let mut out = [0xee; 300];
         assert_eq!((header.encoded_len(), header.encode(&mut out)), (Err(error), Err(error)));
         assert_eq!(out, [0xee; 300], "written in part");
-        assert!(!error.to_string().contains('\n'));
+        let said = error.to_string();
+        assert!(said.len() > 20 && !said.contains('\n'), "{said}");
+    }
+    // The most and the least that they would read.
+    for tlvs in [tlv(TlvType::UNIQUE_ID, &[0; 128]), tlv(TlvType::SSL, &[1, 0, 0, 0, 0])] {
+        assert!(decode(&encoded(Encoder::v2(inet()).tlvs(&tlvs))).is_ok(), "{tlvs:?}");
     }
 }
 

@@ -258,6 +258,8 @@ fn one_version_can_be_asked_for() {
         // Only a whole signature tells the other version from noise.
         let signature = if versions == Versions::V1Only { 12 } else { 6 };
         assert_eq!(decoder.decode(&refused[..2]), Ok(Decode::Incomplete { at_least: signature - 2 }));
+        let error = decoder.decode(&refused[..signature]).unwrap_err();
+        assert_eq!(error.kind(), Kind::VersionNotAccepted, "the signature is all that it takes");
         let mut noise = refused[..4].to_vec();
         noise[3] = b'x';
         assert_eq!(decoder.decode(&noise).unwrap_err().kind(), Kind::BadSignature);
@@ -284,6 +286,10 @@ fn frame_leaves_tlvs_unread() {
     refused(&bytes, Kind::TlvTruncated, 35);
     let Ok(Decode::Complete { header, len }) = Decoder::new().frame(&bytes) else { panic!() };
     assert_eq!((len, header.tlv_bytes().len(), header.tlvs().count()), (37, 9, 1));
+    // A line has none.
+    let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 25\r\n";
+    assert_eq!(Decoder::new().frame(line), decode(line));
+    assert!(decode(line).is_ok());
 }
 
 #[test]
@@ -351,4 +357,67 @@ fn errors_say_what_was_seen_what_is_allowed_and_where() {
     }
     let error = decode(&v2([0x21, 0x11], &[0; 4])).unwrap_err();
     assert_eq!(error.seen(), Some(4));
+}
+
+/// What was seen, in words that stand in one line of a log.
+#[test]
+fn every_refusal_says_what_it_saw() {
+    let checksum = [3, 0, 4, 0, 0, 0, 0];
+    for (bytes, says) in [
+        (b"GET / HTTP/1.1\r\n".to_vec(), "no PROXY header: 'G' belongs to no signature"),
+        (b"PROXY\tTCP4".to_vec(), "no PROXY header: 0x09 belongs to no signature"),
+        (b"PROXY \r\n".to_vec(), "v1 header: CR belongs to no family name"),
+        (b"PROXY TCP4  192.0.2.1".to_vec(), "v1 header: a space where another field belongs"),
+        (b"PROXY TCP4 192.0.2.1\r\n".to_vec(), "v1 header: CR where another field belongs"),
+        (b"PROXY TCP4 192.0.2.1\n".to_vec(), "v1 header: LF is half a line end"),
+        (b"PROXY TCP4 192.0.2.x".to_vec(), "v1 header: 'x' makes this no address of the family"),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 x".to_vec(), "v1 header: 'x' makes this no port"),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\rx".to_vec(), "v1 header: 'x' is half a line end"),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\n".to_vec(), "v1 header: LF is half a line end"),
+        ([&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(), "v1 header: no line end in time, 'x' instead"),
+        (v2([0x31, 0x11], &[0; 12]), "v2 header: version 0x3 is not defined"),
+        (v2([0x2A, 0x11], &[0; 12]), "v2 header: command 0xa is not defined"),
+        (v2([0x21, 0x71], &[0; 12]), "v2 header: address family 0x7 is not defined"),
+        (v2([0x21, 0x19], &[0; 12]), "v2 header: transport 0x9 is not defined"),
+        (v2([0x21, 0x01], &[0; 12]), "v2 header: family and transport 0x01 are no pair"),
+        (v2([0x21, 0x02], &[0; 12]), "v2 header: family and transport 0x02 are no pair"),
+        (v2([0x21, 0x11], &[0; 11]), "v2 header: length 11 has no room for the addresses"),
+        (inet(&[4, 0, 9, 0]), "v2 header: a TLV does not fit"),
+        (inet(&checksum), "v2 header: CRC32C is wrong"),
+        (inet(&[checksum, checksum].concat()), "v2 header: CRC32C stands twice"),
+        (inet(&[&[5, 0, 129][..], &[0; 129]].concat()), "v2 header: UNIQUE_ID of 129 bytes"),
+        (inet(&[0x20, 0, 1, 0]), "v2 header: SSL value is malformed"),
+    ] {
+        let error = decode(&bytes).expect_err(&bytes.escape_ascii().to_string());
+        let said = error.to_string();
+        let (seen, rest) = said.split_once("; allowed: ").unwrap();
+        assert_eq!(seen, says, "{}", bytes.escape_ascii());
+        assert!(rest.ends_with(&format!(" (byte {})", error.at())) && rest.len() > 12, "{said}");
+    }
+}
+
+/// A reader that wants no byte of the client asks for no more than the shortest line still has, wherever it was cut.
+#[test]
+fn no_more_is_asked_for_than_the_shortest_line_has() {
+    for line in [
+        "PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n",
+        "PROXY TCP6 :: :: 0 0\r\n",
+        "PROXY TCP6 1:: 1:: 0 0\r\n",
+        "PROXY TCP6 1:2:: 1:2:: 0 0\r\n",
+        "PROXY TCP6 ::1 ::0.0.0.0 0 0\r\n",
+        "PROXY TCP6 1:2:3:4:5:6:7:8 1:2:3:4:5:6:0.0.0.0 0 0\r\n",
+        "PROXY UNKNOWN\r\n",
+    ] {
+        for cut in 0..line.len() {
+            let Ok(Decode::Incomplete { at_least }) = decode(&line.as_bytes()[..cut]) else {
+                panic!("{line} at {cut}")
+            };
+            let rest = line.len() - cut;
+            assert!((1..=rest).contains(&at_least), "{at_least} of {rest} for {:?}", &line[..cut]);
+        }
+    }
+    // Not only a bound: what the shortest one has from here on is what is asked for.
+    for (begun, rest) in [("PROXY TCP6 ", ":: :: 0 0\r\n"), ("PROXY TCP6 1", ":: :: 0 0\r\n")] {
+        assert_eq!(decode(begun.as_bytes()), Ok(Decode::Incomplete { at_least: rest.len() }), "{begun:?}");
+    }
 }

@@ -164,3 +164,36 @@ fn forwarding_loses_nothing() {
     assert!(Tlvs::new(header.tlv_bytes()).eq(header.tlvs()));
     assert_eq!(header.as_bytes(), &out[..len]);
 }
+
+/// Names, ids and certificates belong to people: logs get the kind and the number of octets.
+#[test]
+fn what_is_shown_of_items_has_their_length_and_not_a_byte_of_them() {
+    let names = [
+        (TlvType::ALPN, "Alpn"),
+        (TlvType::AUTHORITY, "Authority"),
+        (TlvType::UNIQUE_ID, "UniqueId"),
+        (TlvType::NETNS, "Netns"),
+    ];
+    for (kind, name) in names {
+        assert_eq!(format!("{:?}", value(kind, b"secret")), format!("{name}(6 bytes)"));
+        assert_eq!(format!("{:?}", Tlv { kind, value: b"secret" }), format!("{kind}: 6 bytes"));
+    }
+    assert_eq!(format!("{:?}", value(TlvType::CRC32C, &[1, 2, 3, 4])), "Crc32c(0x01020304)");
+    assert_eq!(format!("{:?}", value(TlvType::NOOP, &[0; 9])), "Noop");
+    assert_eq!(TlvType(0xEF).to_string(), "0xef");
+    let addresses = Addresses::Inet {
+        source: "203.0.113.5:40000".parse().unwrap(),
+        destination: "198.51.100.2:25".parse().unwrap(),
+    };
+    let facts = SslFacts::new(ClientFlags::SSL, 0, &[Tlv { kind: TlvType::SSL_CN, value: b"secret" }]);
+    let items = [Tlv { kind: TlvType::AUTHORITY, value: b"secret" }];
+    let mut buf = [0; 200];
+    let len = Encoder::v2(addresses).tlvs(&items).ssl(facts).encode(&mut buf).unwrap();
+    let Decode::Complete { header, .. } = decode(&buf[..len]).unwrap() else { panic!() };
+    let shown = "Header { len: 54, version: V2, command: Proxy, transport: Stream, \
+        addresses: Inet { source: 203.0.113.5:40000, destination: 198.51.100.2:25 }, \
+        tlvs: [AUTHORITY: 6 bytes, SSL: 14 bytes] }";
+    assert_eq!(format!("{header:?}"), shown);
+    let shown = "Ssl { client: ClientFlags(1), verify: 0, subs: [SSL_CN: 6 bytes] }";
+    assert_eq!(format!("{:?}", header.ssl().unwrap()), shown);
+}
