@@ -3,13 +3,17 @@
 //! Made by [`HeaderReader`](crate::HeaderReader) or from a direct peer; outlives the received bytes.
 //! Two addresses, always both, never in one field: the **peer** (our socket's other end) and the **client**.
 
+mod packed;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use core::num::{NonZeroU16, NonZeroU32};
 
 use truepeer_proto::{Addresses, Command, Header, Ssl, TlvType, TlvValue, Tlvs, Transport, Version};
 
-use crate::{Nat64Prefix, NetworkSet, PeerAddress, fold_nat64};
+use crate::nat64::fold_nat64;
+use crate::{Nat64Prefix, NetworkSet, PeerAddress};
+use packed::{Facts, Packed};
 
 /// An IP address and, where one was told, a port.
 ///
@@ -83,7 +87,7 @@ pub enum OwnConnection {
     Unspecified,
     /// The proxy's client came over a UNIX socket: a path is no address.
     UnixClient,
-    /// A datagram family on a stream: whoever it was for, it is not this connection.
+    /// A datagram family on a stream: no matter who it was for, it is not this connection.
     Datagram,
     /// A stream family in front of a datagram, which is as strange.
     Stream,
@@ -169,16 +173,12 @@ impl<'a> Tls<'a> {
 
 /// Who the client is, through whom, and how we know.
 ///
-/// Memory: 104 bytes, plus the header's TLVs (at most the header cap) where there were any.
+/// Memory: 16 bytes, and behind them at most 75, of IPv4 23, and the header's TLVs (at most the header cap).
 /// `{:?}` shows addresses, and of TLVs types and lengths only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
-    role: Role,
-    peer: PeerAddress,
-    destination: Option<Endpoint>,
-    source: IdentitySource,
-    /// The TLV area as received, so that forwarding loses nothing. Empty for the proxy's own connections.
-    tlvs: Box<[u8]>,
+    /// With the TLV area as received, so that forwarding loses nothing. Empty for the proxy's own connections.
+    packed: Packed,
 }
 
 impl ClientIdentity {
@@ -188,33 +188,20 @@ impl ClientIdentity {
     #[must_use]
     pub fn direct(peer: PeerAddress, reached: Option<SocketAddr>) -> Option<Self> {
         let PeerAddress::Tcp(addr) = peer else { return None };
-        Some(Self {
-            role: Role::Client(addr.into()),
-            peer,
-            destination: reached.map(Endpoint::from),
-            source: IdentitySource::Direct,
-            tlvs: Box::default(),
-        })
+        let (role, destination) = (Role::Client(addr.into()), reached.map(Endpoint::from));
+        Some(Self::of(Facts { role, peer, destination, source: IdentitySource::Direct }, &[]))
     }
 
     /// A client that is its own peer, for [`Client::from_direct`](crate::Client::from_direct).
     pub(crate) fn from_direct(addr: SocketAddr) -> Self {
-        Self {
-            role: Role::Client(addr.into()),
-            peer: PeerAddress::tcp(addr),
-            destination: None,
-            source: IdentitySource::Direct,
-            tlvs: Box::default(),
-        }
+        let (role, peer) = (Role::Client(addr.into()), PeerAddress::tcp(addr));
+        Self::of(Facts { role, peer, destination: None, source: IdentitySource::Direct }, &[])
     }
 
     /// What a version 2 header without TLVs would say whose destination is not told.
     pub(crate) fn through_proxy(client: SocketAddr, proxy: SocketAddr) -> Self {
-        Self {
-            peer: PeerAddress::tcp(proxy),
-            source: IdentitySource::Header(Version::V2),
-            ..Self::from_direct(client)
-        }
+        let (role, peer) = (Role::Client(client.into()), PeerAddress::tcp(proxy));
+        Self::of(Facts { role, peer, destination: None, source: IdentitySource::Header(Version::V2) }, &[])
     }
 
     /// What a trusted peer's header says.
@@ -230,45 +217,53 @@ impl ClientIdentity {
         };
         // The TLVs of the proxy's own connections describe nobody; they are dropped.
         let tlvs = match role {
-            Role::Client(_) => header.tlv_bytes().into(),
-            Role::ProxyOwn(_) => Box::default(),
+            Role::Client(_) => header.tlv_bytes(),
+            Role::ProxyOwn(_) => &[],
         };
         // 0.0.0.0 and :: are "not told".
         let destination = destination.filter(|destination| !destination.ip.is_unspecified());
-        Self { role, peer, destination, source, tlvs }
+        Self::of(Facts { role, peer, destination, source }, tlvs)
+    }
+
+    fn of(facts: Facts, tlvs: &[u8]) -> Self {
+        Self { packed: Packed::new(&facts, tlvs) }
     }
 
     /// The same, with client and destination folded to the IPv4 addresses that a translator with one of `prefixes`
     /// wrote into them. Ask [`ClientIdentity::check_plausible`] afterwards: what is folded may be loopback.
     #[must_use]
-    pub fn with_nat64(mut self, prefixes: &[Nat64Prefix]) -> Self {
-        if let Role::Client(client) = &mut self.role {
+    pub fn with_nat64(self, prefixes: &[Nat64Prefix]) -> Self {
+        if prefixes.is_empty() {
+            return self;
+        }
+        let mut facts = self.packed.facts();
+        if let Role::Client(client) = &mut facts.role {
             client.ip = fold_nat64(client.ip, prefixes);
         }
-        if let Some(destination) = &mut self.destination {
+        if let Some(destination) = &mut facts.destination {
             destination.ip = fold_nat64(destination.ip, prefixes);
         }
-        self
+        Self { packed: self.packed.with(&facts) }
     }
 
     /// The same, with `peer` as our socket's other end: for a header inside a chain, which was written by a proxy that
     /// is not connected to us itself.
     #[must_use]
-    pub fn through(mut self, peer: PeerAddress) -> Self {
-        self.peer = peer;
-        self
+    pub fn through(self, peer: PeerAddress) -> Self {
+        let facts = Facts { peer, ..self.packed.facts() };
+        Self { packed: self.packed.with(&facts) }
     }
 
     /// Whom the connection is for.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.packed.role()
     }
 
     /// The client, unless the connection is the proxy's own.
     #[must_use]
     pub fn client(&self) -> Option<Endpoint> {
-        match self.role {
+        match self.role() {
             Role::Client(client) => Some(client),
             Role::ProxyOwn(_) => None,
         }
@@ -277,19 +272,19 @@ impl ClientIdentity {
     /// The other end of our socket.
     #[must_use]
     pub fn peer(&self) -> PeerAddress {
-        self.peer
+        self.packed.peer()
     }
 
     /// The address that the client connected to, if told.
     #[must_use]
     pub fn destination(&self) -> Option<Endpoint> {
-        self.destination
+        self.packed.destination()
     }
 
     /// How we know.
     #[must_use]
     pub fn source(&self) -> IdentitySource {
-        self.source
+        self.packed.source()
     }
 
     /// The TLS facts of the client's connection to the proxy; `None` if it used no TLS or none was conveyed.
@@ -380,7 +375,7 @@ impl ClientIdentity {
     /// Every TLV in the order received; of two of one type the first counts.
     #[must_use]
     pub fn tlvs(&self) -> Tlvs<'_> {
-        Tlvs::new(&self.tlvs)
+        Tlvs::new(self.packed.tlvs())
     }
 
     /// Whether this client address can be true, seen from this peer.
@@ -391,11 +386,11 @@ impl ClientIdentity {
     /// # Errors
     /// [`Implausible`] with the address and the reason.
     pub fn check_plausible(&self, own: &NetworkSet) -> Result<(), Implausible> {
-        let (Role::Client(client), IdentitySource::Header(_)) = (self.role, self.source) else {
+        let (Role::Client(client), IdentitySource::Header(_)) = (self.role(), self.source()) else {
             return Ok(());
         };
         let ip = client.ip;
-        let local_peer = self.peer.is_local();
+        let local_peer = self.peer().is_local();
         let because = if ip.is_unspecified() {
             "is the unspecified address"
         } else if ip.is_multicast() {
@@ -416,10 +411,10 @@ impl ClientIdentity {
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientIdentity")
-            .field("role", &self.role)
-            .field("peer", &self.peer)
-            .field("destination", &self.destination)
-            .field("source", &self.source)
+            .field("role", &self.role())
+            .field("peer", &self.peer())
+            .field("destination", &self.destination())
+            .field("source", &self.source())
             .field("tlvs", &self.tlvs())
             .finish()
     }

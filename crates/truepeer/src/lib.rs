@@ -25,7 +25,8 @@
 //!
 //! `accept` never fails and never waits for one peer's bytes: with a thousand proxies that connect and stay silent,
 //! the next client is served as if there were none. Whom it sends away, it tells
-//! `ListenerOptions::on_event` (and `tracing`, with the feature of that name), with what was seen, what is allowed, at which byte, and whose fault it was.
+//! `ListenerOptions::on_event` (and `tracing`, with the feature of that name), with what was seen, what is allowed, at
+//! which byte, and whose fault it was.
 //!
 //! # The two addresses
 //!
@@ -36,7 +37,7 @@
 //!
 //! # Ways to get it wrong, and what prevents them
 //!
-//! - **"Read a header if there is one."** Then whoever can connect writes one, and is whoever they like. Here trust
+//! - **"Read a header if there is one."** Then anyone who can connect writes one, and is anyone they like. Here trust
 //!   decides before a byte is read, and [`TrustDecision`] has no such answer: a trusted peer **must** send a header,
 //!   another's bytes are never looked at.
 //! - **Trusting everyone.** [`TrustedNetworks::default`] is nobody, [`TrustedNetworks::parse`] refuses everybody, be it
@@ -75,7 +76,7 @@
 //! | a backend that expects a header | `tokio` | `connect`, [`OutgoingHeader`] | `backend` |
 //! | a backend over HTTP that expects one | `hyper-util` | `HeaderConnector` | |
 //! | a thread for each connection | none | [`TrustPolicy`], [`read_header`] | |
-//! | datagrams (DNS, QUIC) | none | [`TrustPolicy`], [`read_datagram`] | `dns` |
+//! | datagrams (DNS, QUIC) | none | [`TrustPolicy`], [`read_datagram`] | `dns`, `quic` |
 //! | another runtime, or none | none | [`TrustPolicy`], [`HeaderReader`] | below |
 //!
 //! # Without a runtime
@@ -105,7 +106,9 @@
 //! - Every queue and wait has a name, a default and its memory in the docs: see `ListenerOptions`.
 //! - The oldest supported Rust is 1.88. No `unsafe` code, no build scripts, no code generation.
 //! - Semantic versioning: before 1.0 a new minor version may break, and the changelog says how to follow. A header that
-//!   the specification forbids and that is refused from now on is a mend, not a break.
+//!   the specification forbids and that is refused from now on is a mend, not a break. Nothing is published yet, so that
+//!   there is no version to compare with; from the first one on, `scripts/semver` asks `cargo-semver-checks` before the
+//!   next.
 //! - Enums that grow with the world, such as [`IdentifyReason`], are `#[non_exhaustive]`.
 //! - External types in the API: `core::net`, `tokio`'s traits and sockets, [`IpNet`], and those of each adapter's
 //!   crate behind its feature.
@@ -148,7 +151,7 @@ pub use client::{Caller, Client, ProxyOwn};
 pub use datagram::{DatagramError, read_datagram};
 pub use first_bytes::{FirstBytes, Held, OwnHeader, Verdict};
 pub use identity::{ClientIdentity, Endpoint, IdentitySource, Implausible, OwnConnection, Role, Tls};
-pub use nat64::{Nat64Prefix, Nat64PrefixError, fold_nat64};
+pub use nat64::{Nat64Prefix, Nat64PrefixError};
 pub use network::{NetworkError, NetworkSet, TrustedNetworks};
 pub use outgoing::{ClientPair, OutgoingHeader, OutgoingTlv};
 pub use reader::{Fault, HeaderReader, HeaderRules, IdentifyError, IdentifyReason, Progress};

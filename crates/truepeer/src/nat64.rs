@@ -39,7 +39,7 @@ impl Nat64Prefix {
 
 /// Folds `ip` to the IPv4 address that a translator with one of `prefixes` wrote into it; others stay as they are.
 #[must_use]
-pub fn fold_nat64(ip: IpAddr, prefixes: &[Nat64Prefix]) -> IpAddr {
+pub(crate) fn fold_nat64(ip: IpAddr, prefixes: &[Nat64Prefix]) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     prefixes.iter().find_map(|prefix| prefix.embedded(v6)).map_or(ip, IpAddr::V4)
 }
@@ -131,6 +131,13 @@ mod tests {
         let short: Nat64Prefix = "2001:db8::/32".parse().unwrap();
         let ip: IpAddr = "2001:db8:c000:221:100::".parse().unwrap();
         assert_eq!(fold_nat64(ip, &[short]), ip);
+    }
+
+    #[test]
+    fn a_prefix_is_shown_as_it_is_written() {
+        for text in ["64:ff9b::/96", "2001:db8::/32"] {
+            assert_eq!(text.parse::<Nat64Prefix>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -154,8 +154,8 @@ impl TrustedNetworks {
     /// Reads addresses (`192.0.2.10`) and networks (`10.1.0.0/16`) as people write them.
     ///
     /// # Errors
-    /// The first entry that is neither, or the entries that mean everybody or nearly so, alone (`0.0.0.0/0`) or together
-    /// (`0.0.0.0/1`, `128.0.0.0/2` and `192.0.0.0/3`): three quarters of the internet are nobody's proxies.
+    /// The first entry that is neither, or the entries that mean everybody or nearly so, alone (`0.0.0.0/0`) or
+    /// together (`0.0.0.0/1`, `128.0.0.0/2` and `192.0.0.0/3`): three quarters of the internet belong to no proxy.
     pub fn parse<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, NetworkError> {
         let mut said = Vec::new();
         for entry in entries {
@@ -173,7 +173,7 @@ impl TrustedNetworks {
         Ok(Self(networks))
     }
 
-    /// Everybody is trusted: whoever can reach this port can claim to be anybody.
+    /// Everybody is trusted: anyone who can reach this port can claim to be anybody.
     ///
     /// Right only where something else makes sure that proxies alone reach it, and then their addresses are better.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The header that we send: whole bytes, ready for one write.
 //!
-//! Used by whoever connects to a backend that expects a header. Decides the form (families never mixed, no address
+//! Used by code that connects to a backend that expects a header. Decides the form (families never mixed, no address
 //! made up) and moves no byte itself.
 
 use core::fmt;
@@ -210,7 +210,7 @@ impl OutgoingTlv {
 
     /// As the codec's encoder takes it.
     #[must_use]
-    pub fn as_tlv(&self) -> Tlv<'_> {
+    pub(crate) fn as_tlv(&self) -> Tlv<'_> {
         Tlv { kind: self.kind, value: &self.value }
     }
 

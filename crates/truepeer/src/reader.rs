@@ -115,7 +115,7 @@ impl HeaderReader {
     }
 
     /// Judges `received`, everything that the peer sent so far. A client that cannot be true is refused, unless the
-    /// rules say otherwise: whoever has an identity from here has one that was checked.
+    /// rules say otherwise: anyone who has an identity from here has one that was checked.
     ///
     /// # Errors
     /// At the first byte that cannot belong to a header, with the reason and its offset; and
@@ -280,7 +280,7 @@ impl IdentifyError {
         &self.reason
     }
 
-    /// Whose fault it is: the peer's, which we were told to trust. A probe that sends nothing is nobody's.
+    /// Whose fault it is: the peer's, which we were told to trust. A probe that sends nothing is no fault.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self.reason {

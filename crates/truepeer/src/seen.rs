@@ -178,6 +178,9 @@ mod tests {
             (b"proxy tcp4 192.0.2.1", Likely::BrokenHeader),
             (b"PROXY TCP4 300.", Likely::BrokenHeader),
             (b"\x00\x01\x02", Likely::Unknown),
+            // A word and a word, and a command of IMAP behind what is no tag.
+            (b"hello there", Likely::Unknown),
+            (b"-- LOGIN user pass", Likely::Unknown),
         ] {
             assert_eq!(Seen::new(bytes).likely(), likely, "{bytes:?}");
         }

@@ -109,11 +109,11 @@ pub enum UnixPeers {
 
 /// What to do with a peer.
 ///
-/// There is no "read a header if there is one", and there will not be. On a port that takes both, whoever can connect
-/// writes a header and is whoever they like; and where the server speaks first, it can never know how long to wait for
-/// one. To serve proxies and others on one port, list the proxies: [`Unlisted::Direct`] takes all others as themselves.
-/// Where proxies cannot be told by their address, give them a port of their own, or decide by whatever tells them
-/// (`ListenerOptions::decide_with`).
+/// There is no "read a header if there is one", and there will not be. On a port that takes both, anyone who can
+/// connect writes a header and is anyone they like; and where the server speaks first, it can never know how long to
+/// wait for one. To serve proxies and others on one port, list the proxies: [`Unlisted::Direct`] takes all others as
+/// themselves. Where proxies cannot be told by their address, give them a port of their own, or decide by whatever
+/// tells them (`ListenerOptions::decide_with`).
 #[doc(alias = "optional")]
 #[doc(alias = "auto-detect")]
 #[doc(alias = "mixed")]

@@ -75,6 +75,13 @@ async fn a_health_check_is_answered_where_it_is_asked_for_and_is_no_client() {
 }
 
 #[tokio::test]
+async fn axum_is_told_where_it_listens() {
+    let (listener, addr) = bind().await;
+    assert_eq!(Listener::local_addr(&listener).unwrap(), PeerAddress::tcp(addr));
+    assert_eq!(Listener::local_addr(&listener.with_socket_addr()).unwrap(), addr);
+}
+
+#[tokio::test]
 async fn tap_io_keeps_the_client() {
     let (listener, addr) = bind().await;
     let listener = listener.tap_io(|stream| stream.as_io().set_nodelay(true).unwrap());

@@ -30,6 +30,19 @@ const PAYLOAD: &[u8] = b"a LOGIN user secret";
 /// What stands in the header's items.
 const ITEM: &[u8] = b"hidden.example";
 
+/// What those say whose `{:?}` is written by hand, and what is inside of them: not a client's bytes, but not nothing.
+const SAID: [(&str, &str); 9] = [
+    ("OutgoingHeader", "OutgoingHeader("),
+    ("OutgoingTlv", "14 bytes"),
+    ("Seen", "\"...."),
+    ("ListenerOptions", "header_timeout: 5s"),
+    ("Parts", "unread: 19 bytes"),
+    ("ClientStream", "unread: 19 bytes"),
+    ("Incoming", "received: 0 bytes"),
+    ("Incoming", "Undecided { io: "),
+    ("TlsListener", "TlsAcceptor"),
+];
+
 /// The texts that were shown, by type.
 #[derive(Default)]
 struct Shown(Vec<(&'static str, String)>);
@@ -118,6 +131,10 @@ async fn no_public_type_shows_what_a_client_sent() {
             assert!(!packed.contains(&secret), "{name} shows {secret}: {text}");
         }
     }
+    for (name, says) in SAID {
+        let said = shown.0.iter().any(|(of, text)| *of == name && text.contains(says));
+        assert!(said || !cfg!(feature = "tokio-rustls"), "no {name} says {says}");
+    }
     // With every feature there is every type.
     #[cfg(all(
         feature = "actix",
@@ -203,6 +220,9 @@ async fn of_streams(shown: &mut Shown) {
         let incoming = Incoming::new(stream, peer, None, &policy, &ListenerOptions::new()).unwrap();
         shown.add("Incoming", &incoming);
     }
+    let (stream, _handle) = ScriptedStream::silent();
+    let later = ListenerOptions::new().decide_later(|_, policy| async move { policy });
+    shown.add("Incoming", &Incoming::new(stream, peer(), None, &policy, &later).unwrap());
 }
 
 /// A socket that comes apart.

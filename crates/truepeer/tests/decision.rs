@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use common::net::dial;
 use common::{Events, LOCAL, PROXY, STRANGER, V1, V2, bytes, drop_after, listener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
-use truepeer::proto::{Addresses, ClientFlags, Encoder, SslFacts};
+use truepeer::proto::{Addresses, ClientFlags, Decoder, Encoder, SslFacts, Versions};
 use truepeer::{
-    Connection, Incoming, ListenerOptions, OutgoingHeader, PeerAddress, ProxyListener, TrustDecision,
-    TrustPolicy,
+    Caller, Connection, Incoming, ListenerOptions, NetworkSet, OutgoingHeader, PeerAddress, ProxyListener,
+    TrustDecision, TrustPolicy,
 };
 use truepeer_testkit::scripted::ScriptedStream;
 
@@ -206,4 +207,42 @@ async fn an_identity_may_be_turned_away() {
             "192.0.2.10:1000 for itself is not let in: it came without TLS",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_type_of_stream_is_for_clients_and_for_proxies_themselves() {
+    async fn word(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> [u8; 4] {
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await.unwrap();
+        stream.write_all(&word).await.unwrap();
+        word
+    }
+    let (mut listener, door, _) = listener(ListenerOptions::new());
+    for (header, who) in [(V1, "203.0.113.5:40000"), (LOCAL, "192.0.2.10:1000"), (V2, "203.0.113.5:40000")] {
+        door.connect(PROXY, [bytes(&[header, b"word"])]);
+        let connection = listener.accept_any().await;
+        assert_eq!(connection.peer(), peer(PROXY));
+        assert_eq!(matches!(connection.caller(), Caller::Client(_)), header != LOCAL);
+        assert!(connection.caller().to_string().contains(who), "{}", connection.caller());
+        // In pieces and together again, without a byte of the client lost.
+        let again = Connection::from_parts(connection.into_parts());
+        assert_eq!(&word(again).await, b"word");
+    }
+}
+
+/// What options say of headers is what headers are read by.
+#[tokio::test(start_paused = true)]
+async fn a_listener_reads_by_the_rules_it_was_given() {
+    let first_only = Decoder::new().versions(Versions::V1Only);
+    let own = NetworkSet::parse(["203.0.113.0/24"]).unwrap();
+    for (options, refused) in [
+        (ListenerOptions::new(), &[][..]),
+        (ListenerOptions::new().decoder(first_only), &["header_version"]),
+        (ListenerOptions::new().own_addresses(own), &["client_implausible"]),
+    ] {
+        let (mut listener, door, events) = listener(options);
+        door.connect(PROXY, [bytes(&[V2])]);
+        assert_eq!(drop_after(3, listener.accept()).await.is_some(), refused.is_empty());
+        assert_eq!(events.take(), refused);
+    }
 }

@@ -54,6 +54,7 @@ fn every_example_says_what_to_add() {
         ("dns", ""),
         ("hyper", ""),
         ("line", ""),
+        ("quic", ""),
         ("smtp", ""),
         ("tls", "tokio-rustls"),
         ("tonic", "tonic"),

@@ -175,9 +175,12 @@ async fn a_drain_waits_for_handshakes() {
     assert!(common::drop_after(8, listener.next()).await.is_none());
     assert_eq!(handle.pending(), 1);
     assert!(common::drop_after(2, handle.drained()).await.is_none());
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { handle.drained().await });
     let client = async { connector.connect("mx.example.org".try_into().unwrap(), stream).await.unwrap() };
     let (_client, server) = tokio::join!(client, listener.next());
     assert_eq!(server.unwrap().get_ref().0.client().to_string(), "203.0.113.5:40000");
+    // Whoever waits hears of it, although the listener is still there and nobody asks it for more.
+    timeout(Duration::from_secs(5), waiting.join_next()).await.unwrap().unwrap().unwrap();
     assert!(listener.next().await.is_none());
-    handle.drained().await;
 }

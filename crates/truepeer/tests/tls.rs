@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use common::net::{bind_with, dial, silent_crowd};
 use common::{Events, LOCAL, PROXY, V1, V2, bytes, drop_after, listener};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -121,7 +121,7 @@ async fn a_handshake_that_fails_or_dawdles_is_reported_and_costs_nobody_else() {
     // Its header was good: that it was the oldest is said of its handshake.
     assert_eq!(
         events.texts(),
-        [format!("{client} the oldest of whoever held most of 2 when a newer client needed the place")]
+        [format!("{client} the oldest of the peer that held most of 2 when a newer client needed the place")]
     );
     let check = door.connect(PROXY, [bytes(&[LOCAL])]);
     assert!(drop_after(1, listener.accept()).await.is_none());
@@ -210,6 +210,26 @@ async fn a_proxys_own_connection_shakes_hands_where_it_is_let_in() {
         read = check => assert_eq!(read, 0),
     }
     assert_eq!(events.take(), ["own_refused"]);
+}
+
+/// What the socket did not take yet is waited for by a flush.
+#[tokio::test]
+async fn a_flush_ends_when_everything_is_sent() {
+    let (listener, addr) = bind_with(ListenerOptions::new()).await;
+    let (acceptor, connector) = pair();
+    let mut listener = TlsListener::new(listener, acceptor);
+    let client = async { secure(&connector, dial(addr, V1).await).await };
+    let (mut client, mut server) = tokio::join!(client, listener.accept_any());
+    assert!(AsyncWrite::is_write_vectored(&server), "TLS takes several buffers at once");
+    let mut sent = 0;
+    while let Some(written) = drop_after(0, server.write(&[0; 1 << 16])).await {
+        sent += written.unwrap();
+    }
+    assert!(drop_after(2, server.flush()).await.is_none(), "nobody reads");
+    let mut received = vec![0; sent];
+    let (flushed, read) = tokio::join!(server.flush(), client.read_exact(&mut received));
+    flushed.unwrap();
+    assert_eq!(read.unwrap(), sent);
 }
 
 /// Whose handshake failed is told of proxies as well.

@@ -12,7 +12,7 @@ mod common;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use common::{PROXY, STRANGER, V1, bytes, listener};
 use http::Request;
@@ -21,7 +21,7 @@ use tower_service::Service;
 use truepeer::{Client, ClientLayer, ListenerOptions};
 
 /// Every way to name a client that is taken out, and fields that are none.
-const FIELDS: [&str; 33] = [
+const FIELDS: [&str; 34] = [
     "Forwarded",
     "X-Forwarded",
     "X-Forwarded-For",
@@ -56,9 +56,10 @@ const FIELDS: [&str; 33] = [
     KEPT[1],
     KEPT[2],
     KEPT[3],
+    KEPT[4],
 ];
 /// Names that are near, and name no client.
-const KEPT: [&str; 4] = ["client-ip-policy", "forwarded-form", "x-real", "x-request-id"];
+const KEPT: [&str; 5] = ["client-ip-policy", "forwarded-form", "x-real", "x-request-id", "x.real.ip"];
 
 /// Answers with the client it found and the fields that were left.
 #[derive(Clone)]
@@ -141,4 +142,28 @@ async fn fields_of_http_proxies_stay_where_that_was_asked_for_and_only_theirs() 
 async fn a_layer_for_one_connection_needs_no_extension() {
     let (seen, _) = call(ClientLayer::for_client(client(PROXY).await), None).await;
     assert_eq!(seen.as_deref(), Some("203.0.113.5:40000"));
+}
+
+/// Not ready yet.
+struct Busy;
+
+impl Service<Request<()>> for Busy {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_layer_is_ready_when_what_is_below_it_is() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(ClientLayer::new().layer(Busy).poll_ready(cx).is_pending());
+    assert!(ClientLayer::new().layer(Show).poll_ready(cx).is_ready());
 }

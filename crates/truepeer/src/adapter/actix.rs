@@ -163,8 +163,6 @@ impl FromRequest for Caller {
 
 fn caller(request: &HttpRequest) -> Result<&Caller, error::Error> {
     request.conn_data().ok_or_else(|| {
-        error::ErrorInternalServerError(
-            "nobody has told who is calling: `IdentifyForActix::on_connect` is missing",
-        )
+        error::ErrorInternalServerError("the caller is unknown: `IdentifyForActix::on_connect` is missing")
     })
 }

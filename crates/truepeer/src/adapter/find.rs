@@ -1,4 +1,4 @@
-//! Where servers keep who is calling: the extensions of a request, in the form of whoever put it there.
+//! Where servers keep who is calling: the extensions of a request, in the form of the layer that put it there.
 //!
 //! Used by the layer and by the extractors. It believes the connection, never the request.
 

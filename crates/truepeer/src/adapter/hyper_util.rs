@@ -48,10 +48,31 @@ impl Service<Uri> for HeaderConnector {
             let no_host = || io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} names no host"));
             // An IPv6 address stands in brackets there and nowhere else.
             let host = uri.host().ok_or_else(no_host)?.trim_matches(['[', ']']);
-            let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-            let stream = connect((host, uri.port_u16().unwrap_or(usual)), &header).await?;
+            let stream = connect((host, port(&uri)), &header).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
+    }
+}
+
+fn port(uri: &Uri) -> u16 {
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    uri.port_u16().unwrap_or(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_without_a_port_means_its_schemes() {
+        for (uri, wanted) in [
+            ("http://a.example/", 80),
+            ("https://a.example/", 443),
+            ("http://a.example:8080/", 8080),
+            ("https://[2001:db8::1]:8443/", 8443),
+        ] {
+            assert_eq!(port(&uri.parse().unwrap()), wanted, "{uri}");
+        }
     }
 }

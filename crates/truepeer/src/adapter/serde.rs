@@ -1,7 +1,7 @@
 //! Identities as objects for logs and queues, networks as lists in configuration files.
 //!
 //! Addresses and networks are read as people write them, and through the same door: a list that trusts everybody is
-//! refused here as well. Identities are written only. Whoever could read one from a file could be anybody.
+//! refused here as well. Identities are written only. Anyone who could read one from a file could be anybody.
 
 use core::fmt;
 

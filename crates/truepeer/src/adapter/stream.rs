@@ -13,7 +13,7 @@ use crate::{Accept, ClientStream, Connection, ProxyListener};
 /// Clients as a stream that ends where the listener does, for `serve_with_incoming` and the like. Made by
 /// [`ProxyListener::into_stream`], and by `TlsListener::into_stream`.
 ///
-/// A proxy's own connections are closed: whoever checks this server's health with a header takes it for dead. See
+/// A proxy's own connections are closed: anyone who checks this server's health with a header takes it for dead. See
 /// [`CallersStream`].
 #[derive(Debug)]
 pub struct ClientsStream<T>(T);

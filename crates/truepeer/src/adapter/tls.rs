@@ -26,8 +26,8 @@ use crate::{
 /// Hands out connections whose TLS handshake is done. The client is `stream.get_ref().0.client()`.
 ///
 /// Handshakes run in tasks of the listener's own, as headers do: a silent client keeps nobody waiting. When there are
-/// [`max_handshakes`](Self::max_handshakes) of them, whoever holds most loses the oldest: a flood from one address makes
-/// room for itself.
+/// [`max_handshakes`](Self::max_handshakes) of them, the peer that holds most loses its oldest: a flood from one
+/// address makes room for itself.
 ///
 /// [`is_secure`](crate::ClientIdentity::is_secure) is about TLS between client and **proxy**; that this connection is
 /// TLS as well is what the stream's type says.
@@ -66,9 +66,9 @@ impl<L: Accept> TlsListener<L> {
         }
     }
 
-    /// The number of handshakes that may be unfinished, or finished and not fetched. When it is reached, whoever holds
-    /// most of them loses the oldest unfinished one. An IPv4 address and a /64 of IPv6 are one holder. At least 1.
-    /// For a listener that has accepted nobody yet.
+    /// The number of handshakes that may be unfinished, or finished and not fetched. When it is reached, the peer that
+    /// holds most of them loses the oldest unfinished one. An IPv4 address and a /64 of IPv6 are one holder. At least
+    /// 1. For a listener that has accepted nobody yet.
     #[must_use]
     pub fn max_handshakes(mut self, max: usize) -> Self {
         self.max_handshakes = max.max(1);
@@ -236,7 +236,7 @@ where
 
 fn made_room(max: usize) -> io::Error {
     let why = format!(
-        "its handshake was the oldest of whoever held most of {max} when a newer client needed the place"
+        "its handshake was the oldest of the peer that held most of {max} when a newer client needed the place"
     );
     io::Error::new(io::ErrorKind::ConnectionAborted, why)
 }

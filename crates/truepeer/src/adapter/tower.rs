@@ -53,7 +53,7 @@ impl ClientLayer {
         "x-vercel-proxied-for",
     ];
 
-    /// How the names of such fields end, whoever invented them: `X-Real-IP` as well as `Ali-CDN-Real-IP`,
+    /// How the names of such fields end, no matter who invented them: `X-Real-IP` as well as `Ali-CDN-Real-IP`,
     /// `True-Client-IP` as well as `WL-Proxy-Client-IP`.
     pub const CLIENT_FIELD_ENDINGS: &'static [&'static str] = &[
         "client-ip",

@@ -54,9 +54,7 @@ fn ssl(flags: u8, verify: u32) -> Vec<u8> {
 #[test]
 fn small_enough_to_keep_for_every_connection() {
     let (identity, client) = (size_of::<ClientIdentity>(), size_of::<crate::Client>());
-    assert!(identity <= 104 && client <= 32, "{identity} and {client}");
-    // No TLVs, no allocation.
-    assert_eq!(read(b"PROXY TCP4 203.0.113.5 198.51.100.2 40000 25\r\n").tlvs.len(), 0);
+    assert!(identity <= 16 && client <= 32, "{identity} and {client}");
 }
 
 #[test]
@@ -235,7 +233,7 @@ fn clients_that_cannot_be_true() {
         let judged = identity.check_plausible(&own).err().map(|implausible| implausible.because);
         assert_eq!(judged, because, "{client} from {from}");
     }
-    // A peer that was not folded by whoever made it is where it is all the same.
+    // A peer that was not folded by its maker is where it is all the same.
     let mapped = PeerAddress::Tcp("[::ffff:127.0.0.9]:1".parse().unwrap());
     let Ok(Decode::Complete { header, .. }) = decode(b"PROXY TCP4 127.0.0.1 198.51.100.2 40000 25\r\n")
     else {

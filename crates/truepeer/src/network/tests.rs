@@ -251,6 +251,18 @@ fn networks_overlap_if_they_share_an_address() {
 }
 
 #[test]
+fn what_is_trusted_can_be_asked_for() {
+    let trusted = TrustedNetworks::parse(["192.0.2.10"]).unwrap();
+    assert!(trusted.overlaps("192.0.2.0/24".parse().unwrap()));
+    assert!(!trusted.overlaps("198.51.100.0/24".parse().unwrap()));
+    assert!(!trusted.is_empty());
+    assert!(TrustedNetworks::nobody().is_empty());
+    // Whoever alone is everybody is named alone.
+    let error = TrustedNetworks::parse(["192.0.2.10", "0.0.0.0/0"]).unwrap_err();
+    assert_eq!(error.entry(), "0.0.0.0/0");
+}
+
+#[test]
 fn a_set_shows_its_networks_and_hands_them_out() {
     let trusted =
         TrustedNetworks::parse(["2001:db8:7::/64", "192.0.2.10", "10.0.0.0/9", "10.128.0.0/9"]).unwrap();

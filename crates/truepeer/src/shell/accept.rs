@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::PeerAddress;
 
-/// Whoever connects while the queue is emptied must not keep it from its end. Linux has at most so many in one by
+/// Anyone who connects while the queue is emptied must not keep it from its end. Linux has at most so many in one by
 /// default (`net.core.somaxconn`).
 const LONGEST_QUEUE: usize = 4096;
 
@@ -38,10 +38,10 @@ pub trait Accept: Send + 'static {
     )]
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Self::Stream, PeerAddress)>>>;
 
-    /// Closes the listener, and has whoever arrived before.
+    /// Closes the listener, and yields those who arrived before.
     ///
-    /// Asked for once, when the listener is to stop; see [`ListenerHandle::stop_accepting`](crate::ListenerHandle::stop_accepting).
-    /// By default there is nobody.
+    /// Asked for once, when the listener is to stop; see
+    /// [`ListenerHandle::stop_accepting`](crate::ListenerHandle::stop_accepting). By default there is nobody.
     fn close(self) -> Vec<(Self::Stream, PeerAddress)>
     where
         Self: Sized,

@@ -19,7 +19,7 @@ pub enum Refusal {
     Denied(PeerAddress),
     /// A trusted peer without a good header.
     Header(IdentifyError),
-    /// Too many headers were awaited at once; this one had waited longest of those of whoever had most.
+    /// Too many headers were awaited at once; this one had waited longest of those of the peer that had most.
     Evicted(PeerAddress),
     /// The caller's own look-up did not decide about this peer in time; see
     /// [`ListenerOptions::decide_later`](super::ListenerOptions::decide_later).
@@ -122,7 +122,8 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// As for an [`IdentifyError`]; a connection that broke has the kind that the system gave, and whoever is not let in is
+/// As for an [`IdentifyError`]; a connection that broke has the kind that the system gave, and anyone who is not let in
+/// is
 /// [`io::ErrorKind::PermissionDenied`].
 impl From<Refusal> for io::Error {
     fn from(refusal: Refusal) -> Self {

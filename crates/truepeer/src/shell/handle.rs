@@ -1,4 +1,4 @@
-//! A listener's strings, for whoever does not hold the listener: a signal handler, a reload, a status page.
+//! A listener's strings, for anyone who does not hold the listener: a signal handler, a reload, a status page.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ impl ListenerHandle {
         self.0.headers.load(Ordering::Relaxed).saturating_add(self.0.handshakes.load(Ordering::Relaxed))
     }
 
-    /// Closes the listening socket and drains: whoever has arrived is still identified and handed out, as far as its
+    /// Closes the listening socket and drains: anyone who has arrived is still identified and handed out, as far as its
     /// header (and handshake) comes in time. Then the listener ends: `next` is `None`, streams end, and
     /// [`drained`](Self::drained) is ready.
     ///

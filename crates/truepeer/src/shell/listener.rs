@@ -41,7 +41,7 @@ use crate::{PeerAddress, TrustPolicy};
 pub struct ProxyListener<L: Accept = TcpListener> {
     /// Until it stops.
     listener: Option<L>,
-    /// Whoever had arrived when it stopped.
+    /// Those who had arrived when it stopped.
     arrived: VecDeque<(L::Stream, PeerAddress)>,
     shared: Owner,
     options: ListenerOptions,

@@ -56,8 +56,8 @@ pub(super) enum Reads {
 impl ListenerOptions {
     /// 5 seconds for the whole header. Source: PROXY protocol 4 (at least 3 seconds, for a lost segment).
     pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The longest time that a header or a handshake can be given, a day. Longer ones, [`Duration::MAX`] among them, are
-    /// this one: there is no "for ever", and whoever waits takes a place.
+    /// The longest time that a header or a handshake can be given, a day. Longer ones, [`Duration::MAX`] among them,
+    /// are this one: there is no "for ever", and anyone who waits takes a place.
     pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
     /// 1,024 headers awaited at once.
     pub const DEFAULT_MAX_PENDING: usize = 1024;
@@ -84,9 +84,9 @@ impl ListenerOptions {
         self
     }
 
-    /// The number of connections that may wait for their header or for `accept`. When it is reached, whoever holds most
-    /// of these places loses the one that has waited longest for its header; the newest is never refused. An IPv4
-    /// address and a /64 of IPv6 are one holder. At least 1.
+    /// The number of connections that may wait for their header or for `accept`. When it is reached, the peer that
+    /// holds most of these places loses the one that has waited longest for its header; the newest is never refused. An
+    /// IPv4 address and a /64 of IPv6 are one holder. At least 1.
     #[must_use]
     pub fn max_pending(mut self, max: usize) -> Self {
         self.max_pending = max.max(1);
@@ -190,8 +190,8 @@ impl ListenerOptions {
         self
     }
 
-    /// Reports to the observer of these options, and to `tracing`, as a listener does: for accept loops that identify in
-    /// tasks of their own, whose refusals no listener sees.
+    /// Reports to the observer of these options, and to `tracing`, as a listener does: for accept loops that identify
+    /// in tasks of their own, whose refusals no listener sees.
     ///
     /// ```
     /// # use tokio::net::TcpStream;

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-/// A bounded set of tasks that yields results as they come and gives up a task when it is full: the oldest of whoever
-/// holds most places, so that a flood from one address makes room for itself.
+/// A bounded set of tasks that yields results as they come and gives up a task when it is full: the oldest of the peer
+/// that holds most places, so that a flood from one address makes room for itself.
 ///
 /// Tasks that are done wait here for their result to be fetched and keep their place, so that this is the queue of
 /// ready connections, too: together they are never more than `max`.
@@ -86,7 +86,7 @@ impl<K, T: Send + 'static> Pending<K, T> {
         self.next = age.wrapping_add(1);
     }
 
-    /// Gives up the task that works longest of whoever holds most, if there is one.
+    /// Gives up the task that works longest of the peer that holds most, if there is one.
     pub(crate) fn give_up_one(&mut self) {
         // Those that are done were in time; giving one of them up would free nothing.
         let works = |age: &u64| self.places.get(age).is_some_and(|place| !place.task.is_finished());
@@ -105,7 +105,7 @@ impl<K, T: Send + 'static> Pending<K, T> {
             let (id, result) = match self.tasks.poll_join_next_with_id(cx) {
                 Poll::Ready(Some(Ok((id, result)))) => (id, Some(result)),
                 Poll::Ready(Some(Err(error))) => (error.id(), None),
-                // Whoever starts a task polls again.
+                // Anyone who starts a task polls again.
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             };
             let given_up = self.given_up.remove(&id);

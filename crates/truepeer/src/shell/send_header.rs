@@ -1,6 +1,6 @@
 //! The first bytes towards a backend: one header, one write.
 //!
-//! Called by whoever connects to a server that expects a header. The bytes are the sans-IO half's.
+//! Called by code that connects to a server that expects a header. The bytes are the sans-IO half's.
 
 use std::future::poll_fn;
 use std::io;

@@ -19,7 +19,7 @@ use crate::{Caller, Client, ClientIdentity, PeerAddress, ProxyOwn};
 ///
 /// The bytes that came in one segment with the header are read first; the buffer is given back with the last of
 /// them, and from then on nothing is copied and nothing is kept. It does **not** look for a second header in the
-/// client's bytes: a server parses those as its own protocol anyway. Whoever passes them on to something that reads
+/// client's bytes: a server parses those as its own protocol anyway. Anyone who passes them on to something that reads
 /// headers puts [`FirstBytes`](crate::FirstBytes) in between.
 ///
 /// Memory: 80 bytes besides the socket, one shared identity, and at most 511 bytes until they are read.
@@ -143,7 +143,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The other end of our socket, whoever is calling.
+    /// The other end of our socket, no matter who is calling.
     #[must_use]
     pub fn peer(&self) -> PeerAddress {
         match self {
@@ -152,7 +152,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The stream in pieces, whoever is calling.
+    /// The stream in pieces, no matter who is calling.
     #[must_use]
     pub fn into_parts(self) -> Parts<S, Caller> {
         let caller = self.caller();

@@ -31,7 +31,7 @@ impl<S> TlsConnection<S> {
         }
     }
 
-    /// The other end of our socket, whoever is calling.
+    /// The other end of our socket, no matter who is calling.
     #[must_use]
     pub fn peer(&self) -> PeerAddress {
         match self {
