@@ -1,7 +1,7 @@
 //! Other programs' log lines and error texts: what they say about the PROXY protocol.
 //!
 //! Text of any length goes in, piece by piece, in bounded memory; what it means comes out, folded. A text is known by
-//! its stable parts, whoever logged it and however it was wrapped or prefixed; one that holds none is unknown.
+//! its stable parts, no matter who logged it and how it was wrapped or prefixed; one that holds none is unknown.
 //! A text without a row may still contain a header in disguise, see `disguise`.
 
 mod address;

@@ -1,15 +1,16 @@
 //! What a server says first when it takes a header for its own protocol.
 //!
-//! Asked with the first bytes that a server had for a client, behind a header of which it is not known whether the server
-//! reads it. The rows of NGINX (HTTP/1 and HTTP/2), OpenSSH, MariaDB and Redis are as these programs answer; the others are
-//! what their protocols prescribe for a first message that is none. What could as well be an answer to the client is none.
+//! Asked with the first bytes that a server had for a client, behind a header of which it is not known whether the
+//! server reads it. The rows of NGINX (HTTP/1 and HTTP/2), OpenSSH, MariaDB and Redis are as these programs answer; the
+//! others are what their protocols prescribe for a first message that is none. What could as well be an answer to the
+//! client is none.
 
 use truepeer_proto::V2_SIGNATURE;
 
 /// Whether the client had said anything before the server did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// Not a byte: what the server says about somebody's words is about the header.
+    /// Not a byte: what the server says about the client's words is about the header.
     Silent,
     /// It had: only what is said of headers counts.
     Spoke,
@@ -22,6 +23,43 @@ pub fn of(heard: &[u8], client: Client) -> Option<&'static str> {
         SHAPES.iter().find(|shape| (shape.is)(heard) && (client == Client::Silent || shape.of_headers));
     found.map(|shape| shape.what)
 }
+
+/// Whether nothing of a server that follows `heard` can change what it shows: then nobody has to listen any longer.
+///
+/// What begins as none of the protocols does that the rows are about is no answer of theirs; and of HTTP/1 and TLS the
+/// first bytes say all. Where a greeting comes first, the answer to a header may follow it.
+#[must_use]
+pub fn is_settled(heard: &[u8]) -> bool {
+    match heard {
+        [b'H', b'T', b'T', b'P', b'/', b'1', ..] => heard.len() >= "HTTP/1.1 400".len(),
+        [TLS_HANDSHAKE, 3, ..] => true,
+        [TLS_ALERT, 3, ..] => heard.len() >= 7,
+        [..] => heard.len() >= TELLING && !OPENINGS.iter().any(|opens| opens(heard)),
+    }
+}
+
+/// The first bytes of TLS records.
+const TLS_ALERT: u8 = 0x15;
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// So many bytes say which protocol a server speaks.
+const TELLING: usize = 5;
+
+/// How the protocols begin of which there are rows, greetings of their servers included.
+const OPENINGS: &[fn(&[u8]) -> bool] = &[
+    // Replies of SMTP and FTP, of POP3 and Redis, of IMAP; a page.
+    |heard| matches!(heard, [b'0'..=b'9' | b'+' | b'-' | b'*' | b'<', ..]),
+    |heard| WORDS.iter().any(|word| heard.starts_with(word)),
+    // Frames of HTTP/2, which are short, and packets of MariaDB and MySQL.
+    |heard| matches!(heard, [0, ..] | [_, _, _, 0..=2, 9 | 10 | 0xff, ..]),
+    // An error of PostgreSQL, which is short.
+    |heard| matches!(heard, [b'E', 0, ..]),
+    // Our header as an echo.
+    |heard| heard.starts_with(b"\r\n\r\n\0"),
+];
+
+const WORDS: &[&[u8]] =
+    &[b"PROXY", b"HTTP/", b"SSH-", b"Proto", b"Inval", b"AMQP", b"SIP/2", b"RTSP/", b"ERROR"];
 
 /// Whether a server says that it keeps this host out for connections that did not log in, as MariaDB and MySQL do after
 /// `max_connect_errors` of them: error 1129, its only packet.
@@ -85,7 +123,7 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         is: |heard| heard.starts_with(b"AMQP"),
-        what: "sent its own AMQP header, as it does to whoever begins with another",
+        what: "sent its own AMQP header, as it does to anyone who begins with another",
         of_headers: true,
     },
     Shape {
@@ -94,23 +132,27 @@ const SHAPES: &[Shape] = &[
         of_headers: true,
     },
     Shape {
-        is: |heard| lines(heard).any(|line| line.starts_with(b"PROXY ")),
+        is: |heard| line_starts(heard).any(|line| line.starts_with(b"PROXY ")),
         what: "took the word PROXY for a tag or a command",
         of_headers: true,
     },
     Shape {
-        is: |heard| lines(heard).any(is_text_error),
+        is: |heard| line_starts(heard).any(is_text_error),
         what: "answered with an error before the client had said anything",
         of_headers: false,
     },
 ];
 
 fn contains(heard: &[u8], words: &[u8]) -> bool {
-    heard.windows(words.len()).any(|window| window == words)
+    // A searcher made for each question would cost more than what is searched, which is short.
+    let Some(first) = words.first() else { return true };
+    memchr::memchr_iter(*first, heard).any(|at| heard.get(at..).is_some_and(|rest| rest.starts_with(words)))
 }
 
-fn lines(heard: &[u8]) -> impl Iterator<Item = &[u8]> {
-    heard.split(|byte| *byte == b'\n')
+/// What stands behind each beginning of a line, which may be looked for; further lines follow it.
+fn line_starts(heard: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', heard).map(|end| end.saturating_add(1)));
+    starts.filter_map(|start| heard.get(start..))
 }
 
 /// An error of SMTP and FTP about a command, of POP3 and Redis, of IMAP, of memcached.
@@ -161,7 +203,7 @@ fn is_tls_alert(heard: &[u8]) -> bool {
     matches!(
         heard,
         [
-            0x15,
+            TLS_ALERT,
             3,
             0..=4,
             0,
@@ -198,6 +240,7 @@ mod tests {
             for client in [Client::Silent, Client::Spoke] {
                 let found = of(heard, client).unwrap_or_default();
                 assert!(found.contains(said), "{found:?} for {}", heard.escape_ascii());
+                assert_listened_to_long_enough(heard, client);
             }
         }
         for heard in [
@@ -208,7 +251,36 @@ mod tests {
             b"ERROR\r\n",
         ] {
             assert!(of(heard, Client::Silent).is_some(), "{}", heard.escape_ascii());
+            assert_listened_to_long_enough(heard, Client::Silent);
             assert_eq!(of(heard, Client::Spoke), None, "the client's words may be meant");
+        }
+    }
+
+    /// Whoever stops listening to `heard` where it is said to be settled has found what the whole shows.
+    fn assert_listened_to_long_enough(heard: &[u8], client: Client) {
+        for len in (0..=heard.len()).filter(|len| is_settled(&heard[..*len])) {
+            let (begin, whole) = (of(&heard[..len], client), of(heard, client));
+            assert_eq!(begin, whole, "{len} bytes of {}", heard.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_server_of_another_protocol_is_not_listened_to_for_long() {
+        for (heard, enough) in [
+            (&b"\x16\x03\x03\0\x7a\x02"[..], 2),
+            (b"\x15\x03\x03\x00\x02\x02\x70", 7),
+            (b"HTTP/1.1 200 OK\r\n", 12),
+            (b"E0000000000000000000000000000000000000000000000000000000000000001", 5),
+            (b"\x83\0\0\x01\x8f", 5),
+        ] {
+            let settled = (0..=heard.len()).find(|len| is_settled(&heard[..*len]));
+            assert_eq!(settled, Some(enough), "{}", heard.escape_ascii());
+            assert_listened_to_long_enough(heard, Client::Silent);
+        }
+        for heard in
+            [&b"220 mx.example ESMTP\r\n"[..], b"+OK\r\n", b"* OK ready\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"]
+        {
+            assert!(!is_settled(heard), "an error may follow {}", heard.escape_ascii());
         }
     }
 
@@ -217,6 +289,7 @@ mod tests {
         let error = b"\x6a\0\0\0\xff\x69\x04Host '192.0.2.1' is blocked because of many connection errors; unblock with";
         assert!(is_locked_out(error));
         assert_eq!(of(error, Client::Silent), None, "it says nothing of headers");
+        assert!(!(0..error.len()).any(|len| is_settled(&error[..len])));
         // A page about it is none.
         assert!(!is_locked_out(
             b"HTTP/1.1 200 OK\r\n\r\nHost '192.0.2.1' is blocked because of many connection errors"

@@ -9,7 +9,7 @@ use crate::Product;
 
 mod table;
 
-pub use table::SENDERS;
+use table::SENDERS;
 
 /// When a header leaves for the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Own {
     Unnamed,
     /// LOCAL in version 2, in version 1 the sender's own address and port.
     LocalOrItself,
-    /// The address of whoever connected to it, as if that were the client.
+    /// The address that connected to it, as if that were the client.
     Peer,
     /// It was not tried, or cannot be.
     Untold,
@@ -67,7 +67,7 @@ pub enum CheckSends {
 
 /// One form of health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Check {
+pub struct CheckKind {
     /// Its lines, in the sender's configuration.
     pub form: &'static str,
     /// What comes.
@@ -106,7 +106,7 @@ pub struct Sender {
     /// What it makes of an IPv4 client of a listener for both families.
     pub mapped: Mapped,
     /// Its health checks.
-    pub checks: &'static [Check],
+    pub checks: &'static [CheckKind],
     /// How long it waits for a header that it is to read itself.
     pub patience: &'static str,
     /// Where all this was observed.

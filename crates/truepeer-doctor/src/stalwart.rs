@@ -8,7 +8,7 @@ mod objects;
 
 use std::fmt;
 
-pub use flat::{Entry, EntryForm, Place};
+pub use flat::{Assignment, Position, Syntax};
 
 /// Why nothing came of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Form {
 ///
 /// # Errors
 /// If it is neither, at the first line that cannot be read.
-pub fn read(text: &str) -> Result<(Form, Vec<Entry>), Unreadable> {
+pub fn read(text: &str) -> Result<(Form, Vec<Assignment>), Unreadable> {
     let form = Form::of(text);
     let entries = match form {
         Form::Text => flat::read(text)?,
@@ -80,7 +80,7 @@ pub fn read(text: &str) -> Result<(Form, Vec<Entry>), Unreadable> {
     Ok((form, entries))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => write!(f, "line {line}"),

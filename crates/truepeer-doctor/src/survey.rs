@@ -1,6 +1,6 @@
 //! What a machine shows of the proxies and servers on it: text in, facts out.
 //!
-//! Whoever looks around reads `/proc` and runs what [`Program`] names; nothing here does.
+//! The caller reads `/proc` and runs what [`Program`] names; nothing here does.
 
 mod addresses;
 mod asked;

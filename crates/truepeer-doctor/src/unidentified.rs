@@ -53,7 +53,8 @@ pub fn is_without(error: &IdentifyError) -> bool {
     }
 }
 
-/// What the past of a peer that sent no header tells of it, in words that go on with "it"; `None` where nothing is known.
+/// What the past of a peer that sent no header tells of it, in words that go on with "it"; `None` where nothing is
+/// known.
 #[must_use]
 pub fn circumstances(error: &IdentifyError, received: &[u8], past: &Past) -> Option<String> {
     if !is_without(error) {
@@ -165,9 +166,9 @@ fn said(fault: &fault::Fault) -> Cow<'static, str> {
 /// A check that cannot send a header.
 const CHECK: &str = "point it at the listener's `health-bind`, where no header is due, or let it send one (HAProxy: `check-send-proxy`)";
 /// A proxy that sends headers sent nothing, where the server speaks first.
-const HELD_BACK: &str = "if the proxy waits for its client's first bytes before it sends the header (sniffing of protocols or TLS names), switch that off: this protocol's server speaks first; if this is a health check of its, point it at the listener's `health-bind`; if another line or program of its connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
+const HELD_BACK: &str = "if the proxy waits for its client's first bytes before it sends the header (sniffing of protocols or TLS names), switch that off: this protocol's server speaks first; if this is the proxy's health check, point it at the listener's `health-bind`; if another line of its configuration, or another program there, connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
 /// The same where the client speaks first.
-const HELD_BACK_OR_SILENT: &str = "nothing, if the proxy sends its header with its client's first bytes and this client said nothing; if this is a health check of its, point it at the listener's `health-bind`; if another line or program of its connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
+const HELD_BACK_OR_SILENT: &str = "nothing, if the proxy sends its header with its client's first bytes and this client said nothing; if this is the proxy's health check, point it at the listener's `health-bind`; if another line of its configuration, or another program there, connects here, make that send a header, too (HAProxy: `send-proxy-v2`)";
 /// A proxy that sends headers came without one.
 const OTHER_WAY: &str = "one way from this peer to this port has no header: look for a second line, backend or program on its host that connects here, and make that send one, too (HAProxy: `send-proxy-v2`); if it is a health check, point it at the listener's `health-bind`";
 /// A trusted peer sent nothing.

@@ -116,6 +116,36 @@ fn texts_never_seen_are_known_by_the_header_that_they_contain() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// None of these had a row, or a shape, when it was written down.
+#[test]
+fn other_programs_words_for_the_usual_faults_are_understood_and_other_faults_are_not() {
+    let mut wrong = Vec::new();
+    let (mut known, mut unknown) = (0, 0);
+    for line in list("unseen.list").iter().filter(|line| !line.starts_with("# ")) {
+        let (class, text) = line.split_once(' ').unwrap();
+        let report = explain(text.as_bytes());
+        let fits = match (class, report.findings.as_slice()) {
+            // A fault, and nothing to know it by.
+            ("?", []) => true,
+            ("-", []) => {
+                unknown += 1;
+                true
+            }
+            (class, [noted]) => {
+                known += 1;
+                noted.finding.class.name() == class
+            }
+            _ => false,
+        };
+        if !fits {
+            let found: Vec<_> = report.findings.iter().map(|noted| (noted.id, noted.finding.class)).collect();
+            wrong.push((line.clone(), found));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(known >= 271 && unknown >= 162, "{known} known, {unknown} unknown");
+}
+
 #[test]
 fn three_unknown_commands_in_a_row_are_a_version_2_header() {
     let transcript = b"220 mx.example ESMTP\r\n500 5.5.1 Invalid command.\r\n500 5.5.1 Invalid command.\r\n500 5.5.1 Invalid command.\r\n221 2.0.0 Bye.\r\n";

@@ -39,7 +39,7 @@ pub(super) fn of(header: &Header<'_>, behind: &[u8]) -> Vec<String> {
     );
     note(
         !local && header.transport() == Transport::Datagram,
-        "a datagram family: on a TCP connection it is for somebody else",
+        "a datagram family: it does not belong on a TCP connection",
     );
     if let (Some(source), Some(destination)) = (addresses.source(), addresses.destination()) {
         ends(source, destination, &mut note);
@@ -48,7 +48,7 @@ pub(super) fn of(header: &Header<'_>, behind: &[u8]) -> Vec<String> {
     let second = matches!(Opening::of(behind), Opening::Header | Opening::BrokenHeader);
     note(
         second,
-        "behind the header a second one begins: two proxies in a row add one each, or a client tries to forge its address; it is data to whoever reads the first",
+        "behind the header a second one begins: two proxies in a row add one each, or a client tries to forge its address; it is data to anyone who reads the first",
     );
     notes
 }
@@ -81,7 +81,7 @@ pub(super) fn findings(header: &Header<'_>, behind: &[u8]) -> Vec<Finding> {
             Class::Forge,
             Side::Both,
             Confidence::Likely,
-            "a second header stands behind the first: whoever reads one takes the other for the client's bytes",
+            "a second header stands behind the first: anyone who reads one takes the other for the client's bytes",
             CHAIN,
         );
     }
@@ -126,7 +126,7 @@ fn ends(source: SocketAddr, destination: SocketAddr, note: &mut impl FnMut(bool,
         client.is_loopback(),
         "the client is a loopback address: true only if proxy and server share a machine; truepeer refuses it from elsewhere",
     );
-    note(client.is_unspecified() || client.is_multicast(), "the client is an address that nobody can have");
+    note(client.is_unspecified() || client.is_multicast(), "the client's address is no host's");
     let private = match client {
         IpAddr::V4(v4) => v4.is_private(),
         IpAddr::V6(v6) => v6.is_unique_local(),

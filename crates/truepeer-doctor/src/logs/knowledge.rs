@@ -10,9 +10,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
 
 use super::lines::{AROUND, Batch, Line};
 use super::report::{LogReport, Meaning};
-use super::table::{Only, Row, rows};
+use super::table::{NOT_A_HEADER, Only, Row, rows};
 use super::{address, quote};
-use crate::disguise::{Around, Form, NUMBER_OF, WRONG, forms};
+use crate::disguise::{Around, BEGINNING, Guise, NOBODY_KNOWS, NUMBER_OF, Near, WRONG, forms};
 use crate::{Opening, Product};
 
 /// What is known, ready for reading.
@@ -26,11 +26,14 @@ pub(super) struct Knowledge {
     needs: Vec<Vec<Vec<usize>>>,
     /// For each first word, the rows that begin with it.
     led: Vec<Vec<usize>>,
-    forms: Vec<Form>,
+    forms: Vec<Guise>,
     /// The word of each form.
     form_words: Vec<usize>,
     number_of: Vec<usize>,
     wrong: Vec<usize>,
+    nobody_knows: Vec<usize>,
+    beginning: Vec<usize>,
+    near: Vec<(Near, Vec<usize>)>,
     words: usize,
 }
 
@@ -58,6 +61,10 @@ impl Knowledge {
         let form_words: Vec<_> = forms.iter().map(|form| word(&form.text)).collect();
         let number_of = NUMBER_OF.iter().map(|text| word(text)).collect();
         let wrong = WRONG.iter().map(|text| word(text)).collect();
+        let nobody_knows: Vec<_> = NOBODY_KNOWS.iter().map(|text| word(text)).collect();
+        let beginning = BEGINNING.iter().map(|text| word(text)).collect();
+        let near =
+            Near::ALL.map(|near| (near, near.words().iter().map(|text| word(text)).collect())).to_vec();
         let mut led = vec![Vec::new(); words.len()];
         for (row, needs) in needs.iter().enumerate() {
             for first in needs.first().into_iter().flatten() {
@@ -66,8 +73,14 @@ impl Knowledge {
                 }
             }
         }
+        // A word that counts only beside others is not looked for by itself: every other line has "process" in it.
+        let looked_for = |word: &usize| {
+            let mut with_form = form_words.iter().zip(&forms).filter(|(known, _)| *known == word);
+            with_form.any(|(_, form)| form.around != Around::NobodyKnows)
+        };
+        let leads = |word: usize| led.get(word).is_some_and(|led| !led.is_empty());
         let first: Vec<_> = (0..words.len())
-            .filter(|word| led.get(*word).is_some_and(|led| !led.is_empty()) || form_words.contains(word))
+            .filter(|word| leads(*word) || looked_for(word) || nobody_knows.contains(word))
             .filter_map(|word| words.get(word))
             .collect();
         Self {
@@ -80,6 +93,9 @@ impl Knowledge {
             form_words,
             number_of,
             wrong,
+            nobody_knows,
+            beginning,
+            near,
             words: words.len(),
         }
     }
@@ -212,14 +228,21 @@ impl Knowledge {
                 .needs
                 .get(row)
                 .is_some_and(|needs| needs.iter().all(|need| need.iter().any(|word| has.contains(*word))));
-            let Some(row) = self.rows.get(row).filter(|_| holds) else { continue };
+            let Some(row) = self.rows.get(row).filter(|row| holds && capitals_hold(row, text)) else {
+                continue;
+            };
             let allowed = match row.only {
                 Only::Any => true,
                 only => allows(only, *peer.get_or_insert_with(|| address::of(text))),
             };
             if allowed {
                 let came = row.quote.iter().find_map(|word| quote::behind(text, word));
-                return Some(Meaning::Row { row, came: came.map(|bytes| (Opening::of(&bytes), bytes)) });
+                let came = came.map(|bytes| (Opening::of(&bytes), bytes));
+                // Where the text shows the header, it does not say that there was none.
+                if row.id == NOT_A_HEADER && came.as_ref().is_some_and(|(opening, _)| is_header(*opening)) {
+                    continue;
+                }
+                return Some(Meaning::Row { row, came });
             }
         }
         if self.form_words.iter().any(|word| has.contains(*word)) { self.disguise(text, &has) } else { None }
@@ -227,22 +250,53 @@ impl Knowledge {
 
     fn disguise(&self, text: &[u8], has: &Words) -> Option<Meaning> {
         let speaks = |words: &[usize]| words.iter().any(|word| has.contains(*word));
+        let speaks_of = |near: Near| self.near.iter().any(|(known, words)| *known == near && speaks(words));
         let form = self.judge.find_overlapping_iter(text).find_map(|found| {
             let (word, start, end) = (found.pattern().as_usize(), found.start(), found.end());
-            let holds = |form: &&Form| match form.around {
+            let holds = |form: &&Guise| match form.around {
                 Around::Anything => true,
                 Around::SameCase => text.get(start..end) == Some(form.text.as_bytes()),
                 Around::Word => is_word(text, start, end),
-                Around::NumberOfSomething => is_word(text, start, end) && speaks(&self.number_of),
+                Around::NumberOfSomething => {
+                    is_word(text, start, end) && (speaks(&self.number_of) || speaks(&self.wrong))
+                }
                 Around::WrongNumber => {
                     is_word(text, start, end) && speaks(&self.number_of) && speaks(&self.wrong)
                 }
+                Around::NobodyKnows => {
+                    text.get(start..end) == Some(form.text.as_bytes())
+                        && is_name(text, start, end)
+                        && speaks(&self.nobody_knows)
+                }
+                Around::Beginning => is_word(text, start, end) && speaks(&self.beginning),
+                Around::Then(byte) => quote::number_behind(text, end) == Some(u64::from(byte)),
+                Around::ThenNot(byte, near) => {
+                    quote::number_behind(text, end) == Some(u64::from(byte)) && speaks_of(near)
+                }
+                Around::With(near) => is_word(text, start, end) && speaks_of(near),
+                Around::Name => {
+                    text.get(start..end) == Some(form.text.as_bytes())
+                        && !start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(is_part_of_a_name)
+                }
+                Around::Cut => {
+                    text.get(start..end) == Some(form.text.as_bytes())
+                        && !text.get(end).is_some_and(is_part_of_a_name)
+                        && speaks(&self.wrong)
+                }
+                Around::Addresses => quote::addresses_behind(text, end),
             };
             let forms = self.form_words.iter().zip(&self.forms).filter(|(known, _)| **known == word);
             forms.map(|(_, form)| form).find(holds)
         })?;
         Some(Meaning::Disguise { version: form.version, reading: form.reading, product: product(text) })
     }
+}
+
+/// A word that has capitals counts in these only.
+fn capitals_hold(row: &Row, text: &[u8]) -> bool {
+    let stands = |word: &&str| memchr::memmem::find(text, word.as_bytes()).is_some();
+    let has_capitals = |word: &&str| word.bytes().any(|byte| byte.is_ascii_uppercase());
+    row.needs.iter().all(|need| !need.iter().all(has_capitals) || need.iter().any(stands))
 }
 
 /// The words that a text has.
@@ -262,7 +316,7 @@ impl Words {
 }
 
 /// More words than the rows and forms have; a test counts them.
-const WORDS_MAX: usize = 1024;
+const WORDS_MAX: usize = 2048;
 
 impl std::fmt::Debug for Knowledge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -324,9 +378,26 @@ fn is_container(line: &[u8]) -> bool {
     })
 }
 
+fn is_header(opening: Opening) -> bool {
+    matches!(opening, Opening::Header | Opening::HeaderPiece | Opening::BrokenHeader)
+}
+
+fn is_part_of_a_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
 fn is_word(text: &[u8], start: usize, end: usize) -> bool {
     let before = start.checked_sub(1).and_then(|at| text.get(at));
     !before.is_some_and(u8::is_ascii_alphanumeric) && !text.get(end).is_some_and(u8::is_ascii_alphanumeric)
+}
+
+/// A word that is no part of a name with underscores or of a setting, and not the protocol's own name.
+fn is_name(text: &[u8], start: usize, end: usize) -> bool {
+    let part = |byte: &u8| matches!(byte, b'_' | b'-' | b'=' | b'/');
+    let before = start.checked_sub(1).and_then(|at| text.get(at));
+    let behind = text.get(end..).unwrap_or_default();
+    let protocol = behind.get(..9).is_some_and(|word| word.eq_ignore_ascii_case(b" protocol"));
+    is_word(text, start, end) && !protocol && !before.is_some_and(part) && !behind.first().is_some_and(part)
 }
 
 /// Whose line it is, if it says so.
@@ -349,6 +420,27 @@ mod tests {
         for (row, needs) in knowledge.rows.iter().zip(&knowledge.needs) {
             assert!(!needs.is_empty() && needs.iter().all(|need| !need.is_empty()), "{}", row.id);
         }
+    }
+
+    /// What keeps a log of any length fast: lines of healthy programs are passed over without a closer look.
+    #[test]
+    fn ordinary_lines_are_not_looked_at_twice() {
+        let knowledge = Knowledge::get();
+        let lines = [
+            "Nov 23 13:50:27 lb haproxy[7]: 203.0.113.7:41366 [23/Nov/2026:13:50:27.984] imaps~ imap/s1 1/0/31415 1205 -- 2/2/0/0/0 0/0",
+            "203.0.113.7 - - [23/Nov/2026:13:50:27 +0000] \"GET /product/process?proxy=1 HTTP/1.1\" 200 612 \"-\" \"Mozilla/5.0\"",
+            "Nov 23 13:50:27 mx1 postfix/smtpd[27287]: connect from mail.example.org[198.51.100.7]",
+            "Nov 23 13:50:28 mx1 postfix/qmgr[99]: 4A1B2C3D: from=<a@example.org>, size=4100, nrcpt=1 (queue active)",
+            "Nov 23 13:50:28 mx1 dovecot: imap-login: Login: user=<u>, method=PLAIN, rip=203.0.113.7, lip=198.51.100.25, mpid=99, TLS",
+            "Nov 23 13:50:28 host kernel: [12345.678] process 80 of program proxy exited with length 13",
+            "time=\"2026-11-23T13:59:20Z\" level=info msg=\"proxying request\" entryPointName=web protocol=HTTP/2.0",
+            "{\"level\":\"info\",\"logger\":\"http.log.access\",\"msg\":\"handled request\",\"proto\":\"HTTP/2.0\",\"size\":612,\"status\":200}",
+            "2026-11-23 13:44:30 SMTP connection from [203.0.113.7]:51234 I=[192.0.2.1]:25 closed by QUIT",
+            "Nov 23 13:50:28 host systemd[1]: Started Process Core Dump (PID 1347/UID 0).",
+        ];
+        let looked_at: Vec<_> =
+            lines.iter().filter(|line| knowledge.finder.find(line.as_bytes()).is_some()).collect();
+        assert!(looked_at.is_empty(), "{looked_at:#?}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) struct Batch<'a> {
     pub(super) lines: &'a [Line],
     /// The lines that are due; those before and behind are only there for wrapped texts.
     pub(super) due: std::ops::Range<usize>,
-    /// Up to here something was found already; to be set by whoever looks.
+    /// Up to here something was found already; to be set by the reader.
     pub(super) done: &'a mut usize,
 }
 

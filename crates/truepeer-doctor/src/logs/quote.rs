@@ -17,6 +17,9 @@ pub(super) fn behind(line: &[u8], introduction: &str) -> Option<Vec<u8>> {
         }
         rest = more;
     }
+    if let Some(bytes) = decimal_list(rest) {
+        return Some(bytes);
+    }
     let rest = rest.strip_prefix(b"&quot;").unwrap_or(rest);
     // Marks as word processors and chats make them.
     if let Some(inner) = rest.strip_prefix("\u{201c}".as_bytes()) {
@@ -33,6 +36,40 @@ pub(super) fn behind(line: &[u8], introduction: &str) -> Option<Vec<u8>> {
     };
     let quoted = quoted.strip_suffix(b"\\").unwrap_or(quoted);
     Some(unescape(quoted.get(..quoted.len().min(MOST)).unwrap_or(quoted)))
+}
+
+/// `[71 69 84]`, as Go and others print bytes; nothing where a number is none.
+fn decimal_list(text: &[u8]) -> Option<Vec<u8>> {
+    let inner = text.strip_prefix(b"[")?;
+    let inner = inner.get(..inner.iter().take(MOST.saturating_mul(5)).position(|byte| *byte == b']')?)?;
+    let words = inner.split(|byte| matches!(byte, b' ' | b',')).filter(|word| !word.is_empty()).take(MOST);
+    let bytes: Option<Vec<u8>> = words.map(|word| std::str::from_utf8(word).ok()?.parse().ok()).collect();
+    bytes.filter(|bytes| !bytes.is_empty())
+}
+
+/// Whether two addresses and two ports stand right behind `from`, past marks: what a version 1 line ends in.
+pub(super) fn addresses_behind(line: &[u8], from: usize) -> bool {
+    let rest = line.get(from..).unwrap_or_default();
+    let is_mark = |byte: &u8| matches!(byte, b' ' | b':' | b'=' | b'(' | b'\'' | b'"' | b'[' | b'<' | b'`');
+    let marks = rest.iter().take(6).take_while(|byte| is_mark(byte)).count();
+    let mut words = rest.get(marks..).unwrap_or_default().splitn(5, |byte| *byte == b' ');
+    let mut addr = || -> Option<std::net::IpAddr> { std::str::from_utf8(words.next()?).ok()?.parse().ok() };
+    if addr().is_none() || addr().is_none() {
+        return false;
+    }
+    let source = words.next().is_some_and(|word| is_port(word, word.len()));
+    // The quotation, or the line, may end behind the last one.
+    source
+        && words.next().is_some_and(|word| {
+            let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            is_port(word, digits)
+        })
+}
+
+/// Whether the first `len` characters are all digits of one port.
+fn is_port(word: &[u8], len: usize) -> bool {
+    let digits = word.get(..len).and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.is_some_and(|digits| digits.parse::<u16>().is_ok())
 }
 
 /// A mark that closes: something other than text follows.
@@ -91,6 +128,39 @@ fn hex(high: u8, low: u8) -> u8 {
     digit(high).unwrap_or(0).wrapping_mul(16).wrapping_add(digit(low).unwrap_or(0))
 }
 
+/// The number right behind `from`, in base 10 or 16, past marks and a word such as "received".
+pub(super) fn number_behind(line: &[u8], from: usize) -> Option<u64> {
+    const WORDS: &[&[u8]] = &[b"received", b"got", b"was", b"is", b"value", b"byte", b"of"];
+    let is_mark =
+        |byte: &u8| matches!(byte, b' ' | b':' | b'=' | b'(' | b',' | b'\'' | b'"' | b'[' | b'<' | b'`');
+    let mut rest = line.get(from..)?;
+    for _ in 0..3 {
+        rest = rest.get(rest.iter().take(4).take_while(|byte| is_mark(byte)).count()..)?;
+        let word = WORDS.iter().find(|word| rest.len() > word.len() && rest.starts_with(word));
+        let Some(word) = word else { break };
+        rest = rest.get(word.len()..)?;
+    }
+    // The character itself, whose marks were passed.
+    match rest {
+        [b'\\', b'r', b'\'' | b'"' | b'`', ..] => return Some(u64::from(b'\r')),
+        [b'\\', b'n', b'\'' | b'"' | b'`', ..] => return Some(u64::from(b'\n')),
+        [letter, b'\'' | b'"' | b'`', ..] if letter.is_ascii_alphabetic() => return Some(u64::from(*letter)),
+        _ => {}
+    }
+    let hexadecimal = rest.strip_prefix(b"0x").or_else(|| rest.strip_prefix(b"\\x"));
+    let (digits, base) = hexadecimal.map_or((rest, 10), |digits| (digits, 16));
+    let len = digits.iter().take(9).take_while(|byte| char::from(**byte).is_digit(base)).count();
+    // A letter or a dot behind it belongs to something else: `80ms`, `13.2`.
+    let behind = digits.get(len..)?;
+    let more = match behind {
+        [b'.', next, ..] => next.is_ascii_digit(),
+        [byte, ..] => byte.is_ascii_alphanumeric(),
+        [] => false,
+    };
+    let text = std::str::from_utf8(digits.get(..len)?).ok()?;
+    if more { None } else { u64::from_str_radix(text, base).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +181,27 @@ mod tests {
             assert_eq!(behind(line, "broken header:").as_deref(), Some(expected), "{}", line.escape_ascii());
         }
         assert_eq!(behind(b"nothing", "broken header:"), None);
+    }
+
+    #[test]
+    fn a_number_is_read_right_behind_its_name() {
+        for (line, expected) in [
+            ("type 80", Some(80)),
+            ("type: 0x50)", Some(80)),
+            ("type, received: 82", Some(82)),
+            ("type,13}", Some(13)),
+            ("type (13); more", Some(13)),
+            ("type '\\x0d'", Some(13)),
+            ("type=80.", Some(80)),
+            ("type 'P' (0x50)", Some(80)),
+            ("type '\\r'", Some(13)),
+            ("type 80ms", None),
+            ("type 13.2", None),
+            ("type of 80", Some(80)),
+            ("type frame", None),
+            ("type", None),
+        ] {
+            assert_eq!(number_behind(line.as_bytes(), 4), expected, "{line}");
+        }
     }
 }

@@ -59,6 +59,10 @@ const COMMAND: &str = "smtp-500";
 /// It did not know three, and the session ended.
 const V2_COMMANDS: &str = "smtp-500-v2";
 
+/// What says less than another that stands in the same log: Envoy's reader of TLS complains first, and its listener
+/// then says what came of it.
+const EXPLAINED: &[(&str, &str)] = &[("tls-version", "envoy-chain")];
+
 /// By what findings are folded: a closed set, so that a log of any length makes a bounded report.
 type Key = (&'static str, Option<&'static str>, Option<Product>);
 
@@ -94,7 +98,9 @@ impl LogReport {
                 noted.id = row.id;
             }
         }
-        self.findings.sort_by_key(|noted| noted.finding.confidence);
+        let ids: Vec<&str> = self.findings.iter().map(|noted| noted.id).collect();
+        let is_explained = |id: &str| EXPLAINED.iter().any(|(known, by)| *known == id && ids.contains(by));
+        self.findings.sort_by_key(|noted| (noted.finding.confidence, is_explained(noted.id)));
     }
 }
 
@@ -105,9 +111,11 @@ fn key(meaning: &Meaning) -> Key {
             let id = match reading {
                 Reading::Text => "header-in-text",
                 Reading::Number => "header-as-number",
-                Reading::Hexadecimal | Reading::Decimal | Reading::Octal | Reading::Base64 => {
-                    "header-in-bytes"
-                }
+                Reading::Hexadecimal
+                | Reading::Decimal
+                | Reading::Octal
+                | Reading::Binary
+                | Reading::Base64 => "header-in-bytes",
             };
             let version = match version {
                 Version::V1 => "1",

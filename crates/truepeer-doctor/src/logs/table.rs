@@ -4,6 +4,9 @@
 
 use crate::{Class, Confidence, Product, Side};
 
+pub(super) use any::NOT_A_HEADER;
+
+mod any;
 mod dovecot;
 mod exim;
 mod go;
@@ -18,6 +21,7 @@ mod proxies;
 mod servers;
 mod stalwart;
 mod tls;
+mod web;
 
 /// One text of some program.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(super) struct Row {
     pub(super) class: Class,
     pub(super) side: Side,
     pub(super) confidence: Confidence,
-    /// Stable parts of the text, capitals or not: of each list one. The first list has the rarest words, since a text
+    /// Stable parts of the text, in capitals or not unless all of a list have them: of each list one. The first list has the rarest words, since a text
     /// without one of them is not looked at further.
     pub(super) needs: &'static [&'static [&'static str]],
     /// About which address it must be.
@@ -73,5 +77,8 @@ const GROUPS: &[&[Row]] = &[
     stalwart::ROWS,
     mail::ROWS,
     kubernetes::ROWS,
+    web::ROWS,
     own::ROWS,
+    // Whoever wrote it: asked last.
+    any::ROWS,
 ];

@@ -79,7 +79,7 @@ impl Address {
 
     /// Whether only this machine can reach it.
     #[must_use]
-    pub fn is_local_only(&self) -> bool {
+    pub(crate) fn is_local_only(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => host.is_loopback(),
             Self::Unix(_) => true,

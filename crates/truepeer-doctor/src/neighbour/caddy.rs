@@ -1,10 +1,10 @@
 //! Caddy: the JSON that `caddy adapt` prints, with the servers of `http` and of the `layer4` plugin.
 
-use super::text::{duration, entry};
+use super::text::{entry, patience};
 use super::tree::{self, Node};
 use super::{
     Address, Check, CheckForm, Connect, ConnectTls, Families, File, Host, Listen, ListenTls, Neighbour,
-    Outsiders, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Outsiders, Patience, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
 
@@ -70,6 +70,8 @@ fn listen(name: &str, server: &Node, protocol: Option<Protocol>) -> Listen {
     let tls = protocol.is_some() && (port == Some(443) || server.get("tls_connection_policies").is_some());
     listen.tls = match (tls, at("tls"), at("proxy_protocol")) {
         (true, Some(tls), Some(proxy)) if tls < proxy => ListenTls::HeaderInside,
+        // Without its place in the list, TLS comes before all of it.
+        (true, None, Some(_)) => ListenTls::HeaderInside,
         (true, ..) => ListenTls::Implicit,
         // Whether certificates are managed for other ports is not told here.
         (false, ..) if protocol.is_some() && port != Some(80) => ListenTls::Unknown,
@@ -78,7 +80,7 @@ fn listen(name: &str, server: &Node, protocol: Option<Protocol>) -> Listen {
     listen
 }
 
-/// A wrapper or handler that reads a header: whoever is allowed may also come without one.
+/// A wrapper or handler that reads a header: anyone who is allowed may also come without one.
 fn reads(node: &Node, listen: &mut Listen) {
     listen.header_place = node.get("wrapper").or_else(|| node.get("handler")).unwrap_or(node).place.clone();
     let allowed = node.get("allow").map(Node::items).unwrap_or_default();
@@ -95,8 +97,13 @@ fn reads(node: &Node, listen: &mut Listen) {
         "skip" => Outsiders::Clients,
         _ => Outsiders::Disbelieved,
     };
-    // As JSON a number of nanoseconds.
-    listen.waits = duration(node.text_of("timeout"), Duration::from_nanos(1));
+    listen.wait(time(node, "timeout"), None);
+}
+
+/// A time: as JSON a number of nanoseconds.
+fn time(node: &Node, key: &str) -> Option<Patience> {
+    let value = node.get(key)?;
+    patience(value.text(), Duration::from_nanos(1), &value.place)
 }
 
 fn reverse_proxy(handler: &Node, index: usize, out: &mut Neighbour) {
@@ -111,12 +118,14 @@ fn reverse_proxy(handler: &Node, index: usize, out: &mut Neighbour) {
         if transport.is_some_and(|transport| transport.get("tls").is_some()) {
             connect.tls = ConnectTls::AfterHeader;
         }
+        connect.patience = transport.and_then(|transport| time(transport, "dial_timeout"));
         connect.check = checks.map(|check| Check {
             place: check.place.clone(),
             to: connect.to.clone(),
             // Observed: with `proxy_protocol` its checks send nothing at all.
             sends: Sends::Nothing,
             form: CheckForm::Connects,
+            patience: time(check, "timeout"),
         });
     });
 }

@@ -6,12 +6,13 @@ mod ports;
 mod rights;
 mod tls;
 mod trust;
+mod waits;
 
 use std::net::IpAddr;
 
 use super::address::Fit;
 use super::{Address, Connect, Entry, Host, Listen, Neighbour, Place};
-use crate::{Confidence, Finding, Product};
+use crate::{Class, Confidence, Finding, Product};
 
 /// What the machine tells on which the neighbours run; empty where that is not this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Pair<'_> {
     /// own where it connects to one of them.
     #[must_use]
     pub fn peers(&self, machine: &Machine) -> Vec<IpAddr> {
-        // Docker puts its gateway in place of whoever connects.
+        // Docker puts its gateway in place of the client's address.
         if let Some(via) = self.via {
             return via.from.clone();
         }
@@ -125,23 +126,33 @@ fn reached<'n>(
 #[must_use]
 pub fn compare(neighbours: &[Neighbour], machine: &Machine) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
+    let met = pairs(neighbours);
+    let late: Vec<(&Listen, Finding)> =
+        met.iter().filter_map(|pair| Some((pair.listen, waits::late(pair, machine)?))).collect();
     for neighbour in neighbours {
         found.extend(neighbour.findings.iter().cloned());
         for listen in &neighbour.listens {
             found.extend(trust::alone(neighbour, listen, machine));
             found.extend(rights::alone(neighbour, listen, machine));
+            // Said better where the sender is known.
+            if !late.iter().any(|(told, _)| std::ptr::eq(*told, listen)) {
+                found.extend(waits::hurried(neighbour.product, listen));
+            }
         }
-        found.extend(checks::judge(neighbours, neighbour));
+        found.extend(checks::judge(neighbours, neighbour, machine));
     }
-    for pair in pairs(neighbours) {
-        found.extend(header::judge(&pair, machine));
-        found.extend(trust::judge(&pair, machine));
-        found.extend(rights::judge(&pair, machine));
-        found.extend(tls::judge(&pair));
-        found.extend(ports::families(&pair));
-        found.extend(ports::identity(&pair));
+    found.extend(late.into_iter().map(|(_, finding)| finding));
+    for pair in &met {
+        found.extend(header::judge(pair, machine));
+        found.extend(trust::judge(pair, machine));
+        found.extend(rights::judge(pair, machine));
+        found.extend(rights::through_us(pair, machine));
+        found.extend(tls::judge(pair));
+        found.extend(ports::families(pair));
+        found.extend(ports::identity(pair));
+        found.extend(ports::crossed(pair));
     }
-    found.extend(ports::missed(neighbours));
+    found.extend(ports::missed(neighbours, &met));
     crate::sort(&mut found);
     let mut once: Vec<Finding> = Vec::new();
     for finding in found {
@@ -150,6 +161,22 @@ pub fn compare(neighbours: &[Neighbour], machine: &Machine) -> Vec<Finding> {
         }
     }
     once
+}
+
+/// What the servers behind `sender` let its clients do only because of the address that they see: relay rights and the
+/// like, which proxies and gateways must not have. Part of what [`compare`] says.
+#[must_use]
+pub fn rights(neighbours: &[Neighbour], sender: &Neighbour, machine: &Machine) -> Vec<Finding> {
+    let of_sender = |pair: &Pair<'_>| std::ptr::eq(pair.sender, sender);
+    let pairs = pairs(neighbours);
+    let found = pairs.iter().filter(|pair| of_sender(pair));
+    let mut found: Vec<Finding> = found
+        .flat_map(|pair| [rights::judge(pair, machine), rights::through_us(pair, machine)])
+        .flatten()
+        .filter(|finding| finding.class == Class::Ban)
+        .collect();
+    crate::sort(&mut found);
+    found
 }
 
 /// Two places as they are shown: the sender's, then the receiver's.

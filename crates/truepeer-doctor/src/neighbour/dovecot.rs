@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::text::{duration, entries};
+use super::text::{entries, patience};
 use super::{
     Address, Entry, Families, File, Host, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol, Reads,
     Trust, Unread, Versions,
@@ -69,6 +69,7 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
     for (service, speaks) in SERVICES {
         config.listens(service, *speaks, &mut out);
     }
+    out.findings.extend(config.misleading_log(&out.listens));
     vec![out]
 }
 
@@ -206,9 +207,8 @@ impl Config {
             listen.trust = self.list("haproxy_trusted_networks").map_or(Trust::Nobody, Trust::Listed);
             listen.outsiders = Outsiders::Refused;
             let told = self.global("haproxy_timeout");
-            let waits = told.and_then(|told| duration(&told.value, Duration::from_secs(1)));
-            listen.waits = Some(waits.unwrap_or(WAITS));
-            listen.waits_place = told.map(|told| told.place.clone());
+            let told = told.and_then(|told| patience(&told.value, Duration::from_secs(1), &told.place));
+            listen.wait(told, Some(WAITS));
         }
         listen.privileged = self.list("login_trusted_networks").unwrap_or_default();
         listen.wants_tls = self.wants_tls(speaks);
@@ -231,6 +231,31 @@ impl Config {
                 |setting| setting.place.clone(),
             )),
         }
+    }
+
+    /// Where a header brings the client, the address of the connection is the proxy's: a log that has only that one
+    /// shows the proxy for every client, and whoever bans by it bans the proxy.
+    fn misleading_log(&self, listens: &[Listen]) -> Option<Finding> {
+        const CLIENT: [&str; 3] = ["%r", "%{rip}", "%{remote_ip}"];
+        const PEER: [&str; 2] = ["%{real_rip}", "%{real_remote_ip}"];
+        let listen = listens.iter().find(|listen| matches!(listen.header, Reads::Required(_)))?;
+        let told = self.global("login_log_format_elements")?;
+        let has = |names: &[&str]| names.iter().any(|name| told.value.contains(name));
+        let right = if self.is_2_4 { "rip=%{remote_ip}" } else { "rip=%r" };
+        (!has(&CLIENT)).then(|| Finding {
+            class: Class::See,
+            side: Side::Back,
+            product: Some(Product::Dovecot),
+            seen: format!("{}; {}", told.place, listen.header_place),
+            cause: if has(&PEER) {
+                "the log has only the address of the connection, which is the proxy's for every client: whoever bans by it bans the proxy"
+            } else {
+                "the log of logins names no client: nobody can be found or banned by it"
+            }
+            .into(),
+            change: format!("in {}: write `{right}` among the elements", told.place.spot()).into(),
+            confidence: Confidence::Certain,
+        })
     }
 
     /// From 2.4 on, any header makes a connection secured unless TLS is required.

@@ -1,11 +1,17 @@
 //! Envoy: static resources in YAML or JSON.
 
+use super::text::patience;
 use super::tree::{self, Node};
 use super::{
     Address, Check, CheckForm, Connect, ConnectTls, Families, File, Host, Listen, ListenTls, Neighbour,
-    Protocol, Reads, Sends, Trust, Unread, Versions,
+    Patience, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
+
+use std::time::Duration;
+
+/// How long the first bytes of a connection are waited for unless a setting says otherwise.
+const WAITS: Duration = Duration::from_secs(15);
 
 /// Reads the texts one after the other.
 pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
@@ -77,6 +83,7 @@ fn listener(node: &Node, clusters: &mut Vec<(String, Vec<usize>)>, out: &mut Nei
         listen.header = if without { Reads::Optional(versions) } else { Reads::Required(versions) };
         listen.header_place = filter.place.clone();
         listen.trust = Trust::Everybody;
+        listen.wait(time(node, "listener_filters_timeout"), Some(WAITS));
     }
     let chains = node.get("filter_chains").map(Node::items).unwrap_or_default();
     let ends = |chain: &&Node| {
@@ -101,6 +108,11 @@ fn listener(node: &Node, clusters: &mut Vec<(String, Vec<usize>)>, out: &mut Nei
     {
         clusters.push((found.text_of("name").to_owned(), vec![index]));
     }
+}
+
+fn time(node: &Node, key: &str) -> Option<Patience> {
+    let value = node.get(key)?;
+    patience(value.text(), Duration::from_secs(1), &value.place)
 }
 
 fn socket(address: &Node) -> Option<(Address, super::Place)> {
@@ -146,6 +158,7 @@ fn cluster(node: &Node, serves: Vec<usize>, out: &mut Neighbour) {
         }
         let source = node.at(&["upstream_bind_config", "source_address", "address"]);
         connect.from.extend(source.and_then(|source| source.text().parse::<std::net::IpAddr>().ok()));
+        connect.patience = time(node, "connect_timeout");
         connect.check = check.map(|check| {
             let other =
                 end.at(&["health_check_config", "port_value"]).and_then(|port| port.text().parse().ok());
@@ -160,6 +173,7 @@ fn cluster(node: &Node, serves: Vec<usize>, out: &mut Neighbour) {
                 },
                 sends: if silent { Sends::Nothing } else { sends },
                 form: if silent { CheckForm::Connects } else { CheckForm::Speaks },
+                patience: time(check, "timeout"),
             }
         });
         let fed = serves.iter().find_map(|index| out.listens.get(*index)?.protocol);

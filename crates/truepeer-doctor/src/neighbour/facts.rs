@@ -57,7 +57,7 @@ pub enum Sends {
 /// Whose header is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Whoever can reach the port: there is no list.
+    /// Anyone who can reach the port: there is no list.
     Everybody,
     /// Nobody: there has to be a list, and there is none.
     Nobody,
@@ -185,9 +185,24 @@ impl Protocol {
         !matches!(self, Self::Http | Self::Tcp)
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Smtp => "SMTP",
+            Self::Submission => "submission",
+            Self::Lmtp => "LMTP",
+            Self::Imap => "IMAP",
+            Self::Pop3 => "POP3",
+            Self::ManageSieve => "ManageSieve",
+            Self::Http => "HTTP",
+            Self::Tcp => "TCP",
+        }
+    }
+
     /// What is usually spoken on that port.
     #[must_use]
-    pub const fn of_port(port: u16) -> Option<Self> {
+    pub(crate) const fn of_port(port: u16) -> Option<Self> {
         match port {
             25 => Some(Self::Smtp),
             465 | 587 => Some(Self::Submission),

@@ -3,12 +3,13 @@
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use self::words::{Options, bind_address, condition, host_of, moved, server_address};
-use super::text::{Line, lines};
+use super::text::{Line, duration, lines, patience};
 use super::{
     Address, Check, CheckForm, Connect, ConnectTls, File, Host, Listen, ListenTls, MAX_PORTS, Neighbour,
-    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Outsiders, Patience, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::Product;
 
@@ -92,6 +93,10 @@ const SPEAKING: &[&str] = &[
     "spop-check",
 ];
 
+/// What a bare number means in a `timeout` or an `inter`.
+const MS: Duration = Duration::from_millis(1);
+/// How long a check takes at most where nothing is said.
+const CHECK: Duration = Duration::from_secs(2);
 /// The words of `default-server` lines that are kept.
 const MAX_GIVEN: usize = 200;
 /// The ports that are kept for one backend.
@@ -119,6 +124,12 @@ impl<'t> Reader<'t> {
     fn mode(&self, section: &Section<'t>) -> Option<Protocol> {
         let mode = self.said(section, "mode").next_back()?;
         (mode.word(1) == "http").then_some(Protocol::Http)
+    }
+
+    /// The last `timeout NAME` that holds in a section.
+    fn timeout(&self, section: &Section<'t>, name: &str) -> Option<Patience> {
+        let line = self.said(section, "timeout").rfind(|line| line.word(1) == name)?;
+        patience(line.word(2), MS, &line.place)
     }
 
     fn fronts(&mut self) {
@@ -193,6 +204,11 @@ impl<'t> Reader<'t> {
                 );
             }
         }
+        if listen.header != Reads::No {
+            // The handshakes have a time of their own from 3.0 on; before, and without it, it is the client's.
+            let told = self.timeout(section, "client-hs").or_else(|| self.timeout(section, "client"));
+            listen.wait(told, None);
+        }
         listen
     }
 
@@ -229,6 +245,8 @@ impl<'t> Reader<'t> {
             self.said(section, "source").next_back(),
             self.said(section, "option").find(|line| SPEAKING.contains(&line.word(1))),
             connect,
+            self.said(section, "timeout").rfind(|line| line.word(1) == "connect"),
+            self.said(section, "timeout").rfind(|line| line.word(1) == "check"),
         ];
         Section { lines: lines.into_iter().flatten().cloned().collect(), defaults: None, ..section.clone() }
     }
@@ -275,6 +293,7 @@ impl<'t> Reader<'t> {
             if options.on("check") {
                 connect.check = self.check(section, &connect, &options);
             }
+            connect.patience = self.timeout(section, "connect");
             connect.serves = serves.clone();
             self.out.connects.push(connect);
         }
@@ -306,7 +325,12 @@ impl<'t> Reader<'t> {
         let speaks = self.said(section, "option").any(|line| SPEAKING.contains(&line.word(1)))
             || options.on("check-ssl");
         let form = if speaks { CheckForm::Speaks } else { CheckForm::Connects };
-        Some(Check { place, to, sends, form })
+        let inter = options.value("inter").and_then(|inter| duration(inter, MS));
+        let patience = self.timeout(section, "check").unwrap_or_else(|| Patience {
+            time: inter.unwrap_or(CHECK),
+            place: options.place("inter").unwrap_or(&place).clone(),
+        });
+        Some(Check { place, to, sends, form, patience: Some(patience) })
     }
 
     fn unread(&mut self, place: &Place, why: &str) {

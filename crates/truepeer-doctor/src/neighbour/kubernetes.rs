@@ -75,7 +75,10 @@ fn service(
     }
     let name = name_of(object);
     let annotations = object.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
-    let told = annotations::read(annotations);
+    let foreign = annotations::foreign(annotations);
+    // A switch of another cloud's is as good as none.
+    let told = if foreign.is_some() { None } else { annotations::read(annotations) };
+    cluster.findings.extend(foreign.map(|foreign| copied(object, &foreign)));
     let product = told.as_ref().map_or(Product::Kubernetes, |told| told.product);
     let mut balancer = Neighbour::new(product, format!("{origin} (service {name})"));
     let pods = workload::selected(workloads, object);
@@ -148,6 +151,24 @@ fn service(
         cluster.findings.extend(hairpin(object, &told, annotations));
     }
     Some(balancer)
+}
+
+/// The switch of one cloud, copied into another.
+fn copied(object: &Node, foreign: &annotations::Foreign) -> Finding {
+    let annotations::Foreign { place, whose, cloud, right } = foreign;
+    Finding {
+        class: Class::Dir,
+        side: Side::Front,
+        product: Some(Product::Kubernetes),
+        seen: place.to_string(),
+        cause: format!(
+            "service {} has settings of {cloud}, and the switch of {whose}, which {cloud} does not read: its balancer sends no header",
+            name_of(object)
+        )
+        .into(),
+        change: format!("in {}: `{right}` instead", place.spot()).into(),
+        confidence: Confidence::Likely,
+    }
 }
 
 /// Pods that connect to the balancer's own address reach the service without the balancer, and without its header.

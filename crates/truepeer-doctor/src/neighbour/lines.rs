@@ -129,6 +129,54 @@ const ROWS: &[Lines] = &[
         check: "use passive health checks: with `proxy_protocol` Caddy's active ones always fail",
     },
     Lines {
+        product: Product::Hitch,
+        read: "add `proxy-proxy = on`, which passes a proxy's header on and writes none of its own",
+        read_not: "take `proxy-proxy` away, and write `write-proxy-v2 = on`",
+        send: "add `write-proxy-v2 = on`",
+        send_not: "take `write-proxy-v2`, `write-proxy-v1` and `proxy-proxy` away",
+        send_v2: "write `write-proxy-v2 = on` instead of `write-proxy-v1`",
+        send_tls: "write `write-proxy-v2 = on`, without `proxy-tlv = off`",
+        ..ANY
+    },
+    Lines {
+        product: Product::Stunnel,
+        read: "stunnel reads no header: let HAProxy or truepeer stand in its place",
+        send: "add `protocol = proxy` to the service",
+        send_not: "take `protocol = proxy` out of the service",
+        send_v2: "stunnel sends version 1 only: let Hitch, HAProxy or truepeer stand in its place",
+        send_tls: "stunnel sends no TLS facts: let Hitch or HAProxy end TLS (`send-proxy-v2-ssl`)",
+        ..ANY
+    },
+    Lines {
+        product: Product::Sslh,
+        read: "add `proxyprotocol: true;` to the entry of `listen`",
+        read_not: "take `proxyprotocol: true;` out of the entry of `listen`",
+        send: "add `proxyprotocol: 2;` to the entry of `protocols` (sslh 2.3; older ones take the word and send nothing)",
+        send_not: "take `proxyprotocol` out of the entry of `protocols`",
+        send_v2: "write `proxyprotocol: 2;`",
+        send_tls: "sslh ends no TLS and sends no TLS facts",
+        trust: "sslh has no list of proxies: let a firewall admit to this port only",
+        ..ANY
+    },
+    Lines {
+        product: Product::Varnish,
+        read: "write `,PROXY` behind the address of `-a`",
+        read_not: "take `,PROXY` off the address of `-a`",
+        send: "add `.proxy_header = 2;` to the backend (a `-b` has none: write a VCL)",
+        send_not: "take `.proxy_header` out of the backend",
+        send_v2: "write `.proxy_header = 2;`",
+        send_tls: "Varnish sends no TLS facts: let Hitch or HAProxy connect to the server",
+        trust: "Varnish has no list of proxies: let a firewall admit to this port only",
+        ..ANY
+    },
+    Lines {
+        product: Product::Opensmtpd,
+        read: "add `proxy-v2` to the listen line",
+        read_not: "take `proxy-v2` off the listen line",
+        trust: "OpenSMTPD has no list of proxies: let a firewall admit to this port only",
+        ..ANY
+    },
+    Lines {
         product: Product::IngressNginx,
         read: "write `use-proxy-protocol: \"true\"` into the ConfigMap; for a TCP service append `:PROXY` (`\"25\": namespace/service:25:PROXY`)",
         read_not: "write `use-proxy-protocol: \"false\"`; for a TCP service take the first `PROXY` out",
@@ -182,7 +230,7 @@ const ROWS: &[Lines] = &[
     },
 ];
 
-/// Whether a program has no list of proxies, so that whoever reaches its port is believed.
+/// Whether a program has no list of proxies, so that anyone who reaches its port is believed.
 #[must_use]
 pub const fn believes_everybody(product: Product) -> bool {
     matches!(
@@ -193,5 +241,7 @@ pub const fn believes_everybody(product: Product) -> bool {
             | Product::Varnish
             | Product::Envoy
             | Product::Haproxy
+            | Product::Hitch
+            | Product::Sslh
     )
 }

@@ -22,7 +22,7 @@ pub struct Neighbour {
     pub connects: Vec<Connect>,
     /// What could not be interpreted and may matter; never taken for agreement.
     pub unread: Vec<Unread>,
-    /// What is wrong with this configuration alone, whoever is on the other side.
+    /// What is wrong with this configuration alone, no matter who is on the other side.
     pub findings: Vec<Finding>,
 }
 
@@ -35,6 +35,15 @@ pub struct Place {
     pub line: usize,
     /// What is written there, cut and without control characters.
     pub text: String,
+}
+
+/// How long somebody waits, and the line that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    /// How long.
+    pub time: Duration,
+    /// Where it is written.
+    pub place: Place,
 }
 
 /// A port on which a neighbour takes connections.
@@ -85,6 +94,8 @@ pub struct Connect {
     pub sends_place: Place,
     /// Its own TLS towards there.
     pub tls: ConnectTls,
+    /// How long it lets connecting take, where that is written; a program's own default is nobody's choice.
+    pub patience: Option<Patience>,
     /// Its health check, if it has one.
     pub check: Option<Check>,
     /// What is spoken, where that is told.
@@ -104,6 +115,8 @@ pub struct Check {
     pub sends: Sends,
     /// What it does besides.
     pub form: CheckForm,
+    /// How long it waits for an answer, where that is told or known.
+    pub patience: Option<Patience>,
 }
 
 /// One entry of a list of networks.
@@ -161,6 +174,12 @@ impl Listen {
             wants_tls: None,
         }
     }
+
+    /// What is told of its wait, or else the program's `usual` one; zero is "for ever".
+    pub(super) fn wait(&mut self, told: Option<Patience>, usual: Option<Duration>) {
+        self.waits = told.as_ref().map_or(usual, |told| Some(told.time).filter(|time| !time.is_zero()));
+        self.waits_place = told.map(|told| told.place);
+    }
 }
 
 impl Connect {
@@ -175,6 +194,7 @@ impl Connect {
             from: Vec::new(),
             sends: Sends::Nothing,
             tls: ConnectTls::None,
+            patience: None,
             check: None,
             protocol: None,
             serves: Vec::new(),

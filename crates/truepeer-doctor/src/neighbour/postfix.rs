@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::text::{duration, entries, words};
+use super::text::{entries, patience, words};
 use super::{
     Address, Entry, Families, File, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Place, Protocol, Reads,
     Trust, Unread, Versions,
@@ -221,9 +221,8 @@ fn listen(service: &Service, main: &Settings, out: &mut Neighbour) {
         _ => {}
     }
     listen.trust = Trust::Everybody;
-    let told = get(timeout).and_then(|(value, place)| Some((duration(&value, SECOND)?, place)));
-    listen.waits = Some(told.as_ref().map_or(WAITS, |(waits, _)| *waits));
-    listen.waits_place = told.map(|(_, place)| place);
+    let told = get(timeout).and_then(|(value, place)| patience(&value, SECOND, &place));
+    listen.wait(told, Some(WAITS));
     if is("smtpd_tls_wrappermode", "yes") {
         listen.tls = ListenTls::Implicit;
     }

@@ -1,8 +1,8 @@
-//! Which programs can be read, and where their configurations come from: as data, for whoever does the IO.
+//! Which programs can be read, and where their configurations come from: as data, for the code that does the IO.
 
 use super::{
-    Neighbour, Place, Unread, caddy, compose, dovecot, environment, envoy, exim, haproxy, kubernetes, nginx,
-    postfix, stalwart, traefik,
+    Neighbour, Place, Unread, caddy, compose, dovecot, environment, envoy, exim, haproxy, hitch, kubernetes,
+    nginx, opensmtpd, postfix, sslh, stalwart, stunnel, traefik, varnish,
 };
 use crate::Product;
 
@@ -71,6 +71,38 @@ impl Source {
             reader: caddy::read,
         },
         Self {
+            product: Product::Hitch,
+            also: &[],
+            commands: &[],
+            files: &["/etc/hitch/hitch.conf"],
+            reader: hitch::read,
+        },
+        Self {
+            product: Product::Stunnel,
+            also: &["stunnel4"],
+            commands: &[],
+            files: &["/etc/stunnel/stunnel.conf"],
+            reader: stunnel::read,
+        },
+        Self {
+            product: Product::Sslh,
+            also: &[],
+            commands: &[],
+            files: &["/etc/sslh/sslh.cfg", "/etc/sslh.cfg"],
+            reader: sslh::read,
+        },
+        Self {
+            product: Product::Varnish,
+            also: &["varnishd"],
+            commands: &[],
+            files: &[
+                "/etc/systemd/system/varnish.service",
+                "/usr/lib/systemd/system/varnish.service",
+                "/etc/default/varnish",
+            ],
+            reader: varnish::read,
+        },
+        Self {
             product: Product::Postfix,
             also: &["postscreen"],
             commands: &[&["postconf", "-n"], &["postconf", "-Mf"]],
@@ -90,6 +122,13 @@ impl Source {
             commands: &[&["exim", "-bP"]],
             files: &["/etc/exim4/exim4.conf", "/etc/exim/exim.conf"],
             reader: exim::read,
+        },
+        Self {
+            product: Product::Opensmtpd,
+            also: &["smtpd"],
+            commands: &[],
+            files: &["/etc/smtpd.conf", "/etc/mail/smtpd.conf", "/etc/opensmtpd/smtpd.conf"],
+            reader: opensmtpd::read,
         },
         Self {
             product: Product::Stalwart,

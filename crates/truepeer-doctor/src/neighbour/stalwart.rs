@@ -5,7 +5,7 @@ use super::{
     Entry, File, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol, Reads, Trust, Unread, Versions,
 };
 use crate::stalwart::lists::{self, Made};
-use crate::stalwart::{self, EntryForm};
+use crate::stalwart::{self, Syntax};
 use crate::{Class, Confidence, Finding, Product, Side};
 
 use super::{Address, Families, Host};
@@ -23,6 +23,7 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
                 let mut reader =
                     Reader { file, lines: file.text.lines().collect(), entries: &entries, out: &mut out };
                 reader.listeners();
+                reader.clients();
             }
             Err(error) => out.unread.push(Unread {
                 place: Place::new(file.name, error.line.unwrap_or(0), ""),
@@ -36,23 +37,23 @@ pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
 struct Reader<'r, 't> {
     file: &'r File<'t>,
     lines: Vec<&'t str>,
-    entries: &'r [stalwart::Entry],
+    entries: &'r [stalwart::Assignment],
     out: &'r mut Neighbour,
 }
 
 impl Reader<'_, '_> {
-    fn place(&self, place: &stalwart::Place) -> Place {
+    fn place(&self, place: &stalwart::Position) -> Place {
         match place {
-            stalwart::Place::Line(line) => {
+            stalwart::Position::Line(line) => {
                 let text = line.checked_sub(1).and_then(|at| self.lines.get(at)).unwrap_or(&"");
                 Place::new(self.file.name, *line, text)
             }
-            stalwart::Place::Object(name) => Place::new(self.file.name, 0, name),
+            stalwart::Position::Object(name) => Place::new(self.file.name, 0, name),
         }
     }
 
-    fn get(&self, key: &str) -> Option<&stalwart::Entry> {
-        self.entries.iter().find(|entry| entry.key == key && entry.form != EntryForm::Empty)
+    fn get(&self, key: &str) -> Option<&stalwart::Assignment> {
+        self.entries.iter().find(|entry| entry.key == key && entry.form != Syntax::Empty)
     }
 
     fn listeners(&mut self) {
@@ -115,6 +116,41 @@ impl Reader<'_, '_> {
                 listen.trust = Trust::Nobody;
             }
             self.out.listens.push(listen);
+        }
+    }
+
+    /// The lists of clients: sets, unlike the lists of proxies beside them, and only under their own keys.
+    fn clients(&mut self) {
+        for (key, right) in [
+            ("server.allowed-ip", true),
+            ("server.blocked-ip", true),
+            ("server.security.allowed-ip", false),
+            ("server.security.blocked-ip", false),
+        ] {
+            let list = lists::written(self.entries, key);
+            let wrong = list.items.iter().find(|item| !right || !item.spelled.is_set());
+            let Some(item) = wrong else { continue };
+            let (place, name) = (self.place(item.place), key.rsplit('.').next().unwrap_or(key));
+            self.out.findings.push(Finding {
+                class: Class::Syn,
+                side: Side::Back,
+                product: Some(Product::Stalwart),
+                seen: place.to_string(),
+                cause: if right {
+                    format!("Stalwart reads `{key}` as a set, and nothing of a list: this one does not hold")
+                } else {
+                    format!("Stalwart reads no key `{key}`: this list does not hold")
+                }
+                .into(),
+                change: format!(
+                    "in {}: `{name} = {{ \"{}\" }}` in [server], or a table: `[server.{name}]` and `\"{}\" = \"\"`",
+                    place.spot(),
+                    item.text.escape_debug(),
+                    item.text.escape_debug()
+                )
+                .into(),
+                confidence: Confidence::Certain,
+            });
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use truepeer::IpNet;
 
-use super::{Entry, File, Place};
+use super::{Entry, File, Patience, Place};
 
 /// A line without its comment, cut into words.
 #[derive(Debug, Clone)]
@@ -91,11 +91,16 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
 pub(super) fn entries(list: &str, place: &Place) -> Vec<Entry> {
     let mut texts = list.split([',', ' ', '\t']).filter(|text| !text.is_empty());
     let mut found: Vec<Entry> = texts.by_ref().take(MAX_ENTRIES).map(|text| entry(text, place)).collect();
-    // Whoever is not among those that were read may be among the rest.
+    // Anyone who is not among those that were read may be among the rest.
     if texts.next().is_some() {
         found.push(Entry { text: "and more".to_owned(), place: place.clone(), network: None });
     }
     found
+}
+
+/// A time, with the line that says it.
+pub(super) fn patience(text: &str, unit: Duration, place: &Place) -> Option<Patience> {
+    Some(Patience { time: duration(text, unit)?, place: place.clone() })
 }
 
 /// `5`, `5s`, `500ms`, `2m`, `2min`, `1 h`: what configurations write; a bare number has `unit`.
@@ -104,6 +109,16 @@ pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, word) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
+    // `0.25s`: thousandths are enough.
+    let (thousandths, word) = match word.strip_prefix('.') {
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let (fraction, word) = rest.split_at(end);
+            let padded: String = fraction.chars().chain("000".chars()).take(3).collect();
+            (padded.parse::<u64>().ok()?, word)
+        }
+        None => (0, word),
+    };
     let unit = match word.trim() {
         "" => unit,
         "us" => Duration::from_micros(1),
@@ -114,7 +129,9 @@ pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
         "d" | "day" | "days" => Duration::from_secs(86_400),
         _ => return None,
     };
-    u64::try_from(unit.as_nanos()).ok()?.checked_mul(number).map(Duration::from_nanos)
+    let unit = u64::try_from(unit.as_nanos()).ok()?;
+    let nanos = unit.checked_mul(number)?.checked_add((unit / 1_000).checked_mul(thousandths)?)?;
+    Some(Duration::from_nanos(nanos))
 }
 
 #[cfg(test)]
@@ -152,7 +169,9 @@ mod tests {
     #[test]
     fn durations_have_the_unit_that_stands_there() {
         let ms = Duration::from_millis(1);
-        for (text, means) in [("5", 5), ("5s", 5_000), ("2 m", 120_000), ("3 secs", 3_000)] {
+        for (text, means) in
+            [("5", 5), ("5s", 5_000), ("2 m", 120_000), ("3 secs", 3_000), ("0.25s", 250), ("1.5 s", 1_500)]
+        {
             assert_eq!(duration(text, ms), Some(Duration::from_millis(means)), "{text}");
         }
         assert_eq!(duration("soon", ms), None);

@@ -1,12 +1,14 @@
 //! Traefik: static and dynamic files in YAML or TOML, together; labels and flags come as trees of their own.
 
-use super::text::entry;
+use super::text::{entry, patience};
 use super::tree::{self, Node};
 use super::{
     Address, Check, CheckForm, Connect, ConnectTls, Families, File, Host, Listen, ListenTls, Neighbour,
-    Outsiders, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
+    Outsiders, Patience, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use crate::{Class, Confidence, Finding, Product, Side};
+
+use std::time::Duration;
 
 /// Reads static and dynamic files as one configuration.
 pub(super) fn read(files: &[File<'_>]) -> Vec<Neighbour> {
@@ -72,7 +74,7 @@ fn entry_point(name: &str, point: &Node) -> Listen {
         } else {
             Trust::Listed(trusted.iter().map(|item| entry(item.text(), &item.place)).collect())
         };
-        // Whoever is listed may also come without one.
+        // Anyone who is listed may also come without one.
         let nobody = matches!(&listen.trust, Trust::Listed(entries) if entries.is_empty());
         listen.header = if nobody { Reads::No } else { Reads::Optional(Versions::BOTH) };
     }
@@ -130,6 +132,15 @@ fn plain(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
+/// How long a check takes at most where nothing is said.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// A time: a bare number is one of seconds.
+fn time(node: &Node, key: &str) -> Option<Patience> {
+    let value = node.get(key)?;
+    patience(value.text(), Duration::from_secs(1), &value.place)
+}
+
 fn services(nodes: &[Node], node: &Node, out: &mut Neighbour) {
     for (name, service) in node.at(&["tcp", "services"]).map(Node::entries).unwrap_or_default() {
         let Some(balancer) = service.get("loadBalancer") else { continue };
@@ -162,6 +173,7 @@ fn services(nodes: &[Node], node: &Node, out: &mut Neighbour) {
             if tls {
                 connect.tls = ConnectTls::AfterHeader;
             }
+            connect.patience = transport.and_then(|transport| time(transport, "dialTimeout"));
             connect.check = balancer.get("healthCheck").map(|check| Check {
                 place: check.place.clone(),
                 to: match (check.text_of("port").parse().ok(), &connect.to) {
@@ -175,6 +187,10 @@ fn services(nodes: &[Node], node: &Node, out: &mut Neighbour) {
                 } else {
                     CheckForm::Connects
                 },
+                patience: Some(
+                    time(check, "timeout")
+                        .unwrap_or_else(|| Patience { time: CHECK, place: check.place.clone() }),
+                ),
             });
             let ports = serves.iter().filter_map(|index| out.listens.get(*index)?.protocol);
             connect.protocol = ports.chain(connect.to.port().and_then(Protocol::of_port)).next();

@@ -2,7 +2,7 @@
 
 use truepeer_proto::Version;
 
-use super::{Check, CheckSends, Leaves, Mapped, Own, Sender};
+use super::{CheckKind, CheckSends, Leaves, Mapped, Own, Sender};
 use crate::Product;
 
 /// What most are like; each row says what differs.
@@ -25,12 +25,12 @@ const USUAL: Sender = Sender {
     seen: "",
 };
 
-const fn check(form: &'static str, sends: CheckSends) -> Check {
-    Check { form, sends }
+const fn check(form: &'static str, sends: CheckSends) -> CheckKind {
+    CheckKind { form, sends }
 }
 
 /// Every sender, in the order of the documentation.
-pub static SENDERS: &[Sender] = &[
+pub(super) static SENDERS: &[Sender] = &[
     Sender {
         product: Product::Haproxy,
         title: "HAProxy",
@@ -167,7 +167,7 @@ pub static SENDERS: &[Sender] = &[
         versions: &[],
         waits: "a protocol that the server begins, for `timeout` seconds",
         patience: "reads none",
-        seen: "2.1: took the setting `proxyprotocol` and sent nothing",
+        seen: "2.1: calls the setting `proxyprotocol` unknown, and sends nothing",
         ..USUAL
     },
 ];

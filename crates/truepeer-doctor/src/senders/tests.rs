@@ -195,7 +195,7 @@ fn mapped(sender: &Sender) -> &'static str {
     }
 }
 
-fn sends(check: &Check) -> &'static str {
+fn sends(check: &CheckKind) -> &'static str {
     match check.sends {
         CheckSends::Header => "a header: LOCAL, in v1 the proxy's own address",
         CheckSends::NoHeader => "no header",

@@ -10,20 +10,20 @@ use super::Unreadable;
 
 /// One key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Assignment {
     /// All of it, joined with dots; elements of lists end in `.0000` and so on, as Stalwart has them.
     pub key: String,
     /// What was written, without quotes.
     pub value: String,
     /// Where it was written.
-    pub place: Place,
+    pub place: Position,
     /// How it was written.
-    pub form: EntryForm,
+    pub form: Syntax,
 }
 
 /// Where an entry stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// On this line.
     Line(usize),
     /// In this object.
@@ -32,7 +32,7 @@ pub enum Place {
 
 /// How an entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryForm {
+pub enum Syntax {
     /// `key = value`
     Value,
     /// One of a list in brackets.
@@ -47,7 +47,7 @@ pub enum EntryForm {
 const MAX_DEPTH: usize = 10;
 
 /// Reads a whole file.
-pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
+pub(super) fn read(text: &str) -> Result<Vec<Assignment>, Unreadable> {
     let rest = text.trim_start_matches('\u{feff}');
     let mut scan = Scan { rest, line: 1, in_quotes: false, at_break: false, entries: Vec::new() };
     let mut table = String::new();
@@ -64,7 +64,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
                 if end != '=' {
                     return Err(scan.error("a key without a value"));
                 }
-                scan.value(key, EntryForm::Value, 0)?;
+                scan.value(key, Syntax::Value, 0)?;
                 scan.end_of_line()?;
             }
             other => return Err(scan.error(format!("{other:?} begins neither a key nor a table"))),
@@ -74,10 +74,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
     Ok(scan.entries)
 }
 
-fn no_key_twice(entries: &[Entry]) -> Result<(), Unreadable> {
+fn no_key_twice(entries: &[Assignment]) -> Result<(), Unreadable> {
     let mut seen = HashMap::new();
-    for entry in entries.iter().filter(|entry| entry.form != EntryForm::Empty && !entry.key.ends_with('.')) {
-        let Place::Line(line) = entry.place else { continue };
+    for entry in entries.iter().filter(|entry| entry.form != Syntax::Empty && !entry.key.ends_with('.')) {
+        let Position::Line(line) = entry.place else { continue };
         if let Some(first) = seen.insert(entry.key.as_str(), line) {
             return Err(Unreadable::at(line, format!("`{}` is set twice, first in line {first}", entry.key)));
         }
@@ -101,7 +101,7 @@ struct Scan<'t> {
     in_quotes: bool,
     /// Whether the last character ended a line.
     at_break: bool,
-    entries: Vec<Entry>,
+    entries: Vec<Assignment>,
 }
 
 impl Scan<'_> {
@@ -224,7 +224,7 @@ impl Scan<'_> {
         }
     }
 
-    fn value(&mut self, key: String, form: EntryForm, depth: usize) -> Result<(), Unreadable> {
+    fn value(&mut self, key: String, form: Syntax, depth: usize) -> Result<(), Unreadable> {
         if depth >= MAX_DEPTH {
             return Err(self.error(format!("more than {MAX_DEPTH} lists in one another")));
         }
@@ -244,7 +244,7 @@ impl Scan<'_> {
             }
             _ => return Err(self.error(format!("`{key}` has no value"))),
         };
-        self.entries.push(Entry { key, value, place: Place::Line(line), form });
+        self.entries.push(Assignment { key, value, place: Position::Line(line), form });
         Ok(())
     }
 
@@ -258,7 +258,7 @@ impl Scan<'_> {
                 None => return Err(Unreadable::at(opened, format!("the list of `{key}` is not closed"))),
                 Some(_) => {}
             }
-            self.value(format!("{key}.{count:04}"), EntryForm::Element, depth.saturating_add(1))?;
+            self.value(format!("{key}.{count:04}"), Syntax::Element, depth.saturating_add(1))?;
             count = count.saturating_add(1);
             match self.skip_blank() {
                 Some(',') => drop(self.next()),
@@ -288,7 +288,7 @@ impl Scan<'_> {
             let (name, end) = self.key(prefix.clone(), Within::Braces)?;
             if end == '=' {
                 self.skip_blank();
-                self.value(name, EntryForm::Value, depth.saturating_add(1))?;
+                self.value(name, Syntax::Value, depth.saturating_add(1))?;
                 any = true;
                 match self.skip_blank() {
                     Some(',') => drop(self.next()),
@@ -302,8 +302,13 @@ impl Scan<'_> {
             }
             // An empty string in a set, as pages have it that lost their networks, is kept to be told.
             if name.len() > prefix.len() || self.in_quotes {
-                let place = Place::Line(line);
-                self.entries.push(Entry { key: name, value: String::new(), place, form: EntryForm::Member });
+                let place = Position::Line(line);
+                self.entries.push(Assignment {
+                    key: name,
+                    value: String::new(),
+                    place,
+                    form: Syntax::Member,
+                });
                 any = true;
             }
             if end == '}' {
@@ -317,11 +322,11 @@ impl Scan<'_> {
     }
 
     fn empty(&mut self, key: &str, line: usize) {
-        self.entries.push(Entry {
+        self.entries.push(Assignment {
             key: key.to_owned(),
             value: String::new(),
-            place: Place::Line(line),
-            form: EntryForm::Empty,
+            place: Position::Line(line),
+            form: Syntax::Empty,
         });
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::flat::{Entry, EntryForm, Place};
+use super::flat::{Assignment, Position, Syntax};
 
 /// A list as it was written.
 #[derive(Debug, Clone, Default)]
@@ -12,9 +12,9 @@ pub struct Written<'e> {
     /// Its entries, in the order of the file.
     pub items: Vec<Item<'e>>,
     /// Where it is written that the list is empty.
-    pub empty: Option<&'e Place>,
+    pub empty: Option<&'e Position>,
     /// What is under the key and no entry of a list.
-    pub strange: Vec<&'e Entry>,
+    pub strange: Vec<&'e Assignment>,
 }
 
 /// One entry of a list.
@@ -23,7 +23,7 @@ pub struct Item<'e> {
     /// The entry itself.
     pub text: &'e str,
     /// Where it stands.
-    pub place: &'e Place,
+    pub place: &'e Position,
     /// How it is spelled.
     pub spelled: Spelled,
 }
@@ -53,7 +53,7 @@ impl Spelled {
 
 /// The list of that key.
 #[must_use]
-pub fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
+pub fn written<'e>(entries: &'e [Assignment], key: &str) -> Written<'e> {
     let mut list = Written::default();
     for entry in entries {
         let Some(tail) = entry.key.strip_prefix(key) else { continue };
@@ -61,7 +61,7 @@ pub fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
         let mut push = |text: &'e str, spelled| list.items.push(Item { text, place, spelled });
         let Some(tail) = tail.strip_prefix('.') else {
             match (tail, entry.form) {
-                ("", EntryForm::Empty) => list.empty = Some(place),
+                ("", Syntax::Empty) => list.empty = Some(place),
                 ("", _) => push(&entry.value, Spelled::Single),
                 _ => {} // another key that begins alike
             }
@@ -69,10 +69,10 @@ pub fn written<'e>(entries: &'e [Entry], key: &str) -> Written<'e> {
         };
         let index = !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit());
         match entry.form {
-            EntryForm::Element if index => push(&entry.value, Spelled::List),
-            EntryForm::Member => push(tail, Spelled::Set),
-            EntryForm::Value if index => push(&entry.value, Spelled::Indexed),
-            EntryForm::Value if matches!(entry.value.as_str(), "" | "true") => push(tail, Spelled::Table),
+            Syntax::Element if index => push(&entry.value, Spelled::List),
+            Syntax::Member => push(tail, Spelled::Set),
+            Syntax::Value if index => push(&entry.value, Spelled::Indexed),
+            Syntax::Value if matches!(entry.value.as_str(), "" | "true") => push(tail, Spelled::Table),
             _ => list.strange.push(entry),
         }
     }

@@ -6,13 +6,13 @@
 use serde_json::{Map, Value};
 
 use super::Unreadable;
-use super::flat::{Entry, EntryForm, Place};
+use super::flat::{Assignment, Position, Syntax};
 
 /// The longest text that is shown of a value.
 const MAX_SHOWN: usize = 60;
 
 /// Reads a whole file.
-pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
+pub(super) fn read(text: &str) -> Result<Vec<Assignment>, Unreadable> {
     let mut found = Found::default();
     let mut documents = 0_usize;
     let stream = serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}')).into_iter::<Value>();
@@ -34,7 +34,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
 
 #[derive(Default)]
 struct Found {
-    entries: Vec<Entry>,
+    entries: Vec<Assignment>,
 }
 
 impl Found {
@@ -132,7 +132,7 @@ impl Found {
                     let list = if plain == "blockedip" { "blocked" } else { "allowed" };
                     if let Some(addr) = value.as_str() {
                         let key = format!("server.{list}-ip.{addr}");
-                        self.push(key, String::new(), &place, EntryForm::Member);
+                        self.push(key, String::new(), &place, Syntax::Member);
                         continue;
                     }
                     format!("{name}.address")
@@ -148,15 +148,15 @@ impl Found {
     fn value(&mut self, key: String, value: &Value, place: &str) {
         match value {
             Value::Null => {}
-            Value::String(text) => self.push(key, text.clone(), place, EntryForm::Value),
-            Value::Bool(_) | Value::Number(_) => self.push(key, value.to_string(), place, EntryForm::Value),
-            Value::Array(items) if items.is_empty() => self.push(key, String::new(), place, EntryForm::Empty),
-            Value::Object(map) if map.is_empty() => self.push(key, String::new(), place, EntryForm::Empty),
+            Value::String(text) => self.push(key, text.clone(), place, Syntax::Value),
+            Value::Bool(_) | Value::Number(_) => self.push(key, value.to_string(), place, Syntax::Value),
+            Value::Array(items) if items.is_empty() => self.push(key, String::new(), place, Syntax::Empty),
+            Value::Object(map) if map.is_empty() => self.push(key, String::new(), place, Syntax::Empty),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let key = format!("{key}.{index:04}");
                     match item {
-                        Value::String(text) => self.push(key, text.clone(), place, EntryForm::Element),
+                        Value::String(text) => self.push(key, text.clone(), place, Syntax::Element),
                         other => self.value(key, other, place),
                     }
                 }
@@ -166,7 +166,7 @@ impl Found {
                     let key = format!("{key}.{name}");
                     match value {
                         // A map used as a set.
-                        Value::Bool(true) => self.push(key, String::new(), place, EntryForm::Member),
+                        Value::Bool(true) => self.push(key, String::new(), place, Syntax::Member),
                         other => self.value(key, other, place),
                     }
                 }
@@ -174,15 +174,15 @@ impl Found {
         }
     }
 
-    fn push(&mut self, key: String, value: String, place: &str, form: EntryForm) {
-        self.entries.push(Entry { key, value, place: Place::Object(place.to_owned()), form });
+    fn push(&mut self, key: String, value: String, place: &str, form: Syntax) {
+        self.entries.push(Assignment { key, value, place: Position::Object(place.to_owned()), form });
     }
 
     /// Told, not dropped.
     fn unknown(&mut self, kind: &str, value: &Value) {
         let shown: String = value.to_string().chars().take(MAX_SHOWN).collect();
         let place = if kind.is_empty() { "somewhere in the file" } else { kind };
-        self.push(format!("{kind} {shown}").trim().to_owned(), String::new(), place, EntryForm::Value);
+        self.push(format!("{kind} {shown}").trim().to_owned(), String::new(), place, Syntax::Value);
     }
 }
 

@@ -33,7 +33,7 @@ type Header = Option<u8>;
 pub struct Answers(Vec<(Header, Option<bool>)>);
 
 impl Answers {
-    /// Notes whether whoever came with that header was served; `None` where the server did not show.
+    /// Notes whether a client that came with that header was served; `None` where the server did not show.
     pub fn note(&mut self, header: Header, served: Option<bool>) {
         self.0.push((header, served));
     }
@@ -98,7 +98,7 @@ pub fn judge_answers(target: &Target, answers: &Answers) -> Option<Finding> {
     let stale = written.as_ref().filter(|(reads, _)| *reads != Reads::Unknown);
     if let (Some((_, written)), Some(product)) = (stale, receiver) {
         let (class, saw) = match sends {
-            Sends::Nothing => (Class::Miss, "serves only whoever sends a header"),
+            Sends::Nothing => (Class::Miss, "serves only those who send a header"),
             _ => (Class::Unex, "does not read the header that is sent"),
         };
         let cause =
@@ -110,7 +110,7 @@ pub fn judge_answers(target: &Target, answers: &Answers) -> Option<Finding> {
             Class::Miss,
             Side::Front,
             Some(*sender),
-            &format!("serves whoever sends a header of version {version}, and nobody without one"),
+            &format!("serves those who send a header of version {version}, and nobody without one"),
             format!("the server expects a header, and {sender} sends none there"),
             SEND.to_owned(),
         ),
@@ -118,7 +118,7 @@ pub fn judge_answers(target: &Target, answers: &Answers) -> Option<Finding> {
             Class::Unex,
             Side::Back,
             *receiver,
-            "serves whoever sends no header, and not whoever sends one",
+            "serves those who send no header, and not those who send one",
             format!("{sender} sends a header there, and the server does not read it"),
             READ.to_owned(),
         ),

@@ -62,11 +62,11 @@ fn hop(product: Product, listen: &Listen, peers: &[IpAddr], machine: &Machine) -
         product: Some(product),
         seen: format!("connected now from {}{more}; {}", named.join(", "), listen.header_place),
         cause: format!(
-            "whoever connects there comes from {first}, and the list of proxies does not hold it{why}"
+            "anyone who connects there comes from {first}, and the list of proxies does not hold it{why}"
         )
         .into(),
         change: if is_gateway {
-            "let the proxy reach the server over a network without address translation (containers: one common network, or `network_mode: host`), rather than list the gateway, as which everybody comes".into()
+            "let the proxy reach the server over a network without address translation (containers: one common network, or `network_mode: host`); do not list the gateway: every client comes from its address".into()
         } else {
             format!("if {first} is the proxy, {}", list_it(product, *first)).into()
         },

@@ -1,7 +1,7 @@
 //! Which of the running processes are programs whose configuration we read, and how each of them shows it.
 //!
-//! Pure: a process's words in, a plan out. Nothing is run or opened here; whoever carries the plan out decides what it
-//! may run, for a stranger can give a process any words (see [`Program::vouched`]).
+//! Pure: a process's words in, a plan out. Nothing is run or opened here; the caller carries the plan out and decides
+//! what it may run, for a stranger can give a process any words (see [`Program::vouched`]).
 
 use crate::Product;
 
@@ -156,6 +156,15 @@ const KNOWN: &[Known] = &[
     Known { product: Product::Caddy, names: &["caddy"], installed_as: None, shows: caddy },
     Known { product: Product::Traefik, names: &["traefik"], installed_as: None, shows: traefik },
     Known { product: Product::Envoy, names: &["envoy"], installed_as: None, shows: envoy },
+    Known { product: Product::Hitch, names: &["hitch"], installed_as: None, shows: hitch },
+    Known { product: Product::Stunnel, names: &["stunnel", "stunnel4"], installed_as: None, shows: stunnel },
+    Known {
+        product: Product::Sslh,
+        names: &["sslh", "sslh-select", "sslh-fork", "sslh-ev"],
+        installed_as: None,
+        shows: sslh,
+    },
+    Known { product: Product::Varnish, names: &["varnishd"], installed_as: None, shows: varnish },
     Known { product: Product::Truepeer, names: &["truepeer"], installed_as: None, shows: truepeer },
     Known {
         product: Product::Stalwart,
@@ -258,6 +267,31 @@ fn envoy(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
     let file = words.values(&["-c"], &["--config-path"]).pop();
     let file = file.unwrap_or_else(|| "/etc/envoy/envoy.yaml".to_owned());
     (vec![Way::File(words.place(file))], Vec::new())
+}
+
+fn hitch(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
+    let file = words.values(&[], &["--config"]).pop();
+    let file = file.unwrap_or_else(|| "/etc/hitch/hitch.conf".to_owned());
+    (vec![Way::File(words.place(file))], Vec::new())
+}
+
+fn stunnel(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
+    let file = words.args.iter().find(|word| !word.starts_with('-')).cloned();
+    let file = file.unwrap_or_else(|| "/etc/stunnel/stunnel.conf".to_owned());
+    (vec![Way::File(words.place(file))], Vec::new())
+}
+
+fn sslh(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
+    let file = words.values(&["-F"], &["--config"]).pop();
+    let file = file.unwrap_or_else(|| "/etc/sslh/sslh.cfg".to_owned());
+    (vec![Way::File(words.place(file))], Vec::new())
+}
+
+/// Where varnishd listens stands in its words alone; which header its backends get, in its VCL.
+fn varnish(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
+    let vcl = words.values(&["-f"], &[]).into_iter().map(|file| Way::File(words.place(file)));
+    let own = Way::File(format!("/proc/{}/cmdline", words.process.pid));
+    (std::iter::once(own).chain(vcl).collect(), Vec::new())
 }
 
 fn stalwart(words: &Words<'_>) -> (Vec<Way>, Vec<Way>) {
@@ -392,6 +426,10 @@ mod tests {
             ),
             ("traefik --configFile=/t.yml", "/usr/bin/traefik", &["/t.yml"]),
             ("envoy --config-path e.yaml", "/usr/bin/envoy", &["/srv/e.yaml"]),
+            ("hitch --config=/h.conf", "/usr/sbin/hitch", &["/h.conf"]),
+            ("stunnel4 /etc/stunnel/a.conf", "/usr/bin/stunnel4", &["/etc/stunnel/a.conf"]),
+            ("sslh -F/etc/s.cfg", "/usr/sbin/sslh", &["/etc/s.cfg"]),
+            ("varnishd -a :80 -f v.vcl", "/usr/sbin/varnishd", &["/proc/7/cmdline", "/srv/v.vcl"]),
             ("truepeer run --config t.toml", "/usr/bin/truepeer", &["/srv/t.toml"]),
             ("truepeer doctor", "/usr/bin/truepeer", &[]),
             ("stalwart --config /s.toml", "/usr/bin/stalwart", &["/s.toml"]),

@@ -1,6 +1,6 @@
 //! Container ports that are published by Docker's userland proxy, from its own command line.
 //!
-//! It matters because it connects anew: whoever comes through it arrives in the container from the bridge's gateway.
+//! It matters because it connects anew: anyone who comes through it arrives in the container from the bridge's gateway.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,8 +1,8 @@
 //! Machines within the machine: containers have sockets and addresses of their own.
 //!
 //! Neighbours of several of them are made fit to be compared together: `*` becomes the addresses that it stands for,
-//! what leads to a published port leads into the container, and a container's loopback is left out, for whoever meets
-//! there is compared within it.
+//! what leads to a published port leads into the container, and a container's loopback is left out, for anyone who
+//! meets there is compared within it.
 
 use std::net::IpAddr;
 

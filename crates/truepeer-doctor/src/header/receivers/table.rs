@@ -34,7 +34,7 @@ pub(in crate::header) const RECEIVERS: &[Receiver] = &[
         unknown: Does::Refuses,
         unknown_more: Does::Refuses,
         longest: 536,
-        note: "no trust list: whoever reaches the port is believed; TLVs are not read, so STARTTLS is offered whatever they say",
+        note: "no trust list: anyone who reaches the port is believed; TLVs are not read, so STARTTLS is offered whatever they say",
         ..USUAL
     },
     Receiver {
@@ -71,7 +71,7 @@ pub(in crate::header) const RECEIVERS: &[Receiver] = &[
         product: Product::Opensmtpd,
         v1: Does::Refuses,
         unix: Does::Path,
-        note: "no trust list: whoever reaches the port is believed; TLVs are not read",
+        note: "no trust list: anyone who reaches the port is believed; TLVs are not read",
         ..USUAL
     },
     Receiver {
@@ -173,7 +173,7 @@ pub(in crate::header) const RECEIVERS: &[Receiver] = &[
         wrong_checksum: Does::Refuses,
         wrong_tlv: Does::Refuses,
         longest: 404,
-        note: "no trust list: whoever reaches the port is believed",
+        note: "no trust list: anyone who reaches the port is believed",
         ..USUAL
     },
     Receiver {

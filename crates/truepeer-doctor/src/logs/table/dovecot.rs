@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["valid haproxy data", "valid haproxy header", "valid proxy header"], &["haproxy"]],
         only: Only::Any,
         quote: &[],
-        cause: "what came to a port with `haproxy = yes` is no header: none was sent, or it came in pieces",
+        cause: "what came to a port with `haproxy = yes` is not a header: none was sent, or it came in pieces",
         change: SEND,
     },
     Row {
@@ -166,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["too many invalid commands"], &["no auth attempts", "no_auth_attempts"]],
         only: Only::Near,
         quote: &[],
-        cause: "commands came that are none: on a port without `haproxy = yes`, a header of version 2 reads like that",
+        cause: "unknown commands came: on a port without `haproxy = yes`, a header of version 2 reads like that",
         change: "if {peer} is your proxy: `haproxy = yes` in this port's inet_listener block and `haproxy_trusted_networks = {peer}`, then `doveadm reload`; or take `send-proxy-v2` away at the proxy",
     },
     Row {
@@ -187,7 +187,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         only: Only::Any,
         quote: &[],
-        cause: "something that is no TLS came to a TLS port: a header, if {peer} is a proxy that sends one and this port has no `haproxy = yes`",
+        cause: "something other than TLS came to a TLS port: a header, if {peer} is a proxy that sends one and this port has no `haproxy = yes`",
         change: "if {peer} is your proxy: `haproxy = yes` in this port's inet_listener block and `haproxy_trusted_networks = {peer}`, then `doveadm reload`",
     },
     Row {
@@ -235,7 +235,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["too many invalid imap commands"]],
         only: Only::Any,
         quote: &[],
-        cause: "lines came that are no commands: a version 2 header reads like that to a port that expects none",
+        cause: "lines came that are not commands: a version 2 header reads like that to a port that expects none",
         change: "if a proxy sends the PROXY protocol here: `haproxy = yes` in this port's inet_listener block and `haproxy_trusted_networks = ADDRESS-OF-THE-PROXY`, then `doveadm reload`",
     },
 ];

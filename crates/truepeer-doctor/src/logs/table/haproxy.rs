@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
         ]],
         only: Only::Any,
         quote: &[],
-        cause: "what came to a bind line with `accept-proxy` is no header",
+        cause: "what came to a bind line with `accept-proxy` is not a header",
         change: SEND,
     },
     Row {
@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Unex,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["received an invalid proxy protocol header", "invalid proxy protocol header"]],
+        needs: &[&["received an invalid proxy protocol header"]],
         only: Only::Any,
         quote: &[],
         cause: "the header is malformed: its CRC32C, a TLV, an address, or a LOCAL that carries addresses (HAProxy 3.0 refuses it)",

@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["broken header"], &["proxy protocol"]],
         only: Only::Any,
         quote: &["broken header:", "broken header"],
-        cause: "what came to a `proxy_protocol` port is no header",
+        cause: "what came to a `proxy_protocol` port is not a header",
         change: SEND,
     },
     Row {
@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&[r#"broken header: ""#, r#"broken header: \""#, "broken header: &quot;"]],
         only: Only::Any,
         quote: &["broken header:"],
-        cause: "what came to a `proxy_protocol` port is no header",
+        cause: "what came to a `proxy_protocol` port is not a header",
         change: SEND,
     },
     Row {
@@ -109,7 +109,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["400 bad request"], &["nginx"]],
         only: Only::Any,
         quote: &[],
-        cause: "nginx answers 400 to what is no request: for every client at once this means that a header reached a port without `proxy_protocol`",
+        cause: "nginx answers 400 to what is not a request: for every client at once this means that a header reached a port without `proxy_protocol`",
         change: r#"if a proxy or balancer sends the PROXY protocol here: `listen 80 proxy_protocol;` (ingress-nginx: `use-proxy-protocol: "true"` in the ConfigMap); or switch it off at the balancer"#,
     },
 ];

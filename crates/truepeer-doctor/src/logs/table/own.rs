@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
         only: Only::Any,
         quote: &[],
         cause: "a peer that is in no trusted network sent a header",
-        change: r#"if it is your proxy: `server.listener.<id>.proxy.trusted-networks = ["ITS-ADDRESS"]`; otherwise nothing: it was not believed"#,
+        change: "if it is your proxy, add its address to `server.listener.<id>.proxy.trusted-networks`, or to `server.proxy.trusted-networks` if the listener has no list of its own; otherwise nothing: it was not believed",
     },
     Row {
         id: "own-header-repeated",

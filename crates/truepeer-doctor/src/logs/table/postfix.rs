@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         only: Only::Any,
         quote: &["protocol header:"],
-        cause: "what came is no header",
+        cause: "what came is not a header",
         change: SEND,
     },
     Row {

@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["failed to read proxy protocol", "max v1 header len"]],
         only: Only::Any,
         quote: &[],
-        cause: "Envoy's proxy_protocol listener filter expects a header, and what came is none; the words about its length mean just that",
+        cause: "Envoy's proxy_protocol listener filter expects a header, and something else came; the message about its length means just that",
         change: SEND,
     },
     Row {
@@ -102,7 +102,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         only: Only::Any,
         quote: &[],
-        cause: "no header was sent: the words about its length mean that what came is none",
+        cause: "no header was sent: the message about its length means that something else came",
         change: "make the proxy send a header (HAProxy: `send-proxy-v2`), or set `proxy_protocol: false` (BungeeCord), `haproxy-protocol = false` (Velocity)",
     },
     Row {
@@ -114,7 +114,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["haproxyprotocolexception"]],
         only: Only::Any,
         quote: &[],
-        cause: "the header is malformed, or what came is none",
+        cause: "the header is malformed, or something else came",
         change: "`truepeer explain` shows the byte that is wrong; if no header is sent: HAProxy `send-proxy-v2`",
     },
     Row {
@@ -141,8 +141,8 @@ pub(super) const ROWS: &[Row] = &[
         ],
         only: Only::Any,
         quote: &[],
-        cause: "mod_remoteip reads headers on this port (`RemoteIPProxyProtocol On`), and what came is none that it takes",
-        change: "make the proxy send version 1 or 2 over TCP, IPv4 from an IPv4 listener; peers that send none belong into `RemoteIPProxyProtocolExceptions`",
+        cause: "mod_remoteip reads headers on this port (`RemoteIPProxyProtocol On`), and what came is not one that it takes",
+        change: "make the proxy send version 1 or 2 over TCP, IPv4 from an IPv4 listener; peers that send none belong in `RemoteIPProxyProtocolExceptions`",
     },
     Row {
         id: "emqx-info",
@@ -153,7 +153,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["invalid_proxy_info"]],
         only: Only::Any,
         quote: &[],
-        cause: "the listener has `proxy_protocol = true`, and what came is no header",
+        cause: "the listener has `proxy_protocol = true`, and what came is not a header",
         change: "make the balancer send a header (HAProxy: `send-proxy-v2`), or set `listeners.tcp.default.proxy_protocol = false`",
     },
     Row {

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["got packets out of order", "packets out of order"]],
         only: Only::Any,
         quote: &[],
-        cause: "the server read something that is no packet: a header, if a proxy sends one and the server reads none",
+        cause: "the server read something that is not a packet: a header, if a proxy sends one and the server reads none",
         change: "MariaDB: `proxy-protocol-networks = ADDRESS-OF-THE-PROXY`; MySQL reads no header: take `send-proxy` away at the proxy",
     },
     Row {
@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["invalid length of startup packet"]],
         only: Only::Any,
         quote: &[],
-        cause: "the server read something that is no startup packet: a header, if a proxy sends one; PostgreSQL reads none",
+        cause: "the server read something that is not a startup packet: a header, if a proxy sends one; PostgreSQL reads none",
         change: "take `send-proxy` away at the proxy, or put pgbouncer or a proxy that reads it in between",
     },
     Row {
@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Unex,
         side: Side::Front,
         confidence: Confidence::Certain,
-        needs: &[&["unknown command"], &["'PROXY'", "`PROXY`", r#""PROXY""#, r#"\'PROXY\'"#]],
+        needs: &[&["err unknown command"], &["'PROXY'", "`PROXY`", r#""PROXY""#, r#"\'PROXY\'"#]],
         only: Only::Any,
         quote: &[],
         cause: "a version 1 header was read as a command; Redis reads no headers",
@@ -128,7 +128,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["unbalanced quotes in request"]],
         only: Only::Any,
         quote: &[],
-        cause: "what came is no command: a header, if a proxy sends one; Redis reads none",
+        cause: "what came is not a command: a header, if a proxy sends one; Redis reads none",
         change: "take `send-proxy` away at the proxy for this port",
     },
     Row {

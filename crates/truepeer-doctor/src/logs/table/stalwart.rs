@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row] = &[
         ]],
         only: Only::Any,
         quote: &[],
-        cause: "the peer is in the trusted networks of this listener, so a header is due; what came is none",
+        cause: "the peer is in the trusted networks of this listener, so a header is expected; something else came",
         change: "make the proxy send the header on this port (Traefik: `proxyProtocol` in the serversTransport, also for HTTP routers), or take the peer out of `server.listener.<id>.proxy.trusted-networks`",
     },
     Row {
@@ -138,7 +138,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["trusted-networks"], &["failed to parse setting", "invalid ip address"]],
         only: Only::Any,
         quote: &[],
-        cause: "an entry of the trust list is no address that this version reads: it was dropped, and the peer is not trusted",
+        cause: "an entry of the trust list is not an address that this version reads: it was dropped, and the peer is not trusted",
         change: r#"`server.proxy.trusted-networks = ["192.0.2.10"]`: a list of addresses or networks of /8 and longer; no host names, no /0, no `{...}`"#,
     },
     Row {

@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["first record does not look like a tls handshake"]],
         only: Only::NearOrUnsaid,
         quote: &[],
-        cause: "something that is no TLS came where TLS was due: a header that is to be read before TLS, or a client without TLS",
+        cause: "something other than TLS came where TLS was expected: a header that is to be read before TLS, or a client without TLS",
         change: "read the header outside of TLS: the listener for the PROXY protocol wraps the socket, TLS wraps that (maddy, Go: `tls.NewListener(proxyproto.Listener{...})`); or switch the header off at the proxy",
     },
     Row {
@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["invalidcontenttype"]],
         only: Only::NearOrUnsaid,
         quote: &[],
-        cause: "something that is no TLS came to a TLS port: a header from a peer that is not in the trusted networks of this listener, or a client without TLS",
+        cause: "something other than TLS came to a TLS port: a header from a peer that is not in the trusted networks of this listener, or a client without TLS",
         change: "if a proxy sends the header, trust the address that it connects from (`server.listener.<id>.proxy.trusted-networks`; in containers the gateway, never `0.0.0.0`)",
     },
     Row {
@@ -47,10 +47,10 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::Unex,
         side: Side::Back,
         confidence: Confidence::Possible,
-        needs: &[&["wrong version number"], &["ssl", "tls"]],
+        needs: &[&["wrong version number", "wrong_version_number"], &["ssl", "tls"]],
         only: Only::NearOrUnsaid,
         quote: &[],
-        cause: "something that is no TLS came where TLS was due: a header to a server that reads none, or plain text",
+        cause: "something other than TLS came where TLS was expected: a header to a server that reads none, or plain text",
         change: "if a proxy sends the PROXY protocol here, let this port read it before TLS (nginx: `listen 443 ssl proxy_protocol;`, Dovecot: `haproxy = yes`); or switch it off at the proxy",
     },
     Row {
@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[&["unrecognized ssl message", "unsupported or unrecognized ssl"]],
         only: Only::NearOrUnsaid,
         quote: &[],
-        cause: "something that is no TLS came where TLS was due: a header to a server that reads none, or plain text",
+        cause: "something other than TLS came where TLS was expected: a header to a server that reads none, or plain text",
         change: "if a proxy sends the PROXY protocol here, let this port read it before TLS, or switch it off at the proxy",
     },
     Row {

@@ -2,16 +2,18 @@
 
 use super::super::lines::Lines;
 use super::super::{Check, CheckForm, Connect, Listen, Neighbour, Outsiders, Reads};
-use super::{both, reached};
+use super::{Machine, Pair, both, reached, waits};
 use crate::{Class, Confidence, Finding, Product, Side};
 
 /// What is wrong with the health checks of `sender`.
-pub(super) fn judge(neighbours: &[Neighbour], sender: &Neighbour) -> Vec<Finding> {
+pub(super) fn judge(neighbours: &[Neighbour], sender: &Neighbour, machine: &Machine) -> Vec<Finding> {
     let mut found = Vec::new();
     for connect in &sender.connects {
         let Some(check) = &connect.check else { continue };
         for (receiver, listen, confidence) in reached(neighbours, sender, &check.to) {
             found.extend(one(sender, connect, check, receiver, listen, confidence));
+            let pair = Pair { sender, connect, receiver, listen, via: None, confidence };
+            found.extend(waits::given_up(&pair, check, machine));
         }
     }
     found

@@ -75,7 +75,7 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Vec<Finding> {
                 product: Some(from),
                 seen: seen(),
                 cause: format!(
-                    "{} would read a header and does without one, so every client of {} is {}'s address to it",
+                    "{} reads a header where one comes, and {} sends none: it sees {}'s address in place of every client",
                     to.title(),
                     from.title(),
                     from.title()

@@ -1,7 +1,7 @@
 //! Address families, and ports that are not the same on both sides.
 
 use super::super::{Address, Connect, Families, Host, Listen, Neighbour, Protocol, Reads, Trust};
-use super::{Pair, both, pairs, trust, weaker};
+use super::{Pair, both, trust, weaker};
 use crate::{Class, Confidence, Finding, Product, Side};
 
 /// One socket for both families hands IPv4 clients on as mapped IPv6.
@@ -54,7 +54,7 @@ pub(super) fn identity(pair: &Pair<'_>) -> Option<Finding> {
         product: Some(Product::Stalwart),
         seen: both(&connect.place, &listen.place),
         cause: format!(
-            "mail for port 25 reaches Stalwart on port {port}, and its policies take every port but 25 for users': other servers hear `503 5.5.1 You must authenticate first.`"
+            "mail for port 25 reaches Stalwart on port {port}, and its policies treat every other port as one for users: other servers hear `503 5.5.1 You must authenticate first.`"
         )
         .into(),
         change: format!(
@@ -67,9 +67,64 @@ pub(super) fn identity(pair: &Pair<'_>) -> Option<Finding> {
     })
 }
 
+/// A public port that leads to another protocol than the one that its clients speak.
+pub(super) fn crossed(pair: &Pair<'_>) -> Option<Finding> {
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
+    // What these speak is told by the configuration, not guessed from the port.
+    let tells = matches!(
+        receiver.product,
+        Product::Postfix
+            | Product::Postscreen
+            | Product::Dovecot
+            | Product::Exim
+            | Product::Opensmtpd
+            | Product::Stalwart
+            | Product::Truepeer
+    );
+    let speaks = listen.protocol.filter(|protocol| tells && protocol.is_mail())?;
+    let fronts = connect.serves.iter().filter_map(|index| sender.listens.get(*index));
+    let (port, meant) = fronts
+        .flat_map(|front| front.addresses.iter().filter_map(Address::port))
+        .filter_map(|port| Some((port, Protocol::of_port(port)?)))
+        .find(|(_, meant)| meant.is_mail() && !is_one_language(*meant, speaks))?;
+    let right = receiver.listens.iter().find(|other| {
+        other.header == listen.header
+            && other.protocol.is_some_and(|protocol| is_one_language(protocol, meant))
+    });
+    let place = connect.place.spot();
+    let change = match right {
+        Some(right) => format!(
+            "in {place}: connect to {}'s port for {}: {}",
+            receiver.product.title(),
+            meant.title(),
+            ports(right)
+        ),
+        None => format!("in {place}: connect to a port where {} is spoken", meant.title()),
+    };
+    Some(Finding {
+        class: Class::Port,
+        side: Side::Front,
+        product: Some(sender.product),
+        seen: both(&connect.place, &listen.place),
+        cause: format!(
+            "port {port} is for {}, and leads to a port where {} speaks {}",
+            meant.title(),
+            receiver.product.title(),
+            speaks.title()
+        )
+        .into(),
+        change: change.into(),
+        confidence,
+    })
+}
+
+/// Whether clients of the one are served by the other, too: mail between servers and from users is one language.
+fn is_one_language(one: Protocol, other: Protocol) -> bool {
+    one == other || mail_ports(one, other)
+}
+
 /// A header that is sent to nobody, and a port that waits for one from nobody: probably meant for each other.
-pub(super) fn missed(neighbours: &[Neighbour]) -> Vec<Finding> {
-    let met = pairs(neighbours);
+pub(super) fn missed(neighbours: &[Neighbour], met: &[Pair<'_>]) -> Vec<Finding> {
     let mut found = Vec::new();
     for receiver in neighbours {
         // A proxy's own clients come from outside.
@@ -123,9 +178,7 @@ fn may_mean(connect: &Connect, listen: &Listen) -> bool {
         at.port().and_then(there).is_some_and(|moved| moved.reaches(at) != super::super::address::Fit::No)
     });
     let same_protocol = match (connect.protocol, listen.protocol) {
-        (Some(one), Some(other)) => {
-            one == other || one.is_mail() && other.is_mail() && mail_ports(one, other)
-        }
+        (Some(one), Some(other)) => is_one_language(one, other),
         _ => true,
     };
     same_host && same_protocol && listen.trust != Trust::Nobody

@@ -2,7 +2,7 @@
 
 use super::super::lines::Lines;
 use super::super::model::entry_of;
-use super::super::{Address, Entry, Listen, Neighbour, Outsiders, Protocol, Reads, Sends};
+use super::super::{Address, Entry, Listen, Neighbour, Outsiders, Protocol, Reads, Sends, Trust};
 use super::{Machine, Pair, both, weaker};
 use crate::{Class, Confidence, Finding, Product, Side};
 
@@ -88,6 +88,50 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
     }
 }
 
+/// Whom our front door would name as a client although it is a proxy or a gateway, and what the server lets it do.
+pub(super) fn through_us(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
+    let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
+    if sender.product != Product::Truepeer || !connect.sends.is_header() {
+        return None;
+    }
+    let to = receiver.product;
+    let mut fronts = connect.serves.iter().filter_map(|index| sender.listens.get(*index));
+    fronts.find_map(|front| {
+        let finding = |entry: &Entry, cause: String, change: String| Finding {
+            class: Class::Ban,
+            side: Side::Back,
+            product: Some(to),
+            seen: format!("{}; {}", both(&front.header_place, &connect.place), entry.place),
+            cause: format!("{cause}, and {}", right(to, &entry.text)).into(),
+            change: format!("in {}: take `{}` out{change}", entry.place.spot(), entry.text).into(),
+            confidence: weaker(confidence, Confidence::Likely),
+        };
+        // A proxy that brings no header counts as the client there.
+        let trusted = match (&front.header, &front.trust) {
+            (Reads::Optional(_), Trust::Listed(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        let proxy = trusted.iter().filter_map(|entry| entry.network).find_map(|network| {
+            Some((network.addr(), entry_of(&listen.privileged, network.addr()).flatten()?))
+        });
+        if let Some((ip, entry)) = proxy {
+            let cause =
+                format!("a connection of the proxy {ip} without a header counts as one of the client {ip}");
+            let change = format!("; or let truepeer refuse such connections ({})", front.header_place.spot());
+            return Some(finding(entry, cause, change));
+        }
+        // Whoever the gateway forwards comes from its address.
+        let gateways =
+            machine.gateways.iter().filter(|_| machine.is_container && front.outsiders == Outsiders::Clients);
+        let (gateway, entry) = gateways
+            .filter(|gateway| front.trust.holds(**gateway) == Some(false))
+            .find_map(|gateway| Some((gateway, entry_of(&listen.privileged, *gateway).flatten()?)))?;
+        let cause =
+            format!("direct clients whom this container's gateway forwards have its address {gateway}");
+        Some(finding(entry, cause, String::new()))
+    })
+}
+
 /// No header from a proxy to a mail server: every client has the proxy's address.
 fn unseen(pair: &Pair<'_>, held: Option<&Entry>) -> Option<Finding> {
     let Pair { sender, connect, receiver, listen, confidence, .. } = *pair;
@@ -154,7 +198,7 @@ pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -
         product: Some(neighbour.product),
         seen: both(&listen.place, &entry.place),
         cause: format!(
-            "`{}` holds {gateway}, the gateway of this container: whoever it forwards may come from there, and {}",
+            "`{}` holds {gateway}, the gateway of this container: connections that it forwards may come from there, and {}",
             entry.text,
             right(neighbour.product, &entry.text)
         )

@@ -1,7 +1,6 @@
 //! Is the peer that connects one of those that are believed, and who else is?
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use super::super::lines::Lines;
 use super::super::{Address, Connect, Entry, Host, Listen, Neighbour, Outsiders, Reads, Trust};
@@ -59,14 +58,13 @@ pub(super) fn judge(pair: &Pair<'_>, machine: &Machine) -> Option<Finding> {
     })
 }
 
-/// What a list itself says, whoever connects.
+/// What a list itself says, no matter who connects.
 pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -> Vec<Finding> {
     let mut found = Vec::new();
     if matches!(listen.header, Reads::No | Reads::Unknown) {
         return found;
     }
     let product = neighbour.product;
-    found.extend(hurried(product, listen));
     match &listen.trust {
         Trust::Everybody => found.extend(exposed(neighbour, listen)),
         Trust::Listed(entries) => {
@@ -77,29 +75,6 @@ pub(super) fn alone(neighbour: &Neighbour, listen: &Listen, machine: &Machine) -
         Trust::Nobody | Trust::Unknown => {}
     }
     found
-}
-
-/// A lost packet is sent again after one second, and after two more: whoever does not wait for that ends healthy clients.
-const LEAST_WAIT: Duration = Duration::from_secs(3);
-
-/// A header that is waited for too shortly.
-fn hurried(product: Product, listen: &Listen) -> Option<Finding> {
-    let waits = listen.waits.filter(|waits| *waits < LEAST_WAIT)?;
-    let place = listen.waits_place.as_ref().unwrap_or(&listen.header_place);
-    Some(Finding {
-        class: Class::Miss,
-        side: Side::Back,
-        product: Some(product),
-        seen: place.to_string(),
-        cause: format!(
-            "{} waits {} ms for a header; where a packet is lost, it comes after a second or three, and the client is sent away",
-            product.title(),
-            waits.as_millis()
-        )
-        .into(),
-        change: format!("in {}: let it wait five seconds (`5s`)", place.spot()).into(),
-        confidence: Confidence::Possible,
-    })
 }
 
 /// A port without a list that more than this machine can reach.
@@ -121,7 +96,7 @@ fn exposed(neighbour: &Neighbour, listen: &Listen) -> Option<Finding> {
         product: Some(product),
         seen: both(&listen.place, &listen.header_place),
         cause: format!(
-            "{} has no list of proxies for {wide}: whoever can reach the port may speak for any client{relay}",
+            "{} has no list of proxies for {wide}: anyone who can reach the port may speak for any client{relay}",
             product.title()
         )
         .into(),
@@ -151,7 +126,7 @@ pub(super) fn serves<'n>(neighbour: &'n Neighbour, listen: &Listen) -> impl Iter
 /// The longest prefix, by family, that no network of one's own proxies can have.
 fn too_wide(product: Product, listen: &Listen, entry: &Entry) -> Option<Finding> {
     let network = entry.network?;
-    // A whole /8 of private space is somebody's network; more than that is everybody.
+    // A whole /8 of private space is one organisation's network; more than that is everybody.
     let shortest = if network.addr().is_ipv4() { 8 } else { 16 };
     if network.prefix_len() >= shortest || network.addr().is_loopback() {
         return None;
@@ -163,7 +138,7 @@ fn too_wide(product: Product, listen: &Listen, entry: &Entry) -> Option<Finding>
         product: Some(product),
         seen: both(&listen.header_place, &entry.place),
         cause: format!(
-            "`{}` trusts {}: whoever can reach the port may speak for any client",
+            "`{}` trusts {}: anyone who can reach the port may speak for any client",
             entry.text,
             if everybody { "everybody" } else { "a large part of the internet" }
         )

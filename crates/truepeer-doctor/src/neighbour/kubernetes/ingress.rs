@@ -1,6 +1,8 @@
 //! ingress-nginx: its own ConfigMap, and the one of TCP services.
 
-use super::super::text::entries;
+use std::time::Duration;
+
+use super::super::text::{entries, patience};
 use super::{
     Address, CONTROLLER, Connect, Host, Listen, ListenTls, Neighbour, Node, Outsiders, Product, Protocol,
     Reads, Sends, Trust, Unread, Versions, is_controller,
@@ -17,6 +19,13 @@ pub(super) fn annotations(object: &Node, out: &mut Neighbour) {
             out.unread.push(Unread { place: value.place.clone(), why });
         }
     }
+}
+
+/// How long headers are waited for, five seconds unless told otherwise.
+fn waits(data: Option<&Node>, listen: &mut Listen) {
+    let told = data.and_then(|data| data.get("proxy-protocol-header-timeout"));
+    let told = told.and_then(|told| patience(told.text(), Duration::from_secs(1), &told.place));
+    listen.wait(told, Some(Duration::from_secs(5)));
 }
 
 /// The controller as its ConfigMaps make it; nothing where there is none.
@@ -42,6 +51,7 @@ pub(super) fn controller(objects: &[Node], origin: &str) -> Option<Neighbour> {
                 listen.trust =
                     told.map_or(Trust::Unknown, |told| Trust::Listed(entries(told.text(), &told.place)));
                 listen.outsiders = Outsiders::Disbelieved;
+                waits(data, &mut listen);
             }
             out.listens.push(listen);
         }
@@ -55,6 +65,7 @@ pub(super) fn controller(objects: &[Node], origin: &str) -> Option<Neighbour> {
         if is_proxy(2) {
             listen.header = Reads::Required(Versions::BOTH);
             listen.trust = Trust::Unknown;
+            waits(data, &mut listen);
         }
         out.listens.push(listen);
         let service = words.first().and_then(|name| name.rsplit('/').next()).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! What nginx' `stream`, `http` and `mail` blocks say about headers.
 
-use super::super::text::{duration, entry};
+use super::super::text::{entry, patience};
 use super::super::{
-    Address, Connect, ConnectTls, Families, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Outsiders, Place,
-    Protocol, Reads, Sends, Trust, Unread, Versions,
+    Address, Connect, ConnectTls, Families, Host, Listen, ListenTls, MAX_PORTS, Neighbour, Outsiders,
+    Patience, Place, Protocol, Reads, Sends, Trust, Unread, Versions,
 };
 use super::tree::Directive;
 use crate::{Class, Confidence, Finding, Product, Side};
@@ -65,6 +65,8 @@ fn block(module: Module, directives: &[Directive], out: &mut Neighbour) {
             out.listens.push(listen);
         }
         let serves: Vec<usize> = (first..out.listens.len()).collect();
+        let misleads = misleading_log(&around, listens(out, &serves));
+        out.findings.extend(misleads);
         match module {
             Module::Stream => stream(&around, &serves, &outside, out),
             Module::Http => http(&around, &serves, &outside, out),
@@ -90,6 +92,12 @@ fn is_on(around: &Around<'_>, name: &str) -> bool {
     last(around, name).is_some_and(|directive| directive.word(1) == "on")
 }
 
+/// The time that a directive names.
+fn time(around: &Around<'_>, name: &str) -> Option<Patience> {
+    let directive = last(around, name)?;
+    patience(directive.word(1), Duration::from_secs(1), &directive.place)
+}
+
 fn read_listen(module: Module, directive: &Directive, around: &Around<'_>, out: &mut Neighbour) -> Listen {
     let mut listen = Listen::new(directive.word(1), directive.place.clone());
     match address(directive.word(1), directive) {
@@ -113,9 +121,12 @@ fn read_listen(module: Module, directive: &Directive, around: &Around<'_>, out: 
     if directive.has("proxy_protocol") {
         listen.header = Reads::Required(Versions::BOTH);
         believed(module, around, &mut listen, out);
-        let waits =
-            last(around, "proxy_protocol_timeout").and_then(|d| duration(d.word(1), Duration::from_secs(1)));
-        listen.waits = waits.or((module == Module::Stream).then_some(Duration::from_secs(30)));
+        let (name, usual) = match module {
+            Module::Stream => ("proxy_protocol_timeout", 30),
+            Module::Http => ("client_header_timeout", 60),
+            Module::Mail => ("timeout", 60),
+        };
+        listen.wait(time(around, name), Some(Duration::from_secs(usual)));
     }
     listen
 }
@@ -145,10 +156,50 @@ fn believed(module: Module, around: &Around<'_>, listen: &mut Listen, out: &mut 
             seen: place.to_string(),
             cause: "`set_real_ip_from` trusts these peers for an HTTP header, not for the PROXY protocol that the listen line reads"
                 .into(),
-            change: format!("beside {}: `real_ip_header proxy_protocol;`", place.spot()).into(),
+            // A second one in the same block is an error to nginx.
+            change: format!(
+                "{} {}: `real_ip_header proxy_protocol;`",
+                if header.is_some() { "in" } else { "beside" },
+                place.spot()
+            )
+            .into(),
             confidence: Confidence::Certain,
         });
     }
+}
+
+/// A log that has only the address of the connection, which is the proxy's for every client that a header brings.
+fn misleading_log<'l>(around: &Around<'_>, mut listens: impl Iterator<Item = &'l Listen>) -> Option<Finding> {
+    let listen = listens.find(|listen| listen.header != Reads::No && listen.trust != Trust::Nobody)?;
+    let formats: Vec<&Directive> =
+        around.iter().flat_map(|block| block.iter()).filter(|each| each.word(0) == "log_format").collect();
+    let of_log = |log: &&Directive| formats.iter().find(|each| each.word(1) == log.word(2)).copied();
+    // One log that has the client is enough, and of a format that is not in sight nothing is known.
+    let logs: Option<Vec<&Directive>> = list(around, "access_log").iter().map(of_log).collect();
+    let logs = logs?;
+    let has = |format: &Directive, name: &str| {
+        let text = format.words.get(2..).unwrap_or_default().join(" ");
+        text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}"))
+    };
+    let names_client = |format: &&Directive| {
+        ["remote_addr", "binary_remote_addr", "proxy_protocol_addr"].into_iter().any(|name| has(format, name))
+    };
+    if logs.iter().any(names_client) {
+        return None;
+    }
+    let format = logs.into_iter().find(|format| has(format, "realip_remote_addr"))?;
+    // Without a list of proxies the connection's address stays in the one, and the client is in the other.
+    let right = if listen.trust == Trust::Everybody { "$proxy_protocol_addr" } else { "$remote_addr" };
+    Some(Finding {
+        class: Class::See,
+        side: Side::Back,
+        product: Some(Product::Nginx),
+        seen: format!("{}; {}", format.place, listen.header_place),
+        cause: "the log has only the address of the connection, which is the proxy's for every client: whoever bans by it bans the proxy"
+            .into(),
+        change: format!("in {}: write `{right}` instead of `$realip_remote_addr`", format.place.spot()).into(),
+        confidence: Confidence::Certain,
+    })
 }
 
 /// Whether the header's address is used by its own name.
@@ -194,6 +245,7 @@ fn stream(around: &Around<'_>, serves: &[usize], siblings: &[Directive], out: &m
         connect.sends = sends;
         connect.sends_place = sends_place.clone();
         connect.from.extend(bind);
+        connect.patience = time(around, "proxy_connect_timeout");
         if is_on(around, "proxy_ssl") {
             connect.tls = ConnectTls::AfterHeader;
         }
@@ -358,6 +410,8 @@ fn share_sockets(out: &mut Neighbour) {
             listen.header_place = other.header_place.clone();
             listen.trust = other.trust.clone();
             listen.outsiders = other.outsiders;
+            listen.waits = other.waits;
+            listen.waits_place = other.waits_place.clone();
         }
     }
 }
