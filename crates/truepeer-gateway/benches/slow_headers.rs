@@ -17,11 +17,12 @@ mod program;
 mod support;
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use program::Program;
-use support::{HeaderMailServer, PATIENCE, eventually, expect, read_to_end};
+use support::exchange::session;
+use support::{HeaderMailServer, eventually};
 use truepeer_gateway::facts::machine::raise_descriptor_limit;
 
 struct Size {
@@ -31,15 +32,6 @@ struct Size {
 }
 
 const THREADS: usize = 4;
-
-fn session(address: SocketAddr) {
-    let mut client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.write_all(b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n").unwrap();
-    expect(&client, b"220 backend ready\r\n");
-    client.write_all(b"QUIT\r\n").unwrap();
-    assert_eq!(read_to_end(&client), b"221 bye\r\n");
-}
 
 /// CPU time of all threads so far; the scheduler counts nanoseconds.
 fn cpu_time(program: &Program) -> Duration {

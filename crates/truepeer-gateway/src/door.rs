@@ -19,7 +19,7 @@ use crate::observe::log::Log;
 use crate::rooms::access::InsecureClients;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
-use crate::rooms::identify::{Acquaintances, Recent};
+use crate::rooms::identify::{Acquaintances, RecentPeers};
 use crate::rooms::limits::Gate;
 use crate::rooms::trust::Named;
 
@@ -100,7 +100,14 @@ impl Door {
     /// Whether all of its clients would be served now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.pools().all(|pool| pool.is_ready())
+        !self.denied.sharing().is_awaited() && self.pools().all(|pool| pool.is_ready())
+    }
+
+    /// Whether a balancer that asks is to send clients here now: some of them would be served, and it is known whom
+    /// other front doors keep out where that is required.
+    #[must_use]
+    pub fn is_open_for_clients(&self) -> bool {
+        !self.denied.sharing().is_awaited() && self.is_reachable()
     }
 
     /// Whether some of its clients would be served now.
@@ -133,7 +140,7 @@ pub struct WorkerContext {
     /// Connections that have heard why they are turned away.
     pub lingering: Lingering,
     /// Peers whose headers came lately.
-    pub recent: Recent,
+    pub recent: RecentPeers,
     /// Where connection ids come from.
     pub ids: Ids,
     /// Where lines go.
@@ -155,12 +162,18 @@ impl Ids {
         Self { prefix: format!("{micros:x}-{worker:x}-"), next: Cell::new(1) }
     }
 
-    /// The next id.
+    /// What they begin with.
     #[must_use]
-    pub fn next(&self) -> String {
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The number that ends the next one.
+    #[must_use]
+    pub fn next(&self) -> u64 {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        format!("{}{number:x}", self.prefix)
+        number
     }
 }
 
@@ -229,6 +242,6 @@ mod tests {
     #[test]
     fn ids_differ() {
         let ids = Ids::new(UNIX_EPOCH, 3);
-        assert_eq!((ids.next(), ids.next()), ("0-3-1".to_owned(), "0-3-2".to_owned()));
+        assert_eq!((ids.prefix(), ids.next(), ids.next()), ("0-3-", 1, 2));
     }
 }

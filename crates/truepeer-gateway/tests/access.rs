@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{ACCEPT_PAUSES, HeaderMailServer, House, expect, read_to_end, written};
+use crate::support::{ACCEPT_PAUSES, HeaderMailServer, House, expect, read_to_end, written};
 use truepeer_gateway::config;
 use truepeer_gateway::facts::protocol::Protocol;
 

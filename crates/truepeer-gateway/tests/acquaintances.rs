@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::Write;
 
-use program::Program;
-use support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
+use crate::program::Program;
+use crate::support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;

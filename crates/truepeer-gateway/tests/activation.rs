@@ -9,9 +9,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod program;
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,10 +16,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output};
 
-use program::{Answer, BINARY, Folder, Program, write_config};
+use crate::program::{Answer, BINARY, Folder, Program, write_config};
+use crate::support::fake::{Fake, Nobody, smtp_behind_v1};
+use crate::support::{HeaderMailServer, PATIENCE, expect};
 use rustix::process::Signal;
-use support::fake::{Fake, Nobody, smtp_behind_v1};
-use support::{HeaderMailServer, PATIENCE, expect};
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 const GREETING: &[u8] = b"220 backend ready\r\n";
@@ -129,7 +126,8 @@ fn given_sockets_serve_the_addresses_that_they_are_bound_to_and_outlive_the_prog
 #[test]
 fn a_given_socket_is_never_shut() {
     // Nobody answers there any more.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
+    let gone = nobody.address();
     let (tcp, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let [address, other_address] = [&tcp, &other].map(|socket| socket.local_addr().unwrap());
     let closing = |name, address: SocketAddr| {

@@ -4,16 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use program::Program;
+use crate::program::Program;
+use crate::support::fake::{Fake, Nobody, echo_behind_v1, smtp_behind_v1};
+use crate::support::{HeaderMailServer, House, PATIENCE, checked, eventually, expect, read_to_end, written};
 use rustix::process::Signal;
-use support::fake::{Fake, Nobody, echo_behind_v1, smtp_behind_v1};
-use support::{HeaderMailServer, House, PATIENCE, checked, eventually, expect, read_to_end, written};
 use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
@@ -282,7 +279,7 @@ fn with_a_backend_for_tls_one_of_the_two_keeps_it_open_and_both_make_it_ready() 
     for (down, up) in [(0, 1), (1, 0)] {
         note(&house, down, &unreachable());
         assert_eq!(view.is_ready("door"), Some(false));
-        assert_eq!(view.unready(), ["door".into()]);
+        assert_eq!(view.unready(), [std::sync::Arc::<str>::from("door")]);
         assert!(!is_refused(address));
         note(&house, up, &unreachable());
         assert!(eventually(|| is_refused(address)));

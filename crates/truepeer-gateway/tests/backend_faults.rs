@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use crate::support::fake::{Fake, Nobody, listens, reset, resets_behind_v1, smtp_behind_v1};
+use crate::support::{House, PATIENCE, Plan, expect, read_to_end};
 use socket2::{Domain, Socket, Type};
-use support::fake::{Fake, Nobody, listens, reset, resets_behind_v1, smtp_behind_v1};
-use support::{House, PATIENCE, Plan, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::BackendAddress;

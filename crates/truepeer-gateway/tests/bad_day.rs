@@ -7,9 +7,8 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "the day's summary")]
 
-mod program;
-mod support;
-
+use crate::program;
+use crate::support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,10 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
-use program::Program;
+use crate::program::Program;
+use crate::support::fake::{Fake, Nobody, answer_lines, reset, smtp_behind_v1};
+use crate::support::{PATIENCE, expect, read_to_end};
 use rustix::process::Signal;
-use support::fake::{Fake, Nobody, answer_lines, reset, smtp_behind_v1};
-use support::{PATIENCE, expect, read_to_end};
 
 const SMTP: &str = "220 smtp\r\n";
 const IMAP: &str = "* OK imap\r\n";

@@ -3,14 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
 
-use program::{Folder, Program};
-use support::{HeaderMailServer, read_to_end};
+use crate::program::{Folder, Program};
+use crate::support::{HeaderMailServer, read_to_end};
 
 /// The most that a program with `entries` denied addresses ever had resident, in KiB.
 fn most_resident(backend: &HeaderMailServer, entries: u32) -> u64 {

@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::Shutdown;
 
-use support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
+use crate::support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;
 

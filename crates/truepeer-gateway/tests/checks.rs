@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use support::fake::{Fake, echo_behind_v1, listens};
-use support::{House, Plan, checked, eventually, expect, written};
+use crate::support::fake::{Fake, echo_behind_v1, listens};
+use crate::support::{House, Plan, checked, eventually, expect, written};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::{Check, Readiness, Unready};
 use truepeer_gateway::rooms::handoff::Handoff;

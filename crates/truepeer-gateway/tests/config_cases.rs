@@ -24,7 +24,7 @@ use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat, LogTarget};
 use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::kind::Kind;
-use truepeer_gateway::rooms::handoff::{Fact, Facts, Handoff, LabelDestination, LabelSettings, TlvChoice};
+use truepeer_gateway::rooms::handoff::{Fact, FactSet, Handoff, LabelDestination, LabelSettings, TlvChoice};
 use truepeer_gateway::rooms::identify::{ImplausibleClients, MissingHeader};
 use truepeer_gateway::rooms::limits::{Mode, Rate};
 
@@ -290,6 +290,28 @@ fn access_lists_add_up_and_every_rule_knows_its_place() {
 }
 
 #[test]
+fn clients_that_are_proxies_as_well_are_said_once() {
+    let config = good("clients-and-proxies.toml");
+    let advice: Vec<_> = config
+        .advice
+        .iter()
+        .filter(|advice| advice.key.ends_with("access.allow"))
+        .map(|advice| format!("{} (line {}): {}", advice.key, advice.line.unwrap(), advice.text))
+        .collect();
+    assert_eq!(
+        advice,
+        [
+            "access.allow (line 6): `198.51.100.0/25` are clients, and listener `smtp` trusts `198.51.100.0/24`: whoever \
+             connects from both without a header is refused, and with one can claim to be any client; list the proxies' \
+             own addresses there",
+            "server.listener.imap.access.allow (line 19): `2001:db8::/32` are clients, and listener `imap` trusts \
+             `2001:db8:1::/48`: whoever connects from both without a header is refused, and with one can claim to be any \
+             client; list the proxies' own addresses there",
+        ]
+    );
+}
+
+#[test]
 fn limits_are_inherited_and_overridden() {
     let config = good("limits.toml");
     assert_eq!(config.server.max_clients, 5000);
@@ -344,10 +366,10 @@ fn every_kind_has_its_defaults_and_tlvs_are_chosen_by_name() {
     for (id, choice) in [
         ("postfix", TlvChoice::Kind),
         ("dovecot", TlvChoice::All),
-        ("exim", TlvChoice::Only(Facts::NONE)),
+        ("exim", TlvChoice::Only(FactSet::NONE)),
         ("opensmtpd", TlvChoice::Kind),
-        ("stalwart", TlvChoice::Only(Facts::of(&[Fact::Ssl, Fact::UniqueId]))),
-        ("named", TlvChoice::Only(Facts::of(&[Fact::Ssl, Fact::Alpn]))),
+        ("stalwart", TlvChoice::Only(FactSet::of(&[Fact::Ssl, Fact::UniqueId]))),
+        ("named", TlvChoice::Only(FactSet::of(&[Fact::Ssl, Fact::Alpn]))),
     ] {
         assert_eq!(backend(id).tlvs, choice, "{id}");
     }
@@ -602,7 +624,7 @@ fn sessions_that_last_are_logged_at_their_start_unless_the_file_says_otherwise()
 fn every_key_can_be_explained() {
     let page = config::reference();
     let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- Key: ")).collect();
-    assert_eq!(keys.len(), 66);
+    assert_eq!(keys.len(), 77);
     for key in keys.iter().flat_map(|keys| keys.split(" or ")).map(|key| key.trim_matches('`')) {
         let text = config::explain(key).unwrap_or_else(|| panic!("{key}"));
         assert!(text.contains(key), "{text}");

@@ -5,15 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::Write;
 use std::net::TcpStream;
 
-use program::Program;
-use support::expect;
-use support::fake::{Fake, echo_behind_v1};
+use crate::program::Program;
+use crate::support::expect;
+use crate::support::fake::{Fake, echo_behind_v1};
 use truepeer_gateway::facts::machine::raise_descriptor_limit;
 
 const IDLE: usize = 400;

@@ -7,14 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::Write;
 
-use program::{Program, assert_refused, client, served};
+use crate::program::{Program, assert_refused, client, served};
+use crate::support::{HeaderMailServer, eventually, expect, read_to_end};
 use rustix::process::Signal;
-use support::{HeaderMailServer, eventually, expect, read_to_end};
 
 fn config(backend: &HeaderMailServer, more: &str) -> String {
     format!(
@@ -36,6 +34,7 @@ fn a_denied_client_is_cut_at_once_and_hears_it_until_it_is_let_in_again() {
     let denied =
         program.command(&["deny", "203.0.113.7", "--for", "1h", "--reason", "fail2ban sshd", "--json"]);
     let denied = denied.ok().json().remove(0);
+    support::shapes::assert_promised("Ban", &denied);
     assert_eq!((&denied["cut"], &denied["kept"]), (&1.into(), &true.into()));
     assert_eq!((&denied["network"], &denied["replaced"]), (&"203.0.113.7/32".into(), &false.into()));
     assert_eq!(read_to_end(&bad), b"");
@@ -110,6 +109,39 @@ fn a_denial_that_was_answered_survives_a_kill() {
     let program = Program::start_in(program.kill(), &config);
     assert_refused(&program, "203.0.113.7");
     served(&program, "203.0.113.8");
+}
+
+#[test]
+fn a_clock_that_is_set_while_the_process_is_down_ends_no_denial() {
+    const YEARS: u64 = 10 * 365 * 24 * 3600;
+    let backend = HeaderMailServer::start();
+    let config = config(&backend, "state = \"FOLDERdenied\"\n");
+    let program = Program::start(&config);
+    program.command(&["deny", "203.0.113.7", "--for", "1h"]).ok();
+    program.command(&["deny", "203.0.113.8", "--for", "1h"]).ok();
+    let folder = program.kill();
+    // As if it had been written ten years ago by this wall clock, and just now by the boot clock.
+    let earlier = |line: &str| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let less = |field: &str, by: u64| (field.parse::<u64>().unwrap() - by).to_string();
+        match fields[..] {
+            ["clock", wall, passed, boot] => ["clock", &less(wall, YEARS * 1000), passed, boot].join("\t"),
+            [network, since, until, reason] => {
+                [network, &less(since, YEARS), &less(until, YEARS), reason].join("\t")
+            }
+            _ => line.to_owned(),
+        }
+    };
+    let text: Vec<_> = folder.read("denied").lines().map(earlier).collect();
+    std::fs::write(folder.path("denied"), text.join("\n") + "\n").unwrap();
+    let program = Program::start_in(folder, &config);
+    assert_refused(&program, "203.0.113.7");
+    let listed = program.command(&["deny", "--list", "--json"]).ok().json();
+    assert_eq!(listed.len(), 2);
+    for ban in listed {
+        let left = ban["seconds_left"].as_u64().unwrap();
+        assert!((3000..=3600).contains(&left), "{ban}");
+    }
 }
 
 #[test]

@@ -8,17 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use program::{Folder, Program, assert_refused, command, served};
+use crate::program::{Folder, Program, assert_refused, command, served};
+use crate::support::{HeaderMailServer, expect, read_to_end};
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{HeaderMailServer, expect, read_to_end};
 
 fn config(backend: &HeaderMailServer) -> String {
     format!(

@@ -3,17 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use program::Program;
+use crate::program::Program;
+use crate::support::{HeaderMailServer, PATIENCE, Record, eventually, expect, read_to_end};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::{HeaderMailServer, PATIENCE, Record, eventually, expect, read_to_end};
 
 const GREETING: &[u8] = b"220 backend ready\r\n";
 const REFUSAL: &[u8] = b"421 4.3.2 mx.example no server is ready for you now, try again later\r\n";

@@ -9,9 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/shapes.rs"]
-#[allow(unreachable_pub, reason = "other tests have it in a module of their own")]
-mod shapes;
+use crate::support::shapes;
 
 use std::fs;
 use std::net::SocketAddrV4;

@@ -3,16 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::fake::{Fake, smtp_behind_v1};
-use support::{House, PATIENCE, Plan, Record, eventually, expect, read_to_end};
+use crate::support::fake::{Fake, smtp_behind_v1};
+use crate::support::{House, PATIENCE, Plan, Record, eventually, expect, read_to_end};
 use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;

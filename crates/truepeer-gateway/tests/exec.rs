@@ -4,18 +4,16 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use program::{BINARY, Folder, Program};
-use support::exec::{V1, ask, config, house, sh, text};
-use support::{House, expect};
+use crate::program::{BINARY, Folder, Program};
+use crate::support::exec::{V1, ask, config, house, sh, text};
+use crate::support::{House, expect};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::rooms::backend::{Readiness, Unready};
 

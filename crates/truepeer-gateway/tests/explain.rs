@@ -14,6 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::shapes::kind;
 use serde_json::Value;
 
 /// The program.
@@ -146,27 +147,29 @@ fn a_file_that_is_not_there_is_an_error_of_its_own() {
     assert_eq!(run(&["--wrong"], b"").status.code(), Some(2));
 }
 
+/// The head of a capture of raw IP packets.
+fn captured() -> Vec<u8> {
+    [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101].into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+fn packet(port: u16, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend(u16::try_from(40 + payload.len()).unwrap().to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    packet.extend(port.to_be_bytes());
+    packet.extend([0, 25]);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    packet.extend(payload);
+    let len = u32::try_from(packet.len()).unwrap();
+    let head = [0, 0, len, len].into_iter().flat_map(u32::to_le_bytes);
+    head.chain(packet).collect()
+}
+
 /// A capture of raw IP packets of two connections, one of which begins with a header.
 fn capture() -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
-        file.extend(word.to_le_bytes());
-    }
-    let mut add = |port: u16, sequence: u32, flags: u8, payload: &[u8]| {
-        let mut packet = vec![0x45, 0];
-        packet.extend(u16::try_from(40 + payload.len()).unwrap().to_be_bytes());
-        packet.extend([0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
-        packet.extend(port.to_be_bytes());
-        packet.extend([0, 25]);
-        packet.extend(sequence.to_be_bytes());
-        packet.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-        packet.extend(payload);
-        let len = u32::try_from(packet.len()).unwrap();
-        for word in [0, 0, len, len] {
-            file.extend(word.to_le_bytes());
-        }
-        file.extend(packet);
-    };
+    let mut file = captured();
+    let mut add = |port, sequence, flags, payload: &[u8]| file.extend(packet(port, sequence, flags, payload));
     add(4711, 9, 2, b"");
     add(4711, 16, 16, b"TCP4 203.0.113.7 198.51.100.25 4711 25\r\n");
     add(4711, 10, 16, b"PROXY ");
@@ -193,6 +196,29 @@ fn the_start_of_each_stream_of_a_capture_is_explained() {
     let whole = capture();
     let cut = run(&["--json"], &whole[..whole.len() - 5]);
     assert_eq!((cut.status.code(), objects(&cut).len()), (Some(3), 2));
+}
+
+#[test]
+fn a_capture_of_any_size_takes_bounded_memory() {
+    let folder = std::env::temp_dir().join(format!("truepeer-explain-capture-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("mail.pcap");
+    let mut capture = std::io::BufWriter::new(fs::File::create(&file).unwrap());
+    capture.write_all(&captured()).unwrap();
+    capture.write_all(&packet(4711, 9, 2, b"")).unwrap();
+    // A long letter, then one connection more.
+    let letter = [b'x'; 1400];
+    for number in 0..60_000_u32 {
+        capture.write_all(&packet(4711, 10 + 1400 * number, 16, &letter)).unwrap();
+    }
+    capture.write_all(&packet(4712, 9, 2, b"")).unwrap();
+    capture.write_all(&packet(4712, 10, 16, b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n")).unwrap();
+    capture.into_inner().unwrap();
+    // The whole file is larger than the memory that the process may have.
+    let limited = "ulimit -v 60000; exec \"$0\" explain \"$1\"";
+    let output = Command::new("sh").args(["-c", limited, BINARY]).arg(&file).output().unwrap();
+    assert!(text(&output).contains("1 streams with a header, 0 with a broken one, 1 without"), "{output:?}");
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -250,14 +276,7 @@ fn compare(
         wrong.push(format!("{shape} has {names:?}, the page {promised:?}"));
     }
     for (name, value) in object {
-        let kind = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "flag",
-            Value::Number(_) => "number",
-            Value::String(_) => "text",
-            Value::Array(_) => "list",
-            Value::Object(_) => "object",
-        };
+        let kind = kind(value);
         if name != "stream"
             && !shape_names.get(name).is_some_and(|kinds| kinds.split(" or ").any(|one| one == kind))
         {

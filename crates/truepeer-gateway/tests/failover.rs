@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use crate::support::fake::{Fake, Nobody, echo_behind_v1, resets_behind_v1, smtp_behind_v1};
+use crate::support::{House, Plan, eventually, expect, read_to_end};
 use socket2::{Domain, Socket, Type};
-use support::fake::{Fake, Nobody, echo_behind_v1, resets_behind_v1, smtp_behind_v1};
-use support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready, connect};

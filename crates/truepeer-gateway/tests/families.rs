@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::fake::{Fake, answer_lines};
-use support::{House, Plan, eventually, expect, read_to_end};
+use crate::support::fake::{Fake, answer_lines};
+use crate::support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::address::Family;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
@@ -59,8 +58,9 @@ fn a_backend_that_turns_everybody_away_for_a_while_loses_no_family_by_it() {
             return header;
         }
         if full.load(Ordering::Relaxed) {
-            let _ = stream.write_all(b"421 4.7.0 too many connections\r\n");
+            // Told first: who hears the refusal comes again at once, on another thread.
             let _ = tell.try_send(header.starts_with(b"PROXY TCP4 "));
+            let _ = stream.write_all(b"421 4.7.0 too many connections\r\n");
             return header;
         }
         let _ = stream.write_all(b"220 mx.example\r\n");

@@ -3,14 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use support::fake::{Fake, echo_behind_v1, listens};
-use support::{House, PATIENCE, Plan, expect, read_to_end};
+use crate::support::fake::{Fake, echo_behind_v1, listens};
+use crate::support::{House, PATIENCE, Plan, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;

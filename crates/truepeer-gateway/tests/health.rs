@@ -3,18 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::program;
+use crate::support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use program::Program;
+use crate::program::Program;
+use crate::support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
+use crate::support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use rustix::process::Signal;
-use support::fake::{Fake, Nobody, echo_behind_v1, greets_behind_v1};
-use support::{HeaderMailServer, House, PATIENCE, eventually, expect, read_to_end, written};
 use truepeer_gateway::config::{self, Surroundings};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::Check;
@@ -276,8 +275,8 @@ fn a_reload_brings_keeps_and_ends_health_ports() {
     house.server.take(&written(Protocol::Smtp, backend.address, "")).unwrap();
     assert!(eventually(|| is_refused(port)));
 
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _other = TcpListener::bind(taken).unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
     let more = format!("health-bind = \"{taken}\"\n");
     let error = house.server.take(&written(Protocol::Smtp, backend.address, &more)).unwrap_err().to_string();
     assert!(error.starts_with(&format!("server.listener.door.health-bind: {taken} is in use")), "{error}");

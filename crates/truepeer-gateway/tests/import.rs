@@ -3,19 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::program;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use program::{Answer, BINARY, Folder, Program};
-use support::fake::{Fake, answer_lines};
-use support::shapes::assert_documented;
-use support::space::inside;
-use support::{PATIENCE, expect};
+use crate::program::{Answer, BINARY, Folder, Program};
+use crate::support::fake::{Fake, answer_lines};
+use crate::support::shapes::assert_documented;
+use crate::support::space::inside;
+use crate::support::{PATIENCE, expect};
 
 fn inputs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/import")
@@ -129,7 +127,7 @@ fn help_has_examples_and_exit_codes() {
 
 #[test]
 fn what_is_printed_starts_and_hands_clients_to_stalwart_behind() {
-    inside("what_is_printed_starts_and_hands_clients_to_stalwart_behind", || {
+    inside("import::what_is_printed_starts_and_hands_clients_to_stalwart_behind", || {
         let folder = Folder::new();
         let input = "[server]\nhostname = \"mail.example.org\"\nproxy.trusted-networks = {\"127.0.0.1\"}\n\
                      [server.listener.smtp]\nbind = \"[::]:25\"\nprotocol = \"smtp\"\n\

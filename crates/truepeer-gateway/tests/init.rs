@@ -5,14 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use program::{Answer, BINARY, Folder};
-use support::shapes::assert_documented;
+use crate::program::{Answer, BINARY, Folder};
+use crate::support::shapes::assert_documented;
 
 /// A machine with these files.
 fn machine(files: &[&str]) -> Folder {
@@ -25,11 +23,15 @@ fn machine(files: &[&str]) -> Folder {
     folder
 }
 
-fn init(folder: &Folder, arguments: &[&str]) -> Answer {
+fn command(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.arg("init").arg("--root").arg(folder.path("root"));
     command.arg("--config").arg(folder.path("etc/truepeer.toml")).args(arguments).stdin(Stdio::null());
-    Answer(command.output().unwrap())
+    command
+}
+
+fn init(folder: &Folder, arguments: &[&str]) -> Answer {
+    Answer(command(folder, arguments).output().unwrap())
 }
 
 const MAIL_HOST: [&str; 2] = ["etc/postfix/main.cf", "etc/haproxy/haproxy.cfg"];
@@ -57,6 +59,32 @@ fn a_first_configuration_passes_check_and_is_never_overwritten() {
     assert_eq!((refused.code(), refused.out().as_str()), (Some(1), ""));
     assert!(refused.error().contains("is there already, and is kept as it is"), "{}", refused.error());
     assert_eq!(folder.read("etc/truepeer.toml"), written);
+}
+
+#[test]
+fn an_init_that_is_killed_at_any_moment_leaves_nothing_or_the_whole_file() {
+    let whole = {
+        let folder = machine(&MAIL_HOST);
+        init(&folder, &["--yes"]).ok();
+        folder.read("etc/truepeer.toml")
+    };
+    for moment in 0..24 {
+        let folder = machine(&MAIL_HOST);
+        let mut init_that_is_killed =
+            command(&folder, &["--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::park_timeout(Duration::from_micros(moment * 700));
+        init_that_is_killed.kill().unwrap();
+        init_that_is_killed.wait().unwrap();
+        let left = fs::read_to_string(folder.path("etc/truepeer.toml")).ok();
+        assert!(left.as_ref().is_none_or(|left| *left == whole), "{left:?}");
+        // The next one takes away what may lie beside it.
+        let next = init(&folder, &["--yes"]);
+        assert_eq!(next.code(), Some(if left.is_none() { 0 } else { 1 }), "{}", next.error());
+        let files: Vec<_> =
+            fs::read_dir(folder.path("etc")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert!(left.is_some() || files == ["truepeer.toml"], "{files:?}");
+        assert_eq!(folder.read("etc/truepeer.toml"), whole);
+    }
 }
 
 #[test]

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::Shutdown;
 
-use support::{HeaderMailServer, Plan, expect, read_to_end};
+use crate::support::{HeaderMailServer, Plan, expect, read_to_end};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;
 

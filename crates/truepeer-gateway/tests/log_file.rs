@@ -8,9 +8,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod program;
-mod support;
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,10 +16,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use program::{Folder, Program, command, field, write_config};
+use crate::program::{Folder, Program, command, field, write_config};
+use crate::support::fake::{Fake, smtp_behind_v1};
+use crate::support::{HeaderMailServer, PATIENCE, eventually, expect, read_to_end};
 use rustix::process::{Pid, Signal, kill_process};
-use support::fake::{Fake, smtp_behind_v1};
-use support::{HeaderMailServer, PATIENCE, eventually, expect, read_to_end};
 use truepeer_gateway::observe::log::{LAST_LINES, LINES};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_truepeer");
@@ -163,6 +160,8 @@ fn lines_go_to_the_old_file_until_the_reload_and_to_the_new_one_after_it() {
     let program = Program::start_with_log_file(Folder::new(), &config(&backend, TO_FILE), "truepeer.log");
     let (address, log) = (program.address("door"), program.folder.path("truepeer.log"));
     visit(address, 1);
+    // The second may be another worker's, and quicker.
+    assert!(eventually(|| program.folder.read("truepeer.log").lines().any(|line| visitor(line) == Some(1))));
     std::fs::rename(&log, program.folder.path("old")).unwrap();
     visit(address, 2);
     assert!(eventually(|| program.folder.read("old").lines().filter_map(visitor).count() == 2));
@@ -247,7 +246,7 @@ fn a_file_that_cannot_be_opened_at_the_start_is_an_error_with_its_remedy() {
     for (path, says) in [
         ("nowhere/truepeer.log", ["No such file or directory", "make the folder"]),
         ("", ["Is a directory", "name a file"]),
-        ("pipe", ["No such device", "nobody reads this pipe"]),
+        ("pipe", ["No such device", "nothing reads this pipe"]),
     ] {
         write_config(&folder, &config(&backend, &format!("file = \"FOLDER{path}\"\n")));
         let toml = folder.path("truepeer.toml");

@@ -3,17 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::program;
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 
-use program::{Answer, BINARY, Folder, Program};
+use crate::program::{Answer, BINARY, Folder, Program};
+use crate::support::{HeaderMailServer, PATIENCE, expect};
 use rustix::process::Signal;
-use support::{HeaderMailServer, PATIENCE, expect};
 
 struct Heard(UnixDatagram);
 

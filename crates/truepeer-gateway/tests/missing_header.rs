@@ -4,14 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use support::fake::{Fake, echo_behind_v1, greets_behind_v1};
-use support::{HeaderMailServer, House, Record, expect, read_to_end};
+use crate::support::fake::{Fake, echo_behind_v1, greets_behind_v1};
+use crate::support::{HeaderMailServer, House, Record, expect, read_to_end};
 use truepeer_gateway::facts::protocol::Protocol;
 
 const CLIENT: &str = "PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";

@@ -3,16 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use program::{Answer, BINARY, Folder};
+use crate::program::{Answer, BINARY, Folder};
+use crate::support::shapes::assert_documented;
 use serde_json::Value;
-use support::shapes::assert_documented;
 
 /// Run in `folder`, so that messages name files only.
 fn check(folder: &Folder, arguments: &[&str]) -> Answer {
@@ -116,6 +113,93 @@ fn ours_stands_between_its_neighbours() {
 }
 
 #[test]
+fn our_wait_for_a_header_and_our_patience_are_held_against_both_neighbours() {
+    let folder = Folder::new();
+    let haproxy = "defaults\n  mode tcp\n  timeout connect 10s\nlisten smtp\n  bind 203.0.113.1:25\n  \
+                   server mx 192.0.2.9:2500 source 203.0.113.1 send-proxy-v2\n";
+    let master = "192.0.2.20:10025 inet n - n - - smtpd\n  -o smtpd_upstream_proxy_protocol=haproxy\n  \
+                  -o smtpd_upstream_proxy_timeout=4s\n";
+    let ours = OURS
+        .replace("127.0.0.1:2500", "192.0.2.9:2500")
+        .replace("127.0.0.1:10025", "192.0.2.20:10025")
+        .replace("backend = \"postfix\"\n", "backend = \"postfix\"\nproxy.header-timeout = \"4s\"\n")
+        + "connect-timeout = \"10s\"\n";
+    write(&folder, "haproxy.cfg", haproxy);
+    write(&folder, "master.cf", master);
+    write(&folder, "truepeer.toml", &ours);
+    let arguments =
+        ["truepeer.toml", "--json", "--neighbour", "haproxy:haproxy.cfg", "--neighbour", "postfix:master.cf"];
+    let late = |said: &Answer| -> Vec<(String, String)> {
+        let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        objects(said)
+            .iter()
+            .filter(|finding| finding["class"] == "MISS")
+            .inspect(|finding| assert_documented("Finding", finding))
+            .map(|finding| {
+                (format!("{}; {}", text(finding, "seen"), text(finding, "cause")), text(finding, "change"))
+            })
+            .collect()
+    };
+    let said = check(&folder, &arguments);
+    let found = late(&said);
+    assert_eq!(found.len(), 2, "{}", said.out());
+    for (lines, change) in [
+        (
+            ["haproxy.cfg:3: timeout connect 10s -> truepeer.toml:7", "waits 4 s", "take 10 s"],
+            "in truepeer.toml:7: `proxy.header-timeout = \"5s\"`",
+        ),
+        (
+            ["truepeer.toml:11: connect-timeout = \"10s\" -> master.cf:3", "waits 4 s", "take 10 s"],
+            "in master.cf:3: `smtpd_upstream_proxy_timeout=5s`",
+        ),
+    ] {
+        let it = found.iter().find(|(_, said)| said == change);
+        let (seen, _) = it.unwrap_or_else(|| panic!("no `{change}` in {found:?}"));
+        assert!(lines.iter().all(|line| seen.contains(line)), "{seen}");
+    }
+    // By the very lines that were named.
+    write(
+        &folder,
+        "truepeer.toml",
+        &ours.replace("proxy.header-timeout = \"4s\"", "proxy.header-timeout = \"5s\""),
+    );
+    write(&folder, "master.cf", &master.replace("=4s", "=5s"));
+    let said = check(&folder, &arguments);
+    assert_eq!(late(&said), [], "{}", said.out());
+}
+
+#[test]
+fn a_check_that_gives_up_before_we_take_it_for_a_client_is_found() {
+    let folder = Folder::new();
+    let haproxy = |timeout: &str| {
+        format!(
+            "listen smtp\n  bind 203.0.113.1:25\n  option smtpchk\n  timeout check {timeout}\n  \
+                 server mx 127.0.0.1:2600 send-proxy-v2 source 203.0.113.1 check port 2500\n"
+        )
+    };
+    let ours = OURS.replace(
+        "backend = \"postfix\"\n",
+        "backend = \"postfix\"\nproxy.missing-header = \"unsafe-client-is-peer\"\nproxy.missing-header-wait = \"2s\"\n",
+    );
+    write(&folder, "truepeer.toml", &ours);
+    let arguments = ["truepeer.toml", "--json", "--neighbour", "haproxy:haproxy.cfg"];
+    let given_up = |timeout: &str| {
+        write(&folder, "haproxy.cfg", &haproxy(timeout));
+        let said = check(&folder, &arguments);
+        objects(&said).into_iter().filter(|finding| finding["class"] == "MIX").collect::<Vec<_>>()
+    };
+    let found = given_up("1s");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        found[0]["seen"],
+        "haproxy.cfg:4: timeout check 1s -> truepeer.toml:8: proxy.missing-header-wait = \"2s\""
+    );
+    let change = found[0]["change"].as_str().unwrap();
+    assert!(change.starts_with("in haproxy.cfg:4: ") && change.ends_with("`timeout check 3s`"), "{change}");
+    assert_eq!(given_up("3s"), Vec::<Value>::new());
+}
+
+#[test]
 fn what_is_not_interpreted_or_not_compared_is_no_agreement() {
     let folder = Folder::new();
     write(&folder, "nginx.conf", "stream {\n  include conf.d/*.conf;\n}\n");
@@ -177,6 +261,56 @@ fn a_program_prints_its_own_configuration_and_one_that_is_nowhere_is_said() {
 }
 
 #[test]
+fn relay_rights_of_a_local_mail_server_are_seen_without_naming_it() {
+    let folder = Folder::new();
+    let script = "#!/bin/sh\ncase $1 in\n-n) echo 'mynetworks = 127.0.0.0/8 198.51.100.0/24';;\n*) echo '127.0.0.1:10025 \
+                  inet n - n - - smtpd';;\nesac\n";
+    write(&folder, "postconf", script);
+    std::fs::set_permissions(folder.path("postconf"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = folder.path("postconf");
+    let bin = std::path::Path::new(&bin).parent().unwrap().to_owned();
+    let run = |path: &str| {
+        let mut command = Command::new(BINARY);
+        command.args(["check", "--json", "truepeer.toml"]).current_dir(&bin).env("PATH", path);
+        Answer(command.output().unwrap())
+    };
+    let here = format!("{}:/usr/bin:/bin", bin.display());
+    // Nothing is told to the server: every client is truepeer, which may relay.
+    let untold = OURS.replace("address = ", "handoff = \"none\"\nsees-only-truepeer = true\naddress = ");
+    write(&folder, "truepeer.toml", &untold);
+    let found = objects(&run(&here));
+    let finding =
+        found.iter().find(|object| object["class"] == "BAN").unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!((finding["side"].as_str(), finding["product"].as_str()), (Some("both"), Some("postfix")));
+    let seen = finding["seen"].as_str().unwrap();
+    assert!(seen.contains("postconf -n:1: mynetworks = 127.0.0.0/8 198.51.100.0/24"), "{seen}");
+    // A proxy without a header would be a client, and may relay; where such a one is refused, it may not.
+    let unsafe_one = OURS
+        .replace("203.0.113.1", "198.51.100.5")
+        .replace("[server.proxy]\n", "[server.proxy]\nmissing-header = \"unsafe-client-is-peer\"\n");
+    write(&folder, "truepeer.toml", &unsafe_one);
+    let found = objects(&run(&here));
+    let finding =
+        found.iter().find(|object| object["class"] == "BAN").unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(
+        finding["cause"].as_str().unwrap().contains("the proxy 198.51.100.5 without a header"),
+        "{finding}"
+    );
+    assert!(
+        finding["change"].as_str().unwrap().contains("postconf -n:1: take `198.51.100.0/24` out"),
+        "{finding}"
+    );
+    write(&folder, "truepeer.toml", OURS);
+    let said = objects(&run(&here));
+    assert!(said.iter().all(|object| object["class"] != "BAN"), "{said:#?}");
+    // A server that is not here cannot be asked.
+    let said = objects(&run("/nowhere"));
+    let advice =
+        said.iter().find(|object| object["advice"].as_str().is_some_and(|text| text.contains("mynetworks")));
+    assert!(advice.is_some(), "{said:#?}");
+}
+
+#[test]
 fn a_backend_without_a_list_that_others_reach_is_an_error_and_one_elsewhere_gets_a_command() {
     let folder = Folder::new();
     let wide = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -213,7 +347,9 @@ fn a_backend_without_a_list_that_others_reach_is_an_error_and_one_elsewhere_gets
     write(&folder, "truepeer.toml", &stalwart.replace(":2500", ":25"));
     let said = check(&folder, &["truepeer.toml"]);
     assert!(
-        said.out().contains("advice: backend.postfix.address: Stalwart's policies take every port but 25"),
+        said.out().contains(
+            "advice: backend.postfix.address: Stalwart's policies treat every other port as one for users"
+        ),
         "{}",
         said.out()
     );

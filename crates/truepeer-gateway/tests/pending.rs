@@ -3,11 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 
-use support::{HeaderMailServer, Plan, expect};
+use crate::support::{HeaderMailServer, Plan, expect};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::handoff::Handoff;
 

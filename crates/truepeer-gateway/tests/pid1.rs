@@ -3,15 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::Write;
 use std::process::Command;
 
-use program::{Answer, BINARY, Folder, Program};
+use crate::program::{Answer, BINARY, Folder, Program};
+use crate::support::{HeaderMailServer, eventually, expect};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{HeaderMailServer, eventually, expect};
 
 /// `unshare` for a process namespace of its own, with root's rights or, where there are none, those over itself.
 fn unshare() -> Command {

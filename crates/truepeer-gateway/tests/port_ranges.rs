@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
 
-use program::Program;
+use crate::program::Program;
+use crate::support::{House, PATIENCE};
 use rustix::process::Signal;
-use support::{House, PATIENCE};
 use truepeer_gateway::config::{self, Config, Surroundings};
 use truepeer_gateway::rooms::backend::Readiness;
 
@@ -24,13 +23,18 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 50, 0, 1));
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 50, 0, 2));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 50, 0, 3));
 
-/// The first of so many `ports` in a row that are free at each of `ips`. The system chooses the first.
+/// The first of so many `ports` in a row that are free at each of `ips`. The system chooses the first; no other test of
+/// this file has any of them, for some are free because their listener is yet to come or was taken away.
 fn free(ips: &[IpAddr], ports: u16) -> u16 {
+    static GIVEN: Mutex<Vec<RangeInclusive<u16>>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
     for _ in 0..TRIES {
         let first = TcpListener::bind((ips[0], 0)).unwrap().local_addr().unwrap().port();
         let Some(last) = first.checked_add(ports - 1) else { continue };
         let is_free = |ip: &IpAddr| (first..=last).all(|port| TcpListener::bind((*ip, port)).is_ok());
-        if ips.iter().all(is_free) {
+        let is_given = given.iter().any(|other| first <= *other.end() && *other.start() <= last);
+        if !is_given && ips.iter().all(is_free) {
+            given.push(first..=last);
             return first;
         }
     }
@@ -211,7 +215,7 @@ fn a_range_of_which_one_port_is_taken_names_that_port() {
     let config = resolved(&text(&range("127.50.0.1"), "none", &range("127.50.0.2")));
     let (log, _writer) = truepeer_gateway::observe::log::Log::start(
         config.log.format,
-        truepeer_gateway::observe::log::Refusals::Fold,
+        truepeer_gateway::observe::log::RefusalLines::Fold,
         std::io::sink(),
     )
     .unwrap();

@@ -5,15 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
+use crate::support::fake::{Fake, smtp_behind_v1};
+use crate::support::space::inside;
+use crate::support::{House, PATIENCE, Plan, expect, read_to_end};
 use socket2::{Domain, Socket, Type};
-use support::fake::{Fake, smtp_behind_v1};
-use support::space::inside;
-use support::{House, PATIENCE, Plan, expect, read_to_end};
 use truepeer_gateway::engine::{Address, DialError, dial};
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::outcome::Outcome;
@@ -72,7 +70,7 @@ fn hear(client: &TcpStream) -> String {
 
 #[test]
 fn when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free() {
-    inside("when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free", || {
+    inside("ports::when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_free", || {
         let backend = backend(1, GREETINGS[0]);
         let house = house(&[&backend]);
         let mut held: Vec<_> = (0..PORTS).map(|number| client(&house, number)).collect();
@@ -101,7 +99,7 @@ fn when_every_source_port_is_in_use_clients_hear_a_temporary_no_until_one_is_fre
 
 #[test]
 fn another_address_of_the_backend_has_ports_of_its_own() {
-    inside("another_address_of_the_backend_has_ports_of_its_own", || {
+    inside("ports::another_address_of_the_backend_has_ports_of_its_own", || {
         let [a, b] = [0, 1].map(|at| backend(1 + u8::try_from(at).unwrap(), GREETINGS[at]));
         let house = house(&[&a, &b]);
         let clients: Vec<_> = (0..2 * PORTS).map(|number| client(&house, number)).collect();
@@ -129,7 +127,7 @@ fn another_address_of_the_backend_has_ports_of_its_own() {
 
 #[test]
 fn an_address_without_a_way_there_is_not_taken_for_a_lack_of_ports() {
-    inside("an_address_without_a_way_there_is_not_taken_for_a_lack_of_ports", || {
+    inside("ports::an_address_without_a_way_there_is_not_taken_for_a_lack_of_ports", || {
         narrow();
         for device in ["all", "lo"] {
             std::fs::write(format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6"), "1").unwrap();

@@ -3,19 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use program::{Answer, BINARY};
+use crate::program::{Answer, BINARY};
+use crate::support::fake::{Fake, Nobody, deaf_imap, deaf_smtp, listens};
+use crate::support::shapes::assert_documented;
 use serde_json::{Value, json};
-use support::fake::{Fake, Nobody, deaf_imap, deaf_smtp, listens};
-use support::shapes::assert_documented;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use truepeer_testkit::fake::read_header;
 

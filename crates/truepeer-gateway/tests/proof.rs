@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::fake::{
+use crate::support::fake::{
     Fake, Nobody, answer_lines, deaf_imap, deaf_smtp, greets_behind_v1, listens, smtp_behind_v1,
 };
-use support::{House, Plan, eventually, expect, read_to_end};
+use crate::support::{House, Plan, eventually, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::{ClientTls, Protocol};
 use truepeer_gateway::rooms::backend::{BackendAddress, Readiness, Unready};

@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::program;
+use crate::support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
-use support::fake::{Fake, echo_behind_v1, greets_behind_v1, listens};
-use support::{House, Plan, expect, read_to_end};
+use crate::support::fake::{Fake, echo_behind_v1, greets_behind_v1, listens};
+use crate::support::{House, Plan, expect, read_to_end};
 use truepeer::UnixPeers;
 use truepeer_gateway::facts::bind::Bind;
 use truepeer_gateway::facts::protocol::{OwnConnections, Protocol};

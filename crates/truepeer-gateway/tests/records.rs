@@ -46,15 +46,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::net::{IpAddr, Shutdown, TcpStream};
 
+use crate::support::fake::{Fake, smtp_behind_v1};
+use crate::support::{House, Plan, expect, read_to_end};
 use serde_json::Value;
-use support::fake::{Fake, smtp_behind_v1};
-use support::{House, Plan, expect, read_to_end};
 use truepeer::HeaderRules;
 use truepeer::proto::{Decoder, Versions};
 use truepeer_gateway::door::OwnCount;
@@ -312,8 +311,7 @@ fn a_connection_that_an_operator_cuts_says_so() {
             client
         })
         .collect();
-    let second =
-        |entry: &Entry| entry.found().client.is_some_and(|client| client.to_string().contains(".2:"));
+    let second = |entry: &Entry| entry.client().is_some_and(|client| client.to_string().contains(".2:"));
     assert_eq!(house.server.registry().cut(second), 1);
     assert_eq!(read_to_end(&clients[1]), b"");
     let record = house.record();

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use support::fake::Nobody;
-use support::{HeaderMailServer, House, expect, read_to_end};
+use crate::support::fake::Nobody;
+use crate::support::{HeaderMailServer, House, expect, read_to_end};
 use truepeer_gateway::facts::protocol::Protocol;
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 
-use support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
+use crate::support::{HeaderMailServer, House, Plan, Record, expect, read_to_end};
 use truepeer::Unlisted;
 use truepeer_gateway::facts::protocol::{OwnConnections, Protocol};
 use truepeer_gateway::rooms::handoff::Handoff;
@@ -58,6 +56,7 @@ fn a_second_header_behind_the_first_is_refused() {
     let twice = b"PROXY TCP4 203.0.113.7 198.51.100.25 1 25\r\nPROXY TCP4 203.0.113.8 198.51.100.25 2 25\r\n";
     let (_, record) = sends(&house, PROXY, twice);
     record.assert(&[("outcome", "header_repeated"), ("bytes_in", "0"), ("client", "203.0.113.7:1")]);
+    assert!(!backend.was_reached(), "a backend heard of a client that forges");
 }
 
 #[test]

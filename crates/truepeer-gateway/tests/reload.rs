@@ -3,67 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use crate::program;
+use std::io::Write;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use program::{Program, command};
+use crate::program::{Program, command};
+use crate::support::exchange::{echo, exchange};
+use crate::support::{HeaderMailServer, expect, read_to_end};
 use rustix::process::Signal;
-use support::{HeaderMailServer, PATIENCE, expect, read_to_end};
 
 const RELOADS: usize = 200;
 const CLIENTS: u32 = 4;
 /// What each connection moves each way.
 const BYTES: usize = 100_000;
-
-/// Reads a v1 line, then sends back what it hears.
-fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut writer) = stream else { return };
-            std::thread::spawn(move || {
-                let mut reader = BufReader::new(writer.try_clone().unwrap());
-                let mut header = String::new();
-                if reader.read_line(&mut header).is_ok() && header.starts_with("PROXY ") {
-                    let _ = std::io::copy(&mut reader, &mut writer);
-                }
-            });
-        }
-    });
-    address
-}
-
-/// Bytes that no other connection sends.
-fn pattern(client: u32, connection: u32) -> Vec<u8> {
-    let seed = client.wrapping_mul(0x9E37_79B9) ^ connection.wrapping_mul(0x85EB_CA6B) | 1;
-    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-    std::iter::successors(Some(seed), next).map(|state| (state >> 24) as u8).take(BYTES).collect()
-}
-
-/// One connection, from its beginning to both ends' last byte.
-fn exchange(address: SocketAddr, client: u32, connection: u32) {
-    let mut stream = TcpStream::connect(address).expect("nobody is refused");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "PROXY TCP4 203.0.113.{client} 198.51.100.25 4711 25\r\n").unwrap();
-    let sent = pattern(client, connection);
-    let bytes = sent.clone();
-    let mut sender = stream.try_clone().unwrap();
-    let sending = std::thread::spawn(move || {
-        sender.write_all(&bytes).unwrap();
-        sender.shutdown(Shutdown::Write).unwrap();
-    });
-    let mut heard = Vec::with_capacity(BYTES);
-    stream.read_to_end(&mut heard).expect("nobody is reset");
-    sending.join().unwrap();
-    assert!(heard == sent, "{} of {BYTES} bytes, or others", heard.len());
-}
 
 #[test]
 fn two_hundred_reloads_under_load_lose_no_connection_and_no_byte() {
@@ -97,7 +51,7 @@ fn two_hundred_reloads_under_load_lose_no_connection_and_no_byte() {
                     if over.load(Ordering::Relaxed) {
                         return;
                     }
-                    exchange(address, client, connection);
+                    exchange(address, client, connection, BYTES);
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -115,7 +69,7 @@ fn two_hundred_reloads_under_load_lose_no_connection_and_no_byte() {
         through_all.write_all(word.as_bytes()).unwrap();
         expect(&through_all, word.as_bytes());
         if reload % 2 == 1 {
-            exchange(program.address("other"), 100, u32::try_from(reload).unwrap());
+            exchange(program.address("other"), 100, u32::try_from(reload).unwrap(), BYTES);
         }
     }
     over.store(true, Ordering::Relaxed);
@@ -162,11 +116,11 @@ fn a_reload_that_cannot_be_says_why_and_changes_nothing() {
     refused(&mut program, &["truepeer.toml:1"]);
     std::fs::write(&file, b"[server]\n\xff\n").unwrap();
     refused(&mut program, &["line 2 is not UTF-8"]);
-    program::write_config(&program.folder, &config("socket-mode = \"0660\"\n"));
-    refused(
-        &mut program,
-        &["server.listener.local.bind: unix:", "`socket-mode` is decided when its socket is made: restart"],
-    );
+    // What is no socket is not replaced by one.
+    std::fs::write(program.folder.path("notes"), "precious").unwrap();
+    program::write_config(&program.folder, &config("").replace("door.sock", "notes"));
+    refused(&mut program, &["server.listener.local.bind: unix:", "a file that is no socket is there"]);
+    assert_eq!(program.folder.read("notes"), "precious");
 
     program::write_config(&program.folder, &config(""));
     program.command(&["reload"]).ok();

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-use support::{HeaderMailServer, House, Record, expect, read_to_end};
+use crate::support::fake::Nobody;
+use crate::support::{HeaderMailServer, House, Record, expect, read_to_end};
 use truepeer_gateway::facts::protocol::Protocol;
 use truepeer_gateway::rooms::backend::Readiness;
 
@@ -147,7 +146,8 @@ fn clients_over_tls_go_to_their_own_backend_which_is_proved_too() {
 fn a_secure_client_never_falls_back_to_the_other_backend() {
     let plain = HeaderMailServer::start();
     // Nobody listens there any more.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
+    let gone = nobody.address();
     let house = House::written(Protocol::Submission, plain.address, &elsewhere(gone));
     let (heard, record) = refused(&house, &v2(7, TLS));
     assert_eq!(heard, "421 4.3.2 mx.example no server is ready for you now, try again later\r\n");

@@ -3,19 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use program::{Answer, BINARY};
-use support::PATIENCE;
-use support::fake::{Fake, Nobody, deaf_smtp, listens, reset};
-use support::shapes::assert_documented;
+use crate::program::{Answer, BINARY};
+use crate::support::PATIENCE;
+use crate::support::fake::{Fake, Nobody, deaf_smtp, listens, reset};
+use crate::support::shapes::assert_documented;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use truepeer_testkit::fake::{Afterwards, HeaderBackend, Loopback};
 use truepeer_testkit::reference::{Accepted, Profile, Verdict, judge};

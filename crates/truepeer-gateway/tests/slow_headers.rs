@@ -6,14 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::Write;
 use std::net::TcpStream;
 
-use program::Program;
-use support::{HeaderMailServer, eventually, expect, read_to_end};
+use crate::program::Program;
+use crate::support::{HeaderMailServer, eventually, expect, read_to_end};
 use truepeer_gateway::facts::machine::raise_descriptor_limit;
 
 const SLOW: usize = 1_000;

@@ -5,12 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::process::Command;
 
-use program::{Answer, BINARY, Folder, write_config};
+use crate::program::{Answer, BINARY, Folder, write_config};
 
 const CONFIG: &str = "\
 [server.proxy]
@@ -126,5 +124,195 @@ fn what_cannot_be_answered_says_so() {
         Answer(Command::new(BINARY).args(["snippet", "haproxy", "--help"]).output().unwrap()).ok().out();
     for text in ["Exit codes: 0", "Examples:", "--to 192.0.2.20"] {
         assert!(help.contains(text), "{text}: {help}");
+    }
+}
+
+const BEHIND: &str = "\
+[server.proxy]
+trusted-networks = [\"192.0.2.10\"]
+[server.listener.smtp]
+bind = \"127.0.0.1:25\"
+protocol = \"smtp\"
+backend = \"mx\"
+[server.listener.submissions]
+bind = \"127.0.0.1:465\"
+protocol = \"submission\"
+tls.implicit = true
+backend = \"users\"
+[server.listener.imaps]
+bind = \"127.0.0.1:993\"
+protocol = \"imap\"
+tls.implicit = true
+backend = \"imaps\"
+[server.listener.sieve]
+bind = \"127.0.0.1:4190\"
+protocol = \"managesieve\"
+backend = \"sieve\"
+[server.listener.web]
+bind = \"127.0.0.1:80\"
+protocol = \"http\"
+backend = \"web\"
+[server.listener.told]
+bind = \"127.0.0.1:587\"
+protocol = \"submission\"
+backend = \"told\"
+[backend.mx]
+kind = \"postscreen\"
+address = \"127.0.0.1:10025\"
+[backend.users]
+kind = \"postfix\"
+address = \"[::1]:10465\"
+[backend.imaps]
+kind = \"dovecot\"
+address = \"127.0.0.1:10993\"
+[backend.sieve]
+kind = \"dovecot\"
+address = \"mail.example.org:14190\"
+[backend.web]
+kind = \"nginx\"
+address = \"127.0.0.1:10080\"
+[backend.told]
+kind = \"postfix\"
+handoff = \"xclient\"
+address = \"127.0.0.1:10587\"
+";
+
+#[test]
+fn each_server_is_told_what_its_backends_need() {
+    let postfix = snippet_of(BEHIND, &["postfix"]).ok();
+    assert_eq!(postfix.error(), "");
+    assert_eq!(
+        postfix.out(),
+        "# master.cf, for backend `mx`\n127.0.0.1:10025 inet n - n - 1 postscreen\n  -o \
+         postscreen_upstream_proxy_protocol=haproxy\nsmtpd pass - - n - - smtpd\n\
+         # master.cf, for backend `users`\n[::1]:10465 inet n - n - - smtpd\n  -o \
+         smtpd_upstream_proxy_protocol=haproxy\n  -o smtpd_tls_wrappermode=yes\n\
+         # main.cf, for backend `told`\nsmtpd_authorized_xclient_hosts = 127.0.0.1\n"
+    );
+    let dovecot = snippet_of(BEHIND, &["dovecot", "--listener", "imaps"]).ok().out();
+    assert_eq!(
+        dovecot,
+        "haproxy_trusted_networks = 127.0.0.1\nservice imap-login { # backend imaps\n  inet_listener imaps_truepeer {\n    \
+         port = 10993\n    haproxy = yes\n    ssl = yes\n  }\n}\n"
+    );
+    let nginx = snippet_of(BEHIND, &["nginx", "--backend", "web"]).ok().out();
+    assert!(
+        nginx.contains(
+            "    listen 127.0.0.1:10080 proxy_protocol;\n    set_real_ip_from 127.0.0.1;\n    real_ip_header \
+             proxy_protocol;\n"
+        ),
+        "{nginx}"
+    );
+    let exim = snippet_of(BEHIND, &["exim", "--backend", "users"]).ok().out();
+    assert!(
+        exim.ends_with(
+            "local_interfaces = <; ::1\ndaemon_smtp_ports = <; 10465\ntls_on_connect_ports = <; 10465\nhosts_proxy = <; \
+             ${if eq{$received_port}{10465} {::1}{}}\n"
+        ),
+        "{exim}"
+    );
+    let stalwart = snippet_of(BEHIND, &["stalwart", "--backend", "imaps"]).ok().out();
+    assert!(
+        stalwart.ends_with(
+            "[server.listener.imaps]\nbind = [\"127.0.0.1:10993\"]\nprotocol = \"imap\"\ntls.implicit = \
+             true\nproxy.trusted-networks = [\"127.0.0.1\"]\n"
+        ),
+        "{stalwart}"
+    );
+}
+
+#[test]
+fn a_server_that_needs_no_line_or_is_elsewhere_says_so() {
+    for (words, why) in [
+        (&["exim"][..], "no backend has `kind = \"exim\"`: say with `--backend ID` which one Exim is"),
+        (&["dovecot"], "backend `sieve` is at the name mail.example.org: say with `--from ADDRESS`"),
+        (&["dovecot", "--backend", "told"], "`handoff = \"xclient\"`, for which Dovecot needs no line"),
+        (
+            &["dovecot", "--backend", "mx"],
+            "Dovecot does not speak what the listener of backend `mx` does (smtp)",
+        ),
+        (&["postfix", "--backend", "nowhere"], "there is no backend `nowhere`"),
+        (&["postfix", "--listener", "nowhere"], "there is no listener `nowhere`"),
+        (&["firewall", "--backend", "sieve"], "backend `sieve` is at the name mail.example.org"),
+    ] {
+        let refused = snippet_of(BEHIND, words);
+        assert_eq!((refused.code(), refused.out().as_str()), (Some(1), ""), "{words:?}");
+        assert!(refused.error().contains(why), "{words:?}: {}", refused.error());
+    }
+    let sieve = snippet_of(BEHIND, &["dovecot", "--listener", "sieve", "--from", "192.0.2.20"]).ok().out();
+    assert!(
+        sieve.starts_with("haproxy_trusted_networks = 192.0.2.20\nservice managesieve-login {"),
+        "{sieve}"
+    );
+}
+
+#[test]
+fn rules_guard_the_backends_of_this_machine_by_user_and_others_by_address() {
+    let rules = snippet_of(BEHIND, &["firewall", "--from", "192.0.2.20", "--user", "_tp"]).ok().out();
+    for line in [
+        "    ip daddr 127.0.0.1 tcp dport { 10025, 10080, 10587, 10993 } ct state new meta skuid != \"_tp\" reject with tcp reset\n",
+        "    ip6 daddr ::1 tcp dport { 10465 } ct state new meta skuid != \"_tp\" reject with tcp reset\n",
+        "    iifname != \"lo\" ip daddr 127.0.0.1 tcp dport { 10025, 10080, 10587, 10993 } ct state new reject with tcp reset\n",
+        // Those of another machine, to be loaded there.
+        "# on mail.example.org\n",
+        "#      ip saddr { 192.0.2.20 } tcp dport { 14190 } ct state new accept\n",
+    ] {
+        assert!(rules.contains(line), "{line}: {rules}");
+    }
+    // For one machine alone they stand as they are.
+    let alone = snippet_of(BEHIND, &["firewall", "--backend", "sieve", "--from", "192.0.2.20"]).ok().out();
+    assert!(alone.contains("\n    tcp dport { 14190 } ct state new reject with tcp reset\n"), "{alone}");
+    assert_eq!(snippet_of(BEHIND, &["firewall", "--user", "a\"; flush ruleset"]).code(), Some(2));
+}
+
+#[test]
+fn in_json_it_is_one_object() {
+    for words in [
+        &["haproxy", "--listener", "sieve", "--json"][..],
+        &["nginx", "--backend", "web", "--json"],
+        &["postfix", "--json"],
+        &["firewall", "--backend", "mx", "--json"],
+    ] {
+        let told = snippet_of(BEHIND, words);
+        let object: serde_json::Value = serde_json::from_str(told.ok().out().trim_end()).unwrap();
+        support::shapes::assert_documented("Snippet", &object);
+        assert_eq!(object["product"], words[0]);
+    }
+    let transparent = Command::new(BINARY).args(["snippet", "transparent", "--json"]).output().unwrap();
+    let object: serde_json::Value = serde_json::from_slice(&transparent.stdout).unwrap();
+    support::shapes::assert_documented("Snippet", &object);
+}
+
+/// What is printed for a server agrees with our configuration, as `check` reads both.
+#[test]
+fn what_is_printed_for_a_server_agrees_with_ours() {
+    for (product, kind, protocol, file) in [
+        ("stalwart", "stalwart", "imap", "config.toml"),
+        ("exim", "exim", "smtp", "exim.conf"),
+        ("dovecot", "dovecot", "imap", "dovecot.conf"),
+        ("postfix", "postfix", "smtp", "master.cf"),
+    ] {
+        let folder = Folder::new();
+        let port = if protocol == "smtp" { 25 } else { 143 };
+        let config = format!(
+            "[server.proxy]\ntrusted-networks = [\"203.0.113.1\"]\n[server.listener.l]\nbind = \
+             \"127.0.0.1:{port}\"\nprotocol = \"{protocol}\"\nbackend = \"b\"\n[backend.b]\nkind = \
+             \"{kind}\"\naddress = \"127.0.0.1:10025\"\n"
+        );
+        write_config(&folder, &config);
+        let ours = folder.path("truepeer.toml");
+        let printed =
+            Command::new(BINARY).args(["snippet", product, "--config"]).arg(&ours).output().unwrap();
+        let mut text = String::from_utf8(printed.stdout).unwrap();
+        if product == "dovecot" {
+            // What any Dovecot says beside: it listens here only, for this protocol.
+            text.push_str("listen = 127.0.0.1\nprotocols = imap\n");
+        }
+        std::fs::write(folder.path(file), text).unwrap();
+        let other = format!("{product}:{}", folder.path(file).display());
+        let output = Command::new(BINARY).args(["check", "--neighbour", &other]).arg(&ours).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{product}: {said}");
+        assert!(said.contains("sends version 2"), "{product}: {said}");
     }
 }

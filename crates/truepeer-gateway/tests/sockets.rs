@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,18 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
-use support::fake::{Fake, smtp_behind_v1};
-use support::{
+use crate::support::fake::{Fake, smtp_behind_v1};
+use crate::support::{
     ACCEPT_PAUSES, HeaderMailServer, House, PATIENCE, Plan, eventually, expect, read_to_end, together,
 };
+use socket2::{Domain, Socket, Type};
 use truepeer::UnixPeers;
 use truepeer_gateway::engine::ListenError;
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::machine;
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::Protocol;
-use truepeer_gateway::observe::log::{Log, Refusals};
+use truepeer_gateway::observe::log::{Log, RefusalLines};
 use truepeer_gateway::rooms::backend::BackendAddress;
 use truepeer_gateway::rooms::handoff::Handoff;
 use truepeer_gateway::server::Server;
@@ -79,7 +78,7 @@ fn expect_unix(mut stream: &UnixStream, bytes: &[u8]) {
 /// The error of a start that must fail.
 #[track_caller]
 fn start_error(plan: Plan) -> String {
-    let (log, _writer) = Log::start(plan.format, Refusals::Fold, io::sink()).unwrap();
+    let (log, _writer) = Log::start(plan.format, RefusalLines::Fold, io::sink()).unwrap();
     Server::start(&plan.config(), &log).unwrap_err().to_string()
 }
 

@@ -9,16 +9,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod program;
-mod support;
-
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use program::Program;
+use crate::program::Program;
+use crate::support::fake::Nobody;
+use crate::support::{HeaderMailServer, eventually, expect, read_to_end};
 use rustix::process::Signal;
-use support::{HeaderMailServer, eventually, expect, read_to_end};
 
 /// Two listeners in front of one backend each; the second backend is not there.
 fn config(backend: &HeaderMailServer, more: &str) -> String {
@@ -88,7 +86,8 @@ fn a_server_with_a_proved_backend_is_ready_until_it_drains() {
 #[test]
 fn a_listener_without_a_ready_backend_is_named_and_the_others_are_ready() {
     let backend = HeaderMailServer::start();
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
+    let gone = nobody.address();
     let program = Program::start(&config(
         &backend,
         &format!(
@@ -110,7 +109,7 @@ fn only_reading_is_possible_and_the_operators_functions_are_not_here() {
         assert_eq!(refused.status, 405, "{request}");
         assert!(refused.head.contains("\r\nallow: get, head"), "{}", refused.head);
     }
-    for path in ["/", "/connections", "/reload", "/status", "/deny", "//readyz", "/readyz/"] {
+    for path in ["/connections", "/reload", "/status", "/deny", "//readyz", "/readyz/"] {
         assert_eq!(ask(&program, &format!("GET {path}")).status, 404, "{path}");
     }
     let head = ask(&program, "HEAD /healthz");

@@ -3,17 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use program::{Answer, BINARY, Folder, Program, command as program_command, write_config};
+use crate::program::{Answer, BINARY, Folder, Program, command as program_command, write_config};
+use crate::support::{HeaderMailServer, eventually, expect, read_to_end};
 use rustix::process::Signal;
-use support::{HeaderMailServer, eventually, expect, read_to_end};
 
 fn config(backend: &HeaderMailServer, server: &str) -> String {
     format!(
@@ -142,7 +139,7 @@ fn a_reload_whose_files_are_pipes_says_so_at_once_and_the_next_one_is_taken() {
     let list = format!("{good}[access]\ndeny-files = [\"FOLDERpipe\"]\n");
     for (config, said) in [
         (None, "this is no file, but a directory, a pipe or a device: a reload reads files only"),
-        (Some(log), "nobody reads this pipe"),
+        (Some(log), "nothing reads this pipe"),
         (Some(list), "pipe: not a regular file"),
     ] {
         std::fs::remove_file(&file).unwrap();
@@ -202,7 +199,8 @@ fn the_drain_timeout_ends_what_does_not_end_itself() {
 fn the_soft_descriptor_limit_is_raised_and_numbers_that_do_not_fit_are_named() {
     let backend = HeaderMailServer::start();
     // One socket for each worker beside the rest.
-    let reserve = 64 + std::thread::available_parallelism().unwrap().get();
+    // Each listening socket is held twice: a successor may be given it.
+    let reserve = 64 + 2 * std::thread::available_parallelism().unwrap().get();
     let needed = 2 * 100 + 200 + reserve;
     let short = needed - 1;
     let numbers = "max-connections = 100\nproxy.max-pending = 200";

@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
+use crate::support;
 use std::io::Write;
 
-use program::{Program, field};
-use support::House;
+use crate::program::{Program, field};
+use crate::support::House;
 use truepeer_gateway::config::{self, Surroundings};
 use truepeer_testkit::fake::{Afterwards, FakeHeader, HeaderBackend, Loopback};
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use support::fake::Fake;
-use support::namespace::{enter, run};
+use support::namespace::{Container, enter, run};
 use support::shown::{V4, V6, assert_nobody_is_another, assert_nobody_is_us, client};
 use support::{House, Plan, expect, read_to_end};
 use truepeer_gateway::config;
@@ -55,7 +55,11 @@ fn commands(backend: &str, without: &[Need]) -> Vec<&'static str> {
 
 /// Says to each connection from where it came, and tells it at the end with all that it heard.
 fn mirror(ip: &str) -> Fake {
-    let listener = TcpListener::bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+    mirror_at(SocketAddr::new(ip.parse().unwrap(), 0))
+}
+
+fn mirror_at(address: SocketAddr) -> Fake {
+    let listener = TcpListener::bind(address).unwrap();
     Fake::on(listener, |mut stream: TcpStream| {
         let from = stream.peer_addr().unwrap();
         let _ = stream.write_all(format!("you are {from}\n").as_bytes());
@@ -118,6 +122,144 @@ fn a_rule_by_source_does_as_well_for_a_backend_on_loopback() {
         let house = plan(backend.address).start();
         assert_eq!(*house.readiness(), Readiness::Proved);
         expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+#[test]
+fn a_rule_for_one_port_does_as_well_and_the_next_port_is_not_reached() {
+    let others = [Need::Accept, Need::Reflect, Need::Rule];
+    alone(&commands("127.0.0.1", &others), || {
+        let (backend, other) = (mirror("127.0.0.1"), mirror("127.0.0.1"));
+        let port = backend.address.port();
+        run(&format!("ip rule add from 127.0.0.0/8 iif lo ipproto tcp sport {port} lookup 100"));
+        let house = plan(backend.address).start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        house.finish();
+        let house = plan(other.address).start();
+        assert!(matches!(&*house.readiness(), Readiness::Unready(_)));
+        house.finish();
+        assert_nobody_is_us(backend);
+        assert_nobody_is_us(other);
+    });
+}
+
+#[test]
+fn a_client_that_is_gone_before_the_backend_accepts_is_still_itself() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let house = plan(listener.local_addr().unwrap()).start();
+        let mut lost = client(&house, V4);
+        lost.write_all(b"secret").unwrap();
+        lost.shutdown(std::net::Shutdown::Write).unwrap();
+        // Its bytes wait with the connection, which nobody has accepted.
+        house.wait_for_open(1);
+        drop(lost);
+        let mut said = Vec::new();
+        while said.is_empty() {
+            let (mut stream, who) = listener.accept().unwrap();
+            let _ = stream.read_to_end(&mut said);
+            let is_itself = who.to_string() == "203.0.113.7:4711";
+            assert!(said.is_empty() || is_itself, "a client appears as us: {who}");
+        }
+        assert_eq!(said, b"secret");
+        house.finish();
+    });
+}
+
+#[test]
+fn a_backend_that_restarts_is_served_again_and_a_way_back_that_is_gone_lets_nobody_through() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let address = backend.address;
+        let house = plan(address).start();
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        assert_nobody_is_us(backend);
+        // Whoever comes meanwhile hears a refusal.
+        let mut lost = client(&house, V4);
+        let _ = lost.write_all(b"secret");
+        assert_eq!(read_to_end(&lost), b"");
+        let backend = mirror_at(address);
+        let served = || {
+            let client = client(&house, V4);
+            matches!((&client).read(&mut [0; 3]), Ok(3))
+        };
+        assert!(support::eventually(served));
+        // The rule goes, as when somebody restarts the network.
+        run("ip rule del fwmark 0x7e0 lookup 100");
+        let mut lost = client(&house, V4);
+        let _ = lost.write_all(b"secret");
+        assert_eq!(read_to_end(&lost), b"");
+        house.finish();
+        assert_nobody_is_us(backend);
+    });
+}
+
+/// A server in a namespace of its own, as in a container, at its own address: its answers come through this host.
+#[test]
+fn a_container_is_reached_at_its_own_address_by_two_more_rules_which_are_named() {
+    alone(&commands("127.0.0.1", &[]), || {
+        let container = Container::start(|| mirror("10.84.0.2"));
+        let address = container.server;
+        let house = plan(address).start();
+        let found = house.readiness();
+        let Readiness::Unready(Unready::RefusesHandoff { saw }) = &*found else { panic!("{found:?}") };
+        let rules = [
+            "ip rule add pref 98 to 10.84.0.2 lookup main".to_owned(),
+            format!("ip rule add pref 99 from 10.84.0.2 ipproto tcp sport {} lookup 100", address.port()),
+        ];
+        assert!(saw.starts_with("it answers this host, and not a client's address ("), "{saw}");
+        for rule in &rules {
+            assert!(saw.contains(&format!("`{rule}`")), "{saw}");
+        }
+        let mut lost = client(&house, V4);
+        let _ = lost.write_all(b"secret");
+        assert_eq!(read_to_end(&lost), b"");
+        house.finish();
+        let config = std::env::temp_dir().join(format!("truepeer-container-{}.toml", std::process::id()));
+        let text = format!(
+            "[server]\nhostname = \"mx.example\"\n[backend.b]\nhandoff = \"transparent\"\naddress = \"{address}\"\n\
+             [server.listener.door]\nbind = \"127.0.0.1:2525\"\nprotocol = \"smtp\"\nbackend = \"b\"\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let lacks = || {
+            let said = printed(&["check", "--config", config.to_str().unwrap()]);
+            rules.iter().filter(|rule| said.contains(&format!("this host lacks `{rule}`"))).count()
+        };
+        assert_eq!(lacks(), 2);
+        rules.iter().for_each(|rule| run(rule));
+        assert_eq!(lacks(), 0);
+        std::fs::remove_file(&config).unwrap();
+        let mut plan = plan(address);
+        plan.connect_timeout = Duration::from_secs(10);
+        let house = plan.start();
+        assert_eq!(*house.readiness(), Readiness::Proved);
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711\n");
+        house.finish();
+        container.end();
+    });
+}
+
+/// Docker's userland proxy, by its words alone, which say where it leads.
+#[test]
+fn docker_proxy_in_between_is_named_with_the_containers_own_address() {
+    use std::os::unix::process::CommandExt;
+    alone(&commands("127.0.0.1", &[]), || {
+        let backend = mirror("127.0.0.1");
+        let port = backend.address.port().to_string();
+        let words = ["-s", "--", "-proto", "tcp", "-host-ip", "0.0.0.0", "-host-port", &port];
+        let mut proxy = Command::new("sh");
+        proxy.arg0("docker-proxy").args(words).args(["-container-ip", "10.84.0.2", "-container-port", "25"]);
+        let mut proxy = proxy.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let house = plan(backend.address).start();
+        let found = house.readiness();
+        drop(proxy.stdin.take());
+        proxy.wait().unwrap();
+        let Readiness::Unready(Unready::RefusesHandoff { saw }) = &*found else { panic!("{found:?}") };
+        assert!(saw.starts_with("docker-proxy listens at 127.0.0.1:"), "{saw}");
+        assert!(saw.contains("`address = \"10.84.0.2:25\"`"), "{saw}");
         house.finish();
         assert_nobody_is_us(backend);
     });

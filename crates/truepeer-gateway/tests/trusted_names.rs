@@ -6,16 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 
-use program::{Program, field};
+use crate::program::{Program, field};
+use crate::support::{HeaderMailServer, expect, read_to_end};
 use rustix::process::Signal;
-use support::{HeaderMailServer, expect, read_to_end};
 
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.25 4711 25\r\n";
 

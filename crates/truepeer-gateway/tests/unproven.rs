@@ -3,15 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod program;
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 
-use program::Program;
-use support::fake::Fake;
-use support::{House, Plan, Record, expect, read_to_end};
+use crate::program::Program;
+use crate::support::fake::Fake;
+use crate::support::{House, Plan, Record, expect, read_to_end};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::{ClientTls, Protocol};
 use truepeer_gateway::rooms::backend::Readiness;

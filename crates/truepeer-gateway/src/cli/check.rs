@@ -1,8 +1,11 @@
 //! `truepeer check`: what would `run` make of this configuration, and do its neighbours agree with it?
 
+mod exposure;
 mod neighbours;
 pub(super) mod ours;
-mod reach;
+mod relay;
+
+pub(in crate::cli) use neighbours::machine;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -16,8 +19,9 @@ use serde_json::json;
 use crate::cli::reach::{Failure, answer, complain};
 use crate::cli::{FAILED, explain_ip};
 use crate::config::{self, Colour, Config, Loaded, Origin};
-use crate::doctor::neighbours::Asked;
+use crate::doctor::neighbours::NamedNeighbour;
 use crate::engine::program::may_run;
+use crate::facts::program::SocketLabel;
 use crate::rooms::backend::BackendAddress;
 use crate::rooms::handoff::{self, Proof};
 use crate::rooms::trust::Named;
@@ -25,10 +29,10 @@ use crate::server::names;
 
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
-PRODUCT is one of haproxy, nginx, traefik, envoy, caddy, postfix, dovecot, exim, stalwart, compose, kubernetes, \
-docker-mailserver, mailcow, mailu. Several files of one program are separated by commas; a directory stands for the \
-configurations in it. Without a file, the program prints its configuration itself (postconf, doveconf, nginx -T, \
-exim -bP, caddy adapt, docker compose config, kubectl get), or its usual file is read.
+PRODUCT is one of haproxy, nginx, traefik, envoy, caddy, hitch, stunnel, sslh, varnish, postfix, dovecot, exim, \
+opensmtpd, stalwart, compose, kubernetes, docker-mailserver, mailcow, mailu. Several files of one program are separated \
+by commas; a directory stands for the configurations in it. Without a file, the program prints its configuration itself \
+(postconf, doveconf, nginx -T, exim -bP, caddy adapt, docker compose config, kubectl get), or its usual file is read.
 
 Exit codes: 0 nothing is wrong; 1 something is, or the configuration cannot be used; 2 wrong arguments; 3 a neighbour's \
 configuration could not be read; 4 nothing wrong was found, but something could not be interpreted, or no connection of \
@@ -52,8 +56,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Read the other side, too, and say what does not fit; may be given several times
-    #[arg(long = "neighbour", value_name = "PRODUCT[:FILE]", value_parser = Asked::parse, conflicts_with_all = ["explain", "explain_ip"])]
-    neighbours: Vec<Asked>,
+    #[arg(long = "neighbour", value_name = "PRODUCT[:FILE]", value_parser = NamedNeighbour::parse, conflicts_with_all = ["explain", "explain_ip"])]
+    neighbours: Vec<NamedNeighbour>,
     /// Print findings and advice as JSON, one object a line
     #[arg(long, conflicts_with_all = ["explain", "explain_ip"])]
     json: bool,
@@ -84,10 +88,19 @@ fn own(path: Option<&Path>, json: bool, out: &mut dyn Write) -> Result<u8, Failu
     let Loaded { config, origin } = config::load(path)
         .map_err(|errors| Failure { text: errors.render(Colour::for_stderr()), code: FAILED })?;
     let names = names_now(&config);
-    let reach = reach::of(&config);
-    let findings = reach.findings;
-    let mut advice: Vec<(String, String)> =
-        needed(&config).into_iter().chain(lacking(&config)).chain(reach.advice).collect();
+    let exposure = exposure::of(&config);
+    // The demonstration's backend is its own.
+    let relay = match &origin {
+        Origin::File(path) => relay::of(&config, path),
+        Origin::Demonstration => relay::Relay::default(),
+    };
+    let findings: Vec<_> = exposure.findings.into_iter().chain(relay.findings).collect();
+    let mut advice: Vec<(String, String)> = needed(&config)
+        .into_iter()
+        .chain(lacking(&config))
+        .chain(exposure.advice)
+        .chain(relay.advice)
+        .collect();
     advice.extend(config.advice.iter().map(|advice| (advice.key.clone(), advice.text.clone())));
     for named in &names {
         for surprise in &named.meaning().surprises {
@@ -143,6 +156,15 @@ fn lacking(config: &Config) -> Vec<(String, String)> {
             let path = exec.program.path.display();
             let key = format!("backend.{}.exec.command", backend.id);
             lines.push((key, format!("`{path}` cannot be run: {error}")));
+        }
+        if exec.label != SocketLabel::Never
+            && let Some(lack) = handoff::lacking_for_programs()
+        {
+            let what = match exec.label {
+                SocketLabel::Required => "no client gets in until its socket says the client",
+                _ => "only its environment says the client, its socket says the proxy",
+            };
+            lines.push((format!("backend.{}.exec.label", backend.id), format!("{what}: {lack}")));
         }
     }
     for backend in &config.backends {

@@ -1,4 +1,4 @@
-//! `truepeer connections`: who is connected now, through whom, and to what.
+//! `truepeer connections`: who is connected now, through whom, and to what; to the processes before an upgrade, too.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::reach::{Failure, Form, Reach, age, answer};
-use crate::control::admin::client::{Line, ask, read};
+use super::reach::{Failure, Form, Reach, age, answer, complain};
+use crate::control::admin::client::{ReplyLine, ask, read};
 use crate::control::admin::{Filter, Request, network, reply};
 
 /// Which connections.
@@ -30,22 +30,33 @@ pub(super) fn connections(reach: &Reach, filter: Arguments) -> ExitCode {
     answer(|out| {
         let request = Request::Connections(Filter { client, peer, listener });
         let mut lines = ask(&reach.socket()?, &request)?;
-        let mut heading = reach.form() == Form::Text;
+        let (mut heading, mut of) = (reach.form() == Form::Text, None);
         loop {
             match lines.next_line()? {
-                Line::Item(connection) if reach.form() == Form::Json => writeln!(out, "{connection}")?,
-                Line::Item(connection) => {
+                ReplyLine::Item(connection) if reach.form() == Form::Json => writeln!(out, "{connection}")?,
+                ReplyLine::Item(connection) => {
                     if std::mem::take(&mut heading) {
                         row(
                             out,
                             ["SINCE", "OPEN", "LISTENER", "CLIENT", "PEER", "BACKEND", "IN", "OUT", "ID"],
                         )?;
                     }
-                    show(out, &read(&connection)?)?;
+                    let connection: reply::Connection = read(&connection)?;
+                    if connection.replaced && of.replace(connection.pid) != Some(connection.pid) {
+                        writeln!(out, "in the process {}, which an upgrade has replaced:", connection.pid)?;
+                    }
+                    show(out, &connection)?;
                 }
-                Line::Done(end) => {
-                    if reach.form() == Form::Text && read::<reply::Connections>(&end)?.connections == 0 {
+                ReplyLine::Done(end) => {
+                    let reply::Connections { connections, unheard } = read(&end)?;
+                    if reach.form() == Form::Text && connections == 0 {
                         writeln!(out, "no such connection is open")?;
+                    }
+                    out.flush()?;
+                    for pid in unheard {
+                        complain(&format!(
+                            "the process {pid}, which an upgrade has replaced, did not say which it has"
+                        ));
                     }
                     return Ok(0);
                 }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self};
 use crate::facts::lines::LogFormat;
-use crate::observe::log::{Log, Refusals};
+use crate::observe::log::{Log, RefusalLines};
 use crate::server::Server;
 
 use journey::{Journey, Proxy};
@@ -47,7 +47,7 @@ pub(super) fn demo() -> ExitCode {
 fn show(out: &mut impl Write) -> Result<bool, Box<dyn std::error::Error>> {
     let config = config::demonstration()?;
     let (lines, records) = record_channel();
-    let (log, _writer) = Log::start(LogFormat::Text, Refusals::WriteAll, lines)?;
+    let (log, _writer) = Log::start(LogFormat::Text, RefusalLines::WriteAll, lines)?;
     let server = Server::start(&config, &log)?;
 
     writeln!(out, "{PREFACE}")?;

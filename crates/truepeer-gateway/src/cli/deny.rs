@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::feed;
 use super::reach::{Failure, Form, Reach, answer};
-use crate::control::admin::client::{Line, ask, ask_once, read};
+use crate::control::admin::client::{ReplyLine, ask, ask_once, read};
 use crate::control::admin::{OpenConnections, Request, reply};
 use crate::facts::network::{NetworkError, parse_network};
 use crate::rooms::bans::{BanDuration, BanOrder, BanReason};
@@ -90,12 +90,13 @@ fn list(reach: &Reach) -> ExitCode {
         let mut lines = ask(&reach.socket()?, &Request::Denied)?;
         loop {
             match lines.next_line()? {
-                Line::Item(ban) if reach.form() == Form::Json => writeln!(out, "{ban}")?,
-                Line::Item(ban) => {
-                    let reply::Ban { network, until, reason, .. } = read(&ban)?;
-                    writeln!(out, "{network:<20} until {until} {reason}")?;
+                ReplyLine::Item(ban) if reach.form() == Form::Json => writeln!(out, "{ban}")?,
+                ReplyLine::Item(ban) => {
+                    let reply::Ban { network, until, reason, node, .. } = read(&ban)?;
+                    let by = node.map_or_else(String::new, |node| format!(" (by {node})"));
+                    writeln!(out, "{network:<20} until {until} {reason}{by}")?;
                 }
-                Line::Done(end) => {
+                ReplyLine::Done(end) => {
                     if reach.form() == Form::Text && read::<reply::Bans>(&end)?.denied == 0 {
                         writeln!(out, "nobody is denied")?;
                     }

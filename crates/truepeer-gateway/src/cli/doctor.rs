@@ -13,7 +13,7 @@ use super::check::ours::ours;
 use super::reach::{Failure, answer, complain};
 use crate::config;
 use crate::doctor::shown::for_terminal;
-use crate::doctor::survey::{Order, Root, Survey, Unseen, survey};
+use crate::doctor::survey::{NotSeen, Root, Survey, SurveyScope, survey};
 
 /// What is told below the options.
 pub(super) const EXAMPLES: &str = "\
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
 pub(super) fn doctor(arguments: &Arguments) -> ExitCode {
     answer(|out| {
         let root = arguments.root.as_deref().map_or_else(Root::here, Root::recorded);
-        let order = Order { root, since: arguments.since, probe: !arguments.no_probe, read_ours };
+        let order = SurveyScope { root, since: arguments.since, probe: !arguments.no_probe, read_ours };
         let found =
             survey(&order).map_err(|error| Failure { text: format!("error: {error}"), code: FAILED })?;
         if arguments.json {
@@ -110,7 +110,7 @@ fn verdict(found: &Survey) -> String {
 }
 
 /// In one line, and nothing in it that a terminal obeys.
-fn line(unseen: &Unseen) -> String {
+fn line(unseen: &NotSeen) -> String {
     let what = safe(&unseen.what).replace('\n', " ");
     match &unseen.command {
         Some(command) => format!("{what}: `{}`", safe(command).replace('\n', "\\n")),

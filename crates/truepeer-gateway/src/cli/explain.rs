@@ -14,7 +14,7 @@ use truepeer_doctor::logs::{self, LogReader, LogReport};
 use super::reach::{Failure, answer, complain};
 use super::{FAILED, NOT_REACHED};
 use crate::doctor::capture::{self, Start};
-use crate::doctor::input::{self, Format};
+use crate::doctor::input::{self, InputFormat};
 
 mod progress;
 pub(super) mod show;
@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     log: bool,
     /// How the header is written down
-    #[arg(long, value_enum, default_value_t = Format::Auto, conflicts_with = "log")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = InputFormat::Auto, conflicts_with = "log")]
+    format: InputFormat,
     /// Answer in JSON, one object a line (docs/json.md)
     #[arg(long)]
     json: bool,
@@ -125,8 +125,8 @@ fn from_reader(
 ) -> Result<u8, Failure> {
     let mut head = Vec::new();
     (&mut reader).take(4).read_to_end(&mut head).map_err(|error| unreadable(name, &error))?;
-    let is_capture =
-        arguments.format == Format::Pcap || (arguments.format == Format::Auto && capture::is_capture(&head));
+    let is_capture = arguments.format == InputFormat::Pcap
+        || (arguments.format == InputFormat::Auto && capture::is_capture(&head));
     let whole = io::Cursor::new(head).chain(reader);
     if is_capture {
         return from_capture(arguments, whole, name, out);

@@ -8,13 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress, Progress, TrustDecision};
+use truepeer::{HeaderReader, HeaderRules, IdentifyError, NetworkSet, PeerAddress, Progress};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, said_of_limits, said_of_peer};
 use crate::facts::address::ClientIp;
 use crate::rooms::access::{Decision, InsecureClients};
-use crate::rooms::identify::MissingHeader;
-use crate::rooms::limits::{Mode, Policy};
 use crate::rooms::trust::Named;
 use crate::server;
 
@@ -36,7 +34,7 @@ pub(super) fn explain(
     for listener in listeners {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{addr} at listener `{}` ({}):", listener.id, listener.protocol);
-        let _ = writeln!(text, "  as peer: {}", as_peer(listener, names, addr));
+        let _ = writeln!(text, "  as peer: {}", said_of_peer(listener, names, addr));
         let (addr, implausible) = as_named(&own, listener, addr);
         if let Some(error) = implausible {
             let _ =
@@ -57,7 +55,7 @@ pub(super) fn explain(
                 }
                 (None, InsecureClients::Admit) => {}
             }
-            let _ = writeln!(text, "    limits: {}", limits(&listener.limits, addr));
+            let _ = writeln!(text, "    limits: {}", said_of_limits(&listener.limits, addr));
         }
     }
     Some(text)
@@ -81,57 +79,4 @@ fn as_named(own: &NetworkSet, listener: &Listener, addr: IpAddr) -> (IpAddr, Opt
         true => None,
     };
     (identity.client().map_or(addr, |client| client.ip), implausible)
-}
-
-fn as_peer(listener: &Listener, names: &[Arc<Named>], addr: IpAddr) -> String {
-    let by_name = names.iter().filter(|named| named.holds(addr)).find_map(|named| {
-        let said = listener.trusted_names.iter().find(|said| said.name == named.name)?;
-        Some(format!(" ({}, line {}: `{}`, which stands for it now)", said.key, said.line, said.name))
-    });
-    let decision = listener.trust.decide(PeerAddress::tcp(SocketAddr::new(addr, 0)));
-    let decision = if by_name.is_some() { TrustDecision::ExpectHeader } else { decision };
-    match decision {
-        TrustDecision::ExpectHeader => {
-            let said = listener.trusted_lines.iter().find(|said| said.network.contains(&addr));
-            let by_network =
-                said.map(|said| format!(" ({}, line {}: {})", said.key, said.line, said.network));
-            let place = by_network.or(by_name).unwrap_or_default();
-            let must = match listener.missing {
-                MissingHeader::Refuse => "must send a header",
-                MissingHeader::UnsafeClientIsPeer { .. } => {
-                    "or the client itself, if no header comes within `missing-header-wait`"
-                }
-            };
-            format!("a proxy, {must}{place}; access and limits are about the clients it brings")
-        }
-        TrustDecision::Direct => "the client itself, for it is in no trusted network".to_owned(),
-        TrustDecision::Refuse => {
-            "refused, for it is in no trusted network and `proxy.unlisted` is \"refuse\"".to_owned()
-        }
-    }
-}
-
-fn limits(policy: &Policy, addr: IpAddr) -> String {
-    let mut words = Vec::new();
-    if let Some(most) = policy.connections_per_client {
-        words.push(format!("{most} connections at once"));
-    }
-    if let Some(rate) = policy.rate_per_client {
-        words.push(format!(
-            "{} new ones in {}",
-            rate.connections(),
-            humantime::format_duration(rate.period())
-        ));
-    }
-    if words.is_empty() {
-        return "none for a client".to_owned();
-    }
-    if policy.exempt.contains(addr) {
-        return "none, for it is in `limits.exempt`".to_owned();
-    }
-    let observed = match policy.mode {
-        Mode::Enforce => "",
-        Mode::Observe => " (only observed)",
-    };
-    format!("{} for {}{observed}", words.join(", "), policy.prefixes.group(addr))
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::reach::{Failure, Form, Reach, answer, complain};
 use super::{FAILED, NOT_REACHED};
-use crate::control::admin::client::{self, Answer, AskError, Line};
+use crate::control::admin::client::{self, AskError, ReplyLine, ReplyLines};
 use crate::control::admin::{OpenConnections, Request};
 use crate::rooms::bans::BanChange;
 use crate::rooms::bans::feed::parse_line;
@@ -68,7 +68,7 @@ pub(super) fn feed(reach: &Reach, open: OpenConnections) -> ExitCode {
 
 /// Reads answers to the end; returns how many orders were refused.
 fn report(
-    mut answers: Answer,
+    mut answers: ReplyLines,
     told: &Receiver<Sent>,
     counts: &Counts,
     form: Form,
@@ -82,7 +82,7 @@ fn report(
         };
         answered = answered.saturating_add(1);
         let mut said = match line {
-            Ok(Line::Done(said) | Line::Item(said)) => said,
+            Ok(ReplyLine::Done(said) | ReplyLine::Item(said)) => said,
             Err(why) => {
                 refused = refused.saturating_add(1);
                 complain(&format!("line {number}: {why}"));

@@ -12,7 +12,8 @@ use similar::TextDiff;
 use super::FAILED;
 use super::reach::{Failure, answer};
 use crate::config::DEFAULT_PATH;
-use crate::doctor::init::{self, Found, Given, Plan, Step, own_address_towards};
+use crate::doctor::init::{self, Found, GivenAnswers, InitStep, Plan, own_address_towards};
+use crate::doctor::survey::Root;
 
 mod ask;
 
@@ -69,7 +70,7 @@ pub(super) fn init(order: &Arguments) -> ExitCode {
                  `--config FILE` writes elsewhere"
             )));
         }
-        let found = init::look(&order.root);
+        let found = init::look(&Root::recorded(&order.root));
         let answers = given(order, &found)?.or_found(&found).complete(own_address_towards);
         let plan = answers
             .map_err(|error| failed(error.to_string()))
@@ -95,21 +96,21 @@ pub(super) fn init(order: &Arguments) -> ExitCode {
 }
 
 /// The answers of the file or the person; none with `--yes`.
-fn given(order: &Arguments, found: &Found) -> Result<Given, Failure> {
+fn given(order: &Arguments, found: &Found) -> Result<GivenAnswers, Failure> {
     let failed = |text: String| Failure { text: format!("error: {text}"), code: FAILED };
     if let Some(file) = &order.answers {
         let name = file.display();
         let text = fs::read_to_string(file).map_err(|error| failed(format!("{name}: {error}")))?;
-        return Given::parse(&text).map_err(|error| failed(format!("{name}: {error}")));
+        return GivenAnswers::parse(&text).map_err(|error| failed(format!("{name}: {error}")));
     }
     if order.yes {
-        return Ok(Given::default());
+        return Ok(GivenAnswers::default());
     }
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let text = "error: there is no terminal to ask on: say `--yes` to take what is found here, or `--answers FILE`";
         return Err(Failure { text: text.to_owned(), code: WRONG_ARGUMENTS });
     }
-    ask::ask(found, Given::default(), &mut io::stdin().lock(), &mut io::stderr())
+    ask::ask(found, GivenAnswers::default(), &mut io::stdin().lock(), &mut io::stderr())
         .map_err(|error| failed(format!("{error}; nothing is written")))
 }
 
@@ -144,7 +145,7 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-fn show(out: &mut dyn Write, steps: &[Step]) -> io::Result<()> {
+fn show(out: &mut dyn Write, steps: &[InitStep]) -> io::Result<()> {
     writeln!(out, "\nIn this order, as root; each step with what proves it, and the way back.")?;
     for (number, step) in (1_usize..).zip(steps) {
         writeln!(out, "\n{number}. {}", step.title)?;
@@ -162,7 +163,7 @@ fn to_json(path: &str, plan: &Plan) -> serde_json::Value {
     let steps: Vec<_> = plan
         .steps
         .iter()
-        .map(|Step { title, commands, proof, back }| {
+        .map(|InitStep { title, commands, proof, back }| {
             json!({ "title": title, "do": commands, "proof": proof, "back": back })
         })
         .collect();

@@ -21,6 +21,8 @@ mod run;
 mod send;
 mod snippet;
 mod status;
+mod top;
+mod upgrade;
 mod watch;
 
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 use ipnet::IpNet;
 
-use crate::engine;
+use crate::engine::{self, CLibrary};
 use reach::Reach;
 
 /// It did not go well.
@@ -142,6 +144,7 @@ enum Command {
     #[command(after_help = probe::EXAMPLES)]
     Probe(probe::Arguments),
     /// Print configuration lines for proxies and for this host, to copy.
+    #[command(after_help = snippet::EXAMPLES)]
     Snippet {
         #[command(subcommand)]
         which: snippet::Snippet,
@@ -166,6 +169,15 @@ enum Command {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Look at a running front door in a terminal: who is connected, who is refused and why, live.
+    ///
+    /// Open connections and clients, sorted and searched; refusals as they come, with their cause and what to change;
+    /// backends and their proofs. Explains why a connection is treated as it is, and denies a client after asking. Asks
+    /// the server for no more than fits on the terminal, however many connections are open. Needs `[admin] socket`.
+    ///
+    /// Exit codes: 0 it was quit, 1 there is no terminal to draw on, 3 the server could not be reached.
+    #[command(after_help = top::KEYS)]
+    Top(top::Arguments),
     /// Keep a client out for a while: at once, without a reload.
     ///
     /// Cuts the client's open connections (`--keep` spares them). A denial always ends, survives a restart if
@@ -194,6 +206,23 @@ enum Command {
         #[arg(value_name = "ADDR|NETWORK", value_parser = deny::network)]
         network: IpNet,
     },
+    /// Let a new program take the place of the running one, without losing a connection.
+    ///
+    /// The program checks the configuration, is started beside the running one, and gets its listening sockets; once it
+    /// serves, the old process accepts no more and ends with its last connection, at the latest after
+    /// server.upgrade-drain-timeout. Whatever goes wrong before that leaves the old process as it was.
+    ///
+    /// Without --program, the program that is now where the running one was started from: the one that a package has just
+    /// installed. The same command goes back to the version before. In a container, the container is to be
+    /// replaced instead. Needs `[admin] socket`.
+    ///
+    /// Exit codes: 0 the new program serves, 1 the old one goes on, 3 the server could not be reached.
+    Upgrade {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        order: upgrade::Arguments,
+    },
     /// Make a running front door read its configuration again, as SIGHUP does, and say how that went.
     ///
     /// A configuration with mistakes changes nothing, and this command prints them. Open connections keep the settings
@@ -206,10 +235,10 @@ enum Command {
     },
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command that the arguments name, in a program that is linked with `library`.
 #[must_use]
-pub fn main() -> ExitCode {
-    engine::keep_to_files_and_dns();
+pub fn main(library: CLibrary) -> ExitCode {
+    engine::keep_to_files_and_dns(library);
     match Arguments::parse().command {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Demo => demo::demo(),
@@ -224,8 +253,10 @@ pub fn main() -> ExitCode {
         Command::Snippet { which } => snippet::snippet(&which),
         Command::Connections { reach, filter } => connections::connections(&reach, filter),
         Command::Status { reach } => status::status(&reach),
+        Command::Top(arguments) => top::top(&arguments),
         Command::Deny { reach, order } => deny::deny(&reach, order),
         Command::Undeny { reach, network } => deny::undeny(&reach, network),
+        Command::Upgrade { reach, order } => upgrade::upgrade(&reach, order),
         Command::Reload { reach } => reload::reload(&reach),
     }
 }

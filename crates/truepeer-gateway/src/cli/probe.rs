@@ -14,9 +14,9 @@ use super::reach::{Failure, answer, complain};
 use super::send::protocol;
 use super::watch::findings;
 use super::{FAILED, INCONCLUSIVE, NOT_REACHED};
-use crate::doctor::dial::{self, Target, Unreached};
+use crate::doctor::dial::{self, HostPort, Unreached};
 use crate::doctor::probe::verdict::{Expects, Forgeable, Verdict, first_line};
-use crate::doctor::probe::{self, Asked, Inquiry, Outcome, Question, Tls};
+use crate::doctor::probe::{self, Asked, Inquiry, ProbeOutcome, Question, Tls};
 use crate::facts::protocol::Protocol;
 
 /// What is told below the options.
@@ -41,7 +41,7 @@ Examples:
 pub(super) struct Arguments {
     /// The server: a name or an address, and a port
     #[arg(value_name = "HOST:PORT")]
-    target: Target,
+    target: HostPort,
     /// Its protocol, if the port does not show it
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
@@ -171,10 +171,10 @@ fn conclude(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let unreached = answers.iter().find_map(|asked| match &asked.outcome {
-        Outcome::Unreached(why) => Some(why.clone()),
+        ProbeOutcome::Unreached(why) => Some(why.clone()),
         _ => None,
     });
-    let nobody = answers.iter().all(|asked| matches!(asked.outcome, Outcome::Unreached(_)));
+    let nobody = answers.iter().all(|asked| matches!(asked.outcome, ProbeOutcome::Unreached(_)));
     let code = if order.expect_closed {
         let from = answers
             .iter()
@@ -224,7 +224,7 @@ fn conclude(
 
 fn line(asked: &Asked) -> String {
     let said = match &asked.outcome {
-        Outcome::Unreached(why) => why.clone(),
+        ProbeOutcome::Unreached(why) => why.clone(),
         _ if asked.said.is_empty() => String::new(),
         _ => format!("\"{}\"", first_line(&asked.said)),
     };
@@ -235,7 +235,7 @@ fn line(asked: &Asked) -> String {
 
 fn to_json(asked: &Asked) -> Value {
     let why = match &asked.outcome {
-        Outcome::Unreached(why) => Some(why.as_str()),
+        ProbeOutcome::Unreached(why) => Some(why.as_str()),
         _ => None,
     };
     json!({

@@ -10,15 +10,22 @@ use crate::cli::{FAILED, NOT_REACHED};
 use crate::config::{self, Colour, DEFAULT_PATH, Loaded, Origin};
 use crate::control::admin::client::AskError;
 
-/// Arguments of every command that speaks to a running server.
+/// Where a running server is.
 #[derive(Debug, Args)]
-pub(super) struct Reach {
+pub(super) struct Place {
     /// The configuration file of the running server; its `[admin] socket` is used
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The server's admin socket; no configuration is read then
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
+}
+
+/// Arguments of every command that speaks to a running server, and answers.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
+    #[command(flatten)]
+    place: Place,
     /// Answer in JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -31,7 +38,7 @@ pub(super) struct Failure {
     pub(super) code: u8,
 }
 
-impl Reach {
+impl Place {
     /// The admin socket.
     pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.socket {
@@ -54,6 +61,13 @@ impl Reach {
                 "error: there is no {DEFAULT_PATH}: name the running server's configuration with `--config FILE`, or its socket with `--socket PATH`"
             )),
         })
+    }
+}
+
+impl Reach {
+    /// The admin socket.
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+        self.place.socket()
     }
 
     /// Whether the answer is for a program.
@@ -78,7 +92,8 @@ impl From<AskError> for Failure {
             AskError::Unreachable { .. }
             | AskError::Broken(_)
             | AskError::Late { .. }
-            | AskError::Ended(_) => NOT_REACHED,
+            | AskError::Ended(_)
+            | AskError::Again(_) => NOT_REACHED,
         };
         // What the server says may be a whole page of its own.
         let text = error.to_string();
@@ -88,7 +103,7 @@ impl From<AskError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        // Whoever reads the answer may have heard enough.
+        // The reader may have heard enough.
         let code = if error.kind() == io::ErrorKind::BrokenPipe { 0 } else { FAILED };
         Self { text: format!("error: cannot write the answer: {error}"), code }
     }

@@ -1,18 +1,19 @@
 //! `truepeer run`: serve until told to stop.
 
 mod aside;
+mod heir;
 mod last_resort;
-mod moves;
 mod orphans;
 mod reload;
 mod said;
+mod upgrade;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,19 +22,22 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::{FAILED, NOT_STARTED};
 use crate::config::{self, Colour, ConfigErrors, Loaded, Origin};
-use crate::control::admin::{Order, Reloaded};
+use crate::control::admin::{Order, Reloaded, Upgrade, reply};
 use crate::control::manager::{Manager, Watchdog};
+use crate::control::predecessors::Predecessors;
+use crate::control::succession::Said as SaidBetween;
 use crate::control::{Control, Sockets};
-use crate::engine::{Given, GivenError};
-use crate::facts::bind::Bind;
-use crate::observe::log::{Configured, Destination, Events, Refusals, Writer};
+use crate::engine::{Given, GivenError, later};
+use crate::observe::log::{Configured, Destination, Events, RefusalLines, Writer};
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::bans::state;
 use crate::server::{Server, StartError};
 use aside::{Aside, Errand};
+use heir::Heir;
 use orphans::Orphans;
 use reload::AtStart;
 use said::Said;
+use upgrade::{Handed, OwnProgram};
 
 /// Serves with the configuration at `path`, or the default one.
 pub(super) fn run(path: Option<&Path>) -> ExitCode {
@@ -41,7 +45,19 @@ pub(super) fn run(path: Option<&Path>) -> ExitCode {
         Ok(begun) => begun,
         Err(error) => return not_started(&error),
     };
-    match main.start(given, path).and_then(|running| running.serve(path).map_err(NotStarted::Because)) {
+    let heir = main.heir.clone();
+    let told = |failed: NotStarted| {
+        // Whoever asked for the upgrade hears it, too.
+        if let Some(heir) = &heir {
+            heir.failed(&failed);
+        }
+        failed
+    };
+    match main
+        .start(given, path)
+        .map_err(told)
+        .and_then(|running| running.serve(path).map_err(NotStarted::Because))
+    {
         // It was told to stop before it had started.
         Ok(()) | Err(NotStarted::Stop) => ExitCode::SUCCESS,
         Err(NotStarted::Because(error)) => not_started(&error),
@@ -57,16 +73,32 @@ fn not_started(error: &dyn fmt::Display) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Why nothing was started.
 enum NotStarted {
     /// Something that was needed could not be had.
-    Because(Box<dyn std::error::Error>),
+    Because(Box<dyn std::error::Error + Send + Sync>),
     /// The configuration is wrong.
     Wrong(ConfigErrors),
     /// The order to stop came first.
     Stop,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Because(error) => error.fmt(f),
+            Self::Wrong(errors) => f.write_str(&errors.render(Colour::Plain)),
+            Self::Stop => f.write_str("it was told to stop"),
+        }
+    }
+}
+
+impl From<String> for NotStarted {
+    fn from(cause: String) -> Self {
+        Self::Because(cause.into())
+    }
 }
 
 impl From<Undone> for NotStarted {
@@ -83,12 +115,18 @@ struct Main {
     signals: Signals,
     aside: Aside,
     runtime: Runtime,
+    /// Whose place this process takes.
+    heir: Option<Heir>,
+    /// What was started, before somebody replaces it.
+    program: OwnProgram,
 }
 
 impl Main {
     fn begin() -> Fallible<(Self, Result<Given, GivenError>)> {
         // Before anything is opened: what the service manager says it gave is told by its numbers alone.
         let given = Given::take();
+        let heir = Heir::of_this_process()?;
+        let program = OwnProgram::of_this_process();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Watched before a file is read or anything listens, so that no signal finds the default action, which PID 1
         // does not have.
@@ -97,7 +135,7 @@ impl Main {
             Signals::watch()?
         };
         last_resort::watch()?;
-        Ok((Self { signals, aside: Aside::default(), runtime }, given))
+        Ok((Self { signals, aside: Aside::default(), runtime, heir, program }, given))
     }
 
     /// Does `work` on files off this thread.
@@ -106,7 +144,7 @@ impl Main {
         errand: Errand,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Undone> {
-        let Self { signals, aside, runtime } = self;
+        let Self { signals, aside, runtime, .. } = self;
         let mut again = false;
         let done = runtime.block_on(async {
             let mut done = std::pin::pin!(aside.run(errand, work));
@@ -129,11 +167,15 @@ impl Main {
 
     /// Reads what is needed for a start, and starts.
     fn start(mut self, given: Result<Given, GivenError>, path: Option<&Path>) -> Result<Running, NotStarted> {
-        let because = |error: Box<dyn std::error::Error>| NotStarted::Because(error);
+        let because = |error: Box<dyn std::error::Error + Send + Sync>| NotStarted::Because(error);
+        let given = match self.heir.clone() {
+            // First: until they are taken, the other process waits.
+            Some(heir) => self.errand(heir::SOCKETS, move || heir.receive())??,
+            None => given.map_err(|error| because(error.into()))?,
+        };
         let read = path.map(Path::to_owned);
         let loaded = self.errand(aside::CONFIG, move || config::load(read.as_deref()))?;
         let Loaded { config, origin } = loaded.map_err(NotStarted::Wrong)?;
-        let given = given.map_err(|error| because(error.into()))?;
         let target = config.log.target.clone();
         let destination = self
             .errand(aside::LOG, move || Destination::open(&target))?
@@ -163,10 +205,10 @@ struct Running {
     control: Control,
     orders: mpsc::Receiver<Order>,
     at_start: AtStart,
-    /// The addresses of the latest configuration.
-    binds: Vec<(String, Bind)>,
     said: Said,
     log: Configured,
+    /// Processes whose place this one has taken.
+    before: Predecessors,
     manager: Manager,
     /// Ends with the process: a drain is to be seen alive, too.
     watchdog: Option<Watchdog>,
@@ -183,7 +225,7 @@ fn start(
     bans: state::LoadedBans,
 ) -> Fallible<Running> {
     let manager = Manager::of_this_process().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-    let (log, writer) = Configured::start(&config.log, destination, Refusals::Fold)?;
+    let (log, writer) = Configured::start(&config.log, destination, RefusalLines::Fold)?;
     let events = tracing_subscriber::registry().with(Events::new(log.log().clone()));
     tracing::subscriber::set_global_default(events)?;
     if matches!(origin, Origin::Demonstration) {
@@ -193,10 +235,18 @@ fn start(
     said.advice(&config.advice);
     given.check(&config::binds(config))?;
     let sockets = Sockets::bind(config, &given)?;
-    let mut server = Server::start_given(config, log.log(), given, bans)?;
+    let before = Predecessors::default();
+    let succeed = main.heir.as_ref().map(|heir| heir.succeed(given.inherited().clone(), before.clone()));
+    let mut server = Server::start_given(config, log.log(), given, bans, succeed)?;
     // Once more, with what only the sockets show.
     said.advice(&server.advice());
-    let (control, orders) = sockets.serve(server.view())?;
+    let (mut control, orders) = Control::start(config.status.page, server.view(), before.clone())?;
+    control.share(config)?;
+    // Then only: whatever is ordered reaches the process before, too.
+    if let Some(heir) = &main.heir {
+        heir.accepting(&before);
+    }
+    control.take(sockets);
     said.addresses(&server, &control);
     tracing::info!(event = "ready");
     manager.ready(&status(&server));
@@ -205,15 +255,14 @@ fn start(
         _ => None,
     };
     let at_start = AtStart::of(config);
-    let binds = config::binds(config);
     Ok(Running {
         server,
         control,
         orders,
         at_start,
-        binds,
         said,
         log,
+        before,
         manager,
         watchdog,
         main,
@@ -224,7 +273,27 @@ fn start(
 impl Running {
     /// Serves until the first signal to stop, then drains; a second one ends the drain.
     fn serve(mut self, path: Option<&Path>) -> Fallible<()> {
-        while let Wanted::Reload(asker) = self.next() {
+        let mut handed = None;
+        loop {
+            let asker = match self.next() {
+                Wanted::Stop => break,
+                Wanted::Reload(asker) => asker,
+                Wanted::Upgrade(order, asker) => {
+                    match self.upgrade(path, &order) {
+                        Ok(done) => {
+                            let _ = asker.send(Ok(done.reply.clone()));
+                            handed = Some(done);
+                            break;
+                        }
+                        Err(Undone::Because(cause)) => drop(asker.send(Err(cause))),
+                        Err(Undone::Stop) => {
+                            let _ = asker.send(Err("the server is stopping".to_owned()));
+                            break;
+                        }
+                    }
+                    continue;
+                }
+            };
             self.manager.reloading();
             let reloaded = match self.reload(path) {
                 Ok(reloaded) => Ok(reloaded),
@@ -241,44 +310,65 @@ impl Running {
                 Err(cause) => format!("the old configuration goes on, the new one is wrong: {cause}"),
             });
             if let Some(asker) = asker {
-                // Whoever asked may have gone; the log has it, too.
+                // The caller may have gone; the log has it, too.
                 let _ = asker.send(reloaded);
             }
         }
+        self.end(handed)
+    }
+
+    /// Accepts no more, and ends with the last connection; at a signal more, or after its time, before that.
+    fn end(self, handed: Option<Handed>) -> Fallible<()> {
         let Self {
-            mut server,
-            control: _control,
-            orders,
-            at_start: _,
-            binds: _,
-            said: _,
-            log: _,
-            manager,
-            watchdog: _watchdog,
-            main: Main { mut signals, runtime, .. },
-            _writer,
+            mut server, control: _control, orders, log, before, manager, watchdog, main, _writer, ..
         } = self;
-        // Whoever orders now is told that the server is stopping.
+        let Main { mut signals, runtime, .. } = main;
+        // An operator who orders now is told that the server is stopping.
         drop(orders);
         let cutter = server.cutter();
         let denied = server.view().denied;
-        // First: whoever reads the line and asks whether we are ready hears no.
+        // First: a monitor that reads the line and asks whether we are ready hears no.
         let open = u64::from(server.stop_accepting());
         tracing::info!(event = "draining", open);
-        let drain_timeout = server.drain_timeout();
-        let until = format!("draining {open} connections for at most {} s", drain_timeout.as_secs());
-        manager.stopping(drain_timeout, &until);
+        let limit = server.drain_timeout();
+        let (mut shorter, _watchdog) = match handed {
+            // It is the other process that is watched from now on, and speaks.
+            Some(Handed { line, drain_timeout, .. }) => {
+                drop(watchdog);
+                upgrade::follow(line, server.view(), cutter.clone(), log)?;
+                (Some(drain_timeout), None)
+            }
+            None => {
+                let until = format!("draining {open} connections for at most {} s", limit.as_secs());
+                manager.stopping(limit, &until);
+                before.tell(&SaidBetween::stop(limit));
+                (None, watchdog)
+            }
+        };
+        let (others, others_end) =
+            (before.clone(), later(Instant::now(), limit.saturating_add(LAST_OF_BEFORE)));
         let (tell, drained) = oneshot::channel();
         let drain = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
             // Nobody listens only if this command is already ending.
-            let _ = tell.send(server.drain());
+            let drained = server.drain();
+            // With the end of this process, a service manager ends what is left of those before.
+            others.wait(others_end);
+            let _ = tell.send(drained);
         })?;
         let drained = runtime.block_on(async {
             let mut drained = std::pin::pin!(drained);
             loop {
                 tokio::select! {
                     result = &mut drained => break result,
-                    asked = signals.next() => if asked == Asked::Stop { cutter.cut() },
+                    asked = signals.next() => match asked {
+                        // The first one to a process that has been replaced is the order to end.
+                        Asked::Stop => {
+                            let limit = shorter.take().unwrap_or_default();
+                            cutter.within(limit);
+                            before.tell(&SaidBetween::stop(limit));
+                        }
+                        Asked::Reload => {}
+                    },
                 }
             }
         });
@@ -304,12 +394,17 @@ impl Running {
                     Asked::Reload => Wanted::Reload(None),
                 },
                 // Without an admin socket nobody ever orders.
-                Some(Order::Reload(asker)) = orders.recv() => Wanted::Reload(Some(asker)),
+                Some(order) = orders.recv() => match order {
+                    Order::Reload(asker) => Wanted::Reload(Some(asker)),
+                    Order::Upgrade(order, asker) => Wanted::Upgrade(order, asker),
+                },
             }
         })
     }
 }
 
+/// How long the end waits for the processes before, whose time is over by then.
+const LAST_OF_BEFORE: Duration = Duration::from_secs(5);
 /// How long the end waits for the state file.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -336,6 +431,8 @@ enum Wanted {
     Stop,
     /// And whom to tell how it went.
     Reload(Option<oneshot::Sender<Result<Reloaded, String>>>),
+    /// The same, for another process in this one's place.
+    Upgrade(Upgrade, oneshot::Sender<Result<reply::Upgraded, String>>),
 }
 
 /// What a signal asks for.

@@ -12,10 +12,10 @@ use truepeer::proto::Transport;
 
 use super::reach::{Failure, answer, complain};
 use super::{FAILED, NOT_REACHED};
-use crate::doctor::dial::{self, Target};
-use crate::doctor::header::{Checksum, Extras, OwnedTlv, Shown, TLV_NAMES, Wanted, nobodys, parse_hex};
-use crate::doctor::hear::End;
-use crate::doctor::send::{self, NotOpened, Opened, Opening, Over, Session, Verdict};
+use crate::doctor::dial::{self, HostPort};
+use crate::doctor::header::{Checksum, Extras, OwnedTlv, ShownBytes, TLV_NAMES, Wanted, nobodys, parse_hex};
+use crate::doctor::hear::HearingEnd;
+use crate::doctor::send::{self, NotOpened, Opened, Over, SendPlan, SendVerdict, Session};
 use crate::doctor::shown::{for_terminal, shown_lines};
 use crate::doctor::tls;
 use crate::facts::protocol::Protocol;
@@ -44,7 +44,7 @@ Examples:
 pub(super) struct Arguments {
     /// Where to connect: a name or an address, and a port
     #[arg(value_name = "HOST:PORT")]
-    target: Target,
+    target: HostPort,
     /// Which header is sent
     #[arg(long, value_enum, default_value_t = VersionWord::V2)]
     version: VersionWord,
@@ -170,7 +170,7 @@ async fn run(order: &Arguments, out: &mut dyn Write) -> Result<u8, Failure> {
     let wanted = wanted(order, reached);
     let header = wanted.to_bytes().map_err(|why| failed(2, why))?;
     let opening =
-        Opening { header, cuts: order.split.clone(), pause: order.pause, tls, patience: order.timeout };
+        SendPlan { header, cuts: order.split.clone(), pause: order.pause, tls, patience: order.timeout };
     if !order.json {
         said_to_have(&opening, reached);
     }
@@ -204,12 +204,12 @@ fn wanted(order: &Arguments, reached: SocketAddr) -> Wanted {
 }
 
 /// What goes out, on standard error, so that standard output is the server's alone.
-fn said_to_have(opening: &Opening, reached: SocketAddr) {
+fn said_to_have(opening: &SendPlan, reached: SocketAddr) {
     let header = &opening.header;
     complain(&if header.is_empty() {
         format!("connected to {reached}; no header")
     } else {
-        format!("connected to {reached}; header of {} bytes: {}", header.len(), Shown(header))
+        format!("connected to {reached}; header of {} bytes: {}", header.len(), ShownBytes(header))
     });
 }
 
@@ -224,7 +224,7 @@ async fn polite(
     order: &Arguments,
     protocol: Protocol,
     mut opened: Opened,
-    opening: &Opening,
+    opening: &SendPlan,
     out: &mut dyn Write,
     reached: SocketAddr,
 ) -> Result<u8, Failure> {
@@ -266,19 +266,19 @@ fn hex(bytes: &[u8]) -> String {
 /// Whether it went well, and if not, why.
 fn verdict(session: &Session) -> (bool, Option<String>) {
     match &session.verdict {
-        Verdict::Polite => (true, None),
-        Verdict::Rude(what, end) => (false, Some(format!("{what}: {}", ended(end)))),
+        SendVerdict::Polite => (true, None),
+        SendVerdict::Rude(what, end) => (false, Some(format!("{what}: {}", ended(end)))),
     }
 }
 
 /// How an answer ended, in words.
-pub(super) fn ended(end: &End) -> String {
+pub(super) fn ended(end: &HearingEnd) -> String {
     match end {
-        End::Complete => "something else was said".to_owned(),
-        End::TooMuch => "more was said than any answer has".to_owned(),
-        End::Closed => "the server closed the connection".to_owned(),
-        End::Broken(why) => format!("the connection broke ({why})"),
-        End::Late => "nothing more came in time".to_owned(),
+        HearingEnd::Complete => "something else was said".to_owned(),
+        HearingEnd::TooMuch => "more was said than any answer has".to_owned(),
+        HearingEnd::Closed => "the server closed the connection".to_owned(),
+        HearingEnd::Broken(why) => format!("the connection broke ({why})"),
+        HearingEnd::Late => "nothing more came in time".to_owned(),
     }
 }
 

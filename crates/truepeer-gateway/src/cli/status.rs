@@ -25,6 +25,9 @@ fn show(out: &mut dyn Write, status: &reply::Status) -> Result<(), Failure> {
     let state = match (status.draining, status.ready) {
         (true, _) => "draining: no new connections",
         (false, true) => "ready",
+        (false, false) if status.shared.as_ref().is_some_and(|shared| shared.awaited) => {
+            "not ready: what other front doors share is not known yet"
+        }
         (false, false) => "not ready: some listener cannot serve its clients",
     };
     let up = age(status.duration_ms);
@@ -34,6 +37,15 @@ fn show(out: &mut dyn Write, status: &reply::Status) -> Result<(), Failure> {
         "{} of {} connections open, {} of {} headers unfinished",
         status.open, status.max_connections, status.pending_headers, status.max_pending_headers
     )?;
+    if let Some(shared) = &status.shared {
+        show_shared(out, shared)?;
+    }
+    for reply::Before { pid, version, open } in &status.before {
+        writeln!(
+            out,
+            "{open} connections more in truepeer {version}, pid {pid}, which an upgrade has replaced"
+        )?;
+    }
     writeln!(out, "\nlisteners")?;
     for reply::Listener { listener, address, protocol, backend, backend_when_secure, closed, ready } in
         &status.listeners
@@ -72,6 +84,31 @@ fn show(out: &mut dyn Write, status: &reply::Status) -> Result<(), Failure> {
     }
     show_habits(out, &status.habits)?;
     show_advice(out, &status.advice)
+}
+
+/// How sharing with other front doors goes.
+fn show_shared(out: &mut dyn Write, shared: &reply::Shared) -> Result<(), Failure> {
+    let silent = age(shared.silent_ms);
+    match (&shared.trouble, shared.connected) {
+        (Some(trouble), false) => write!(out, "shared store: AWAY ({trouble}), silent for {silent}")?,
+        (None, false) => write!(out, "shared store: not reached yet")?,
+        (Some(trouble), true) => write!(out, "shared store: takes no orders ({trouble})")?,
+        (None, true) => write!(out, "shared store: connected")?,
+    }
+    write!(
+        out,
+        ", {} entries, {} orders to be sent, {} refused",
+        shared.entries, shared.pending, shared.refused
+    )?;
+    match (shared.read, shared.awaited) {
+        (true, _) => writeln!(out)?,
+        (false, true) => writeln!(out, "; NOT READY before it was read")?,
+        (false, false) => writeln!(out, "; what others have banned is NOT KNOWN yet")?,
+    }
+    if let Some(remedy) = &shared.remedy {
+        writeln!(out, "  advice: {remedy}")?;
+    }
+    Ok(())
 }
 
 /// What peers do again and again.

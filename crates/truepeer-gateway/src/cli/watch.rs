@@ -19,7 +19,7 @@ use super::send::protocol;
 use super::{FAILED, INCONCLUSIVE, NOT_STARTED};
 use crate::config::{self, Colour, Config};
 use crate::doctor::watch::report::{Report, Trusted};
-use crate::doctor::watch::{self, Arrival, ArrivalEnd, Limits, Reply, Talk};
+use crate::doctor::watch::{self, ArrivalEnd, Reply, Talk, WatchLimits, Watched};
 use crate::facts::protocol::Protocol;
 use crate::rooms::own::{Answer, Asker, BackendState, Then};
 
@@ -100,10 +100,10 @@ async fn run(order: &Arguments, config: Option<&Config>, out: &mut dyn Write) ->
     let listener = tokio::net::TcpListener::bind(order.listen).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     complain(&format!("watching {local}; Ctrl-C ends it"));
-    let limits = Limits { count: order.count, time: order.time, wait: order.wait };
+    let limits = WatchLimits { count: order.count, time: order.time, wait: order.wait };
     let (mut seen, mut found) = (0_u64, false);
     let mut failure = None;
-    let tell = |arrival: Arrival| {
+    let tell = |arrival: Watched| {
         seen = seen.saturating_add(1);
         let trusted = config.map_or_else(Vec::new, |config| trusted(config, order, arrival.peer.ip()));
         let report = Report::of(&arrival, &trusted);
@@ -180,7 +180,7 @@ fn trusted(config: &Config, order: &Arguments, peer: IpAddr) -> Vec<Trusted> {
 fn show(
     out: &mut dyn Write,
     number: u64,
-    arrival: &Arrival,
+    arrival: &Watched,
     report: &Report,
     trusted: &[Trusted],
 ) -> std::io::Result<()> {
@@ -222,7 +222,7 @@ fn began(report: &Report) -> String {
 }
 
 /// How it came, and how it ended.
-fn arrived(arrival: &Arrival) -> String {
+fn arrived(arrival: &Watched) -> String {
     let mut words: Vec<String> = arrival
         .pieces
         .iter()
@@ -253,7 +253,7 @@ fn end(end: &ArrivalEnd) -> String {
     }
 }
 
-fn to_json(arrival: &Arrival, report: &Report, trusted: &[Trusted]) -> Value {
+fn to_json(arrival: &Watched, report: &Report, trusted: &[Trusted]) -> Value {
     let pieces: Vec<_> = arrival
         .pieces
         .iter()

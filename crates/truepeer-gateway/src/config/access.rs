@@ -2,8 +2,11 @@
 //!
 //! The one part of `resolve` that needs other files; it gets their networks through [`Surroundings`].
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::networks;
 use super::problem::Problem;
@@ -19,7 +22,26 @@ use crate::rooms::access::{AccessDefault, AccessRules, AccessScope, ListFileErro
 pub(super) struct AccessWords {
     scope: Option<Arc<AccessScope>>,
     default: Option<AccessDefault>,
+    allowed: Option<Inline>,
 }
+
+/// A list as it stands in the configuration itself.
+#[derive(Debug, Clone)]
+struct Inline {
+    key: String,
+    at: Range<usize>,
+    networks: Arc<[IpNet]>,
+}
+
+impl Inline {
+    fn of<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Self {
+        let networks = networks::clients(reader, found).unwrap_or_default().into();
+        Self { key: found.key.clone(), at: found.value.span(), networks }
+    }
+}
+
+/// Trusted networks that are compared with lists of clients; whoever has more has other worries.
+const MAX_COMPARED: usize = 64;
 
 impl AccessWords {
     /// What `owner` says.
@@ -27,9 +49,11 @@ impl AccessWords {
         let default = reader.word(reader.get(&DEFAULT, owner), &ACCESS_DEFAULTS);
         let said =
             [&ALLOW, &ALLOW_FILES, &DENY, &DENY_FILES].into_iter().find_map(|key| reader.get(key, owner));
+        let allowed = reader.get(&ALLOW, owner).map(|found| Inline::of(reader, found));
+        let denied = reader.get(&DENY, owner).map(|found| Inline::of(reader, found));
         let scope = said.and_then(|said| {
-            let allow = lists(reader, &ALLOW, &ALLOW_FILES, owner, around);
-            let deny = lists(reader, &DENY, &DENY_FILES, owner, around);
+            let allow = lists(reader, allowed.as_ref(), &ALLOW_FILES, owner, around);
+            let deny = lists(reader, denied.as_ref(), &DENY_FILES, owner, around);
             match AccessScope::new(allow, deny) {
                 Ok(scope) => Some(Arc::new(scope)),
                 Err(error) => {
@@ -43,7 +67,38 @@ impl AccessWords {
                 }
             }
         });
-        Self { scope, default }
+        Self { scope, default, allowed }
+    }
+
+    /// Says which of its clients are proxies to listener `id`, whose peers in `trusted` may speak for others; whether
+    /// there was anything to say.
+    pub(super) fn advise(
+        &self,
+        reader: &mut Reader<'_>,
+        id: &str,
+        trusted: impl Iterator<Item = IpNet>,
+    ) -> bool {
+        let Some(Inline { key, at, networks }) = &self.allowed else { return false };
+        // A proxy may well stand in its clients' network; a whole network of both is another thing.
+        let mut wide = trusted
+            .filter(|network| {
+                network.prefix_len() < network.max_prefix_len() && !network.addr().is_loopback()
+            })
+            .take(MAX_COMPARED);
+        let overlap = wide.find_map(|proxies| {
+            let meets = |clients: &&IpNet| proxies.contains(*clients) || clients.contains(&proxies);
+            Some((*networks.iter().find(meets)?, proxies))
+        });
+        let Some((clients, proxies)) = overlap else { return false };
+        reader.advise(
+            key,
+            at,
+            format!(
+                "`{clients}` are clients, and listener `{id}` trusts `{proxies}`: whoever connects from both without a \
+                 header is refused, and with one can claim to be any client; list the proxies' own addresses there"
+            ),
+        );
+        true
     }
 
     /// The rules of a listener that says this, where the server says `all`.
@@ -55,16 +110,13 @@ impl AccessWords {
 
 fn lists(
     reader: &mut Reader<'_>,
-    inline: &'static Setting,
+    inline: Option<&Inline>,
     files: &'static Setting,
     owner: Owner<'_>,
     around: &Surroundings,
 ) -> Vec<RuleList> {
-    let mut lists = Vec::new();
-    if let Some(found) = reader.get(inline, owner) {
-        let networks = networks::clients(reader, found).unwrap_or_default();
-        lists.push(RuleList::inline(&found.key, &networks));
-    }
+    let inline = inline.map(|Inline { key, networks, .. }| RuleList::inline(key, networks));
+    let mut lists: Vec<RuleList> = inline.into_iter().collect();
     if let Some(found) = reader.get(files, owner) {
         for text in reader.strings_of(found) {
             lists.extend(file(reader, found, &text, around));

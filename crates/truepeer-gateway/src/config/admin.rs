@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use super::addresses::{Place, parse_bind};
 use super::problem::Problem;
 use super::read::Reader;
-use super::settings::{ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_BIND};
+use super::settings::{
+    ADMIN_SOCKET, ADMIN_STATE, SOCKET_MODE_DEFAULT, STATUS_ADDRESSES, STATUS_BIND, STATUS_PAGE,
+};
 use super::tree::Owner;
 use crate::facts::bind::{Bind, Families};
 
@@ -35,6 +37,20 @@ impl Admin {
 pub struct Status {
     /// Where HTTP is served; empty for nowhere.
     pub binds: Vec<Bind>,
+    /// Whether there is a page for people, and what it tells.
+    pub page: StatusPage,
+}
+
+/// `status.page` and `status.addresses`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusPage {
+    /// There is none.
+    #[default]
+    None,
+    /// It counts, and names nobody.
+    WithoutAddresses,
+    /// It names clients and peers.
+    WithAddresses,
 }
 
 pub(super) fn read_admin(reader: &mut Reader<'_>) -> Admin {
@@ -67,7 +83,7 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Vec<(Bind, Range<usize>)> 
                         &found.key,
                         &text.at,
                         format!(
-                            "whoever reaches {addr} can read how much is going on here (no addresses): let a firewall \
+                            "anyone who reaches {addr} can read how much is going on here (no addresses): let a firewall \
                              keep it to your monitoring, or bind to loopback"
                         ),
                     );
@@ -87,6 +103,28 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Vec<(Bind, Range<usize>)> 
         }
     }
     binds
+}
+
+/// Whether there is a page at `binds`, and what it tells.
+pub(super) fn read_page(reader: &mut Reader<'_>, binds: &[(Bind, Range<usize>)]) -> StatusPage {
+    let wide =
+        binds.iter().find(|(bind, _)| matches!(bind, Bind::Tcp { addr, .. } if !addr.ip().is_loopback()));
+    let wanted = reader.flag(reader.get(&STATUS_PAGE, Owner::Global));
+    let found = reader.get(&STATUS_ADDRESSES, Owner::Global);
+    let addresses = reader.flag(found).unwrap_or(false);
+    if let (Some(found), true, Some((_, at))) = (found, addresses, wide) {
+        reader.problem(
+            Problem::new("`status.addresses` would show clients' addresses to more than this machine")
+                .at(found.value.span(), "true here ...")
+                .also(at.clone(), "... and reachable from elsewhere")
+                .help("bind to loopback or `unix:/PATH` and look through ssh (`ssh -L 9470:127.0.0.1:9470 HOST`), or leave `addresses` away"),
+        );
+    }
+    match (wanted.unwrap_or(wide.is_none()) && !binds.is_empty(), addresses) {
+        (false, _) => StatusPage::None,
+        (true, false) => StatusPage::WithoutAddresses,
+        (true, true) => StatusPage::WithAddresses,
+    }
 }
 
 /// As for listeners: the IPv6 wildcard serves IPv4, too.

@@ -72,7 +72,7 @@ pub(super) fn resolve<'t>(
     if let (Some(found), Some(at)) = (reader.get(&CHECK, owner), ranges) {
         reader.problem(
             Problem::new(format!("`{}` beside a range of ports", found.key))
-                .at(found.value.span(), "nobody but a client connects to these ports")
+                .at(found.value.span(), "only clients may connect to these ports")
                 .also(
                     at.clone(),
                     "a port of FTP's is open for one transfer, and a check would take its place",
@@ -94,14 +94,14 @@ pub(super) fn resolve<'t>(
         reader.advise(
             &found.key,
             &found.value.span(),
-            "has no effect: this backend is told who the client is, for its `handoff` is not `\"none\"`",
+            "has no effect: this backend learns who the client is, since its `handoff` is not `\"none\"`",
         );
     }
     let blind = said
         .filter(|_| handoff.is_some_and(|handoff| !handoff.tells()) && !understood)
         .map(|found| found.value.span());
     let deaf = said
-        .filter(|_| handoff == Some(Handoff::Exec) && !said_of_program.reads_environment)
+        .filter(|_| handoff == Some(Handoff::Exec) && said_of_program.may_mistake_the_client())
         .map(|found| found.value.span());
     let backend = kind.zip(handoff).zip(addresses.as_ref()).map(|((kind, handoff), addresses)| {
         Arc::new(Backend {

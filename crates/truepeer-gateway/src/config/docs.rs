@@ -32,7 +32,7 @@ const SAMPLE_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the documentation: which settings, under which heading, with which first sentence.
-const SECTIONS: [(Scope, &str, &str); 11] = [
+const SECTIONS: [(Scope, &str, &str); 12] = [
     (Scope::Server, "`[server]`", "Settings of the whole process."),
     (
         Scope::Proxy,
@@ -67,6 +67,12 @@ const SECTIONS: [(Scope, &str, &str); 11] = [
     (Scope::Log, "`[log]`", "What is logged, and where."),
     (Scope::Admin, "`[admin]`", "For the operator: commands that reach a running server."),
     (Scope::Status, "`[status]`", "For monitoring: numbers and readiness, read-only."),
+    (
+        Scope::Shared,
+        "`[shared]`",
+        "What several front doors know together: bans, through a common Redis or Valkey.\n\
+         `docs/scale.md` says what is shared and what is not.",
+    ),
 ];
 
 /// The text of `docs/config.md`.
@@ -124,6 +130,7 @@ pub fn sample() -> String {
     sample_section(&mut file, "log", "", ALL.iter().filter(|setting| setting.scope == Scope::Log));
     sample_section(&mut file, "admin", "", ALL.iter().filter(|setting| setting.scope == Scope::Admin));
     sample_section(&mut file, "status", "", ALL.iter().filter(|setting| setting.scope == Scope::Status));
+    sample_section(&mut file, "shared", "", ALL.iter().filter(|setting| setting.scope == Scope::Shared));
     file
 }
 

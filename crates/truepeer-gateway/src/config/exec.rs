@@ -9,19 +9,19 @@ use super::problem::Problem;
 use super::read::Reader;
 use super::setting::Setting;
 use super::settings::{
-    ADDRESS, CHECK, EXEC_COMMAND, EXEC_DIRECTORY, EXEC_MAX, EXEC_MAX_DEFAULT, EXEC_RATE, EXEC_RATE_DEFAULT,
-    EXEC_READS_ENVIRONMENT, EXEC_USER,
+    ADDRESS, CHECK, EXEC_COMMAND, EXEC_DIRECTORY, EXEC_LABEL, EXEC_MAX, EXEC_MAX_DEFAULT, EXEC_RATE,
+    EXEC_RATE_DEFAULT, EXEC_READS_ENVIRONMENT, EXEC_USER,
 };
 use super::tree::{Found, Owner, Section};
-use crate::facts::program::{Program, User, is_program_path};
+use crate::facts::program::{Program, SocketLabel, User, is_program_path};
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::{BackendAddress, Exec};
 use crate::rooms::handoff::Handoff;
 use crate::rooms::handoff::kind::Kind;
 use crate::rooms::limits::Rate;
 
-static SETTINGS: [&Setting; 6] =
-    [&EXEC_COMMAND, &EXEC_MAX, &EXEC_RATE, &EXEC_USER, &EXEC_DIRECTORY, &EXEC_READS_ENVIRONMENT];
+static SETTINGS: [&Setting; 7] =
+    [&EXEC_COMMAND, &EXEC_MAX, &EXEC_RATE, &EXEC_USER, &EXEC_DIRECTORY, &EXEC_LABEL, &EXEC_READS_ENVIRONMENT];
 
 /// What is said of a program: read whatever the handoff is, so that a wrong value is never overlooked.
 #[derive(Debug)]
@@ -29,8 +29,16 @@ pub(super) struct Said {
     program: Option<(Program, Range<usize>)>,
     max: NonZeroU32,
     rate: Option<Rate>,
+    label: SocketLabel,
     /// The program takes the client from its environment.
-    pub(super) reads_environment: bool,
+    reads_environment: bool,
+}
+
+impl Said {
+    /// Whether nobody has said that the program finds the client, and not the proxy.
+    pub(super) fn may_mistake_the_client(&self) -> bool {
+        !self.reads_environment && self.label != SocketLabel::Required
+    }
 }
 
 /// Reads it. `users` is the text of /etc/passwd.
@@ -42,6 +50,11 @@ pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, handoff: Option<Ha
     let user = reader.get(&EXEC_USER, owner).and_then(|found| user(reader, found, users));
     let directory = reader.path(reader.get(&EXEC_DIRECTORY, owner)).unwrap_or_else(|| PathBuf::from("/"));
     let reads_environment = reader.flag(reader.get(&EXEC_READS_ENVIRONMENT, owner)) == Some(true);
+    let label = match reader.flag(reader.get(&EXEC_LABEL, owner)) {
+        None => SocketLabel::IfPossible,
+        Some(true) => SocketLabel::Required,
+        Some(false) => SocketLabel::Never,
+    };
     if handoff.is_some_and(|handoff| handoff != Handoff::Exec) {
         let said: Vec<_> = SETTINGS.into_iter().filter_map(|setting| reader.get(setting, owner)).collect();
         for found in said {
@@ -53,7 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, handoff: Option<Ha
         }
     }
     let program = command.map(|(path, arguments, at)| (Program { path, arguments, directory, user }, at));
-    Said { program, max: max.unwrap_or(EXEC_MAX_DEFAULT), rate, reads_environment }
+    Said { program, max: max.unwrap_or(EXEC_MAX_DEFAULT), rate, label, reads_environment }
 }
 
 /// The place of a backend that is a program.
@@ -91,7 +104,7 @@ pub(super) fn address(
         );
     }
     let (program, at) = said.program.as_ref()?;
-    let exec = Exec { program: Arc::new(program.clone()), max: said.max, rate: said.rate };
+    let exec = Exec { program: Arc::new(program.clone()), max: said.max, rate: said.rate, label: said.label };
     Some(vec![(BackendAddress::Program(Arc::new(exec)), at.clone())])
 }
 
@@ -109,7 +122,8 @@ pub(super) fn check_mail(
             .also(from.clone(), format!("listener `{listener}` hands mail clients to it"))
             .note("if it asks the socket, and the proxy's address is in its `mynetworks` or the like, it is an open relay")
             .help(format!("if it takes the client from `TCPREMOTEIP` or `REMOTE_ADDR`: `backend.{id}.exec.reads-environment = true`"))
-            .help("if it does not: let it listen, and tell it by `handoff = \"proxy-v2\"` or `\"transparent\"`"),
+            .help(format!("if it asks the socket, as `exim -bs` does: `backend.{id}.exec.label = true`, with the rights of `handoff = \"label\"`"))
+            .help("or let it listen, and tell it by `handoff = \"proxy-v2\"`, `\"label\"` or `\"transparent\"`"),
     );
 }
 

@@ -1,6 +1,6 @@
 //! `proxy.hop-networks`: proxies that may stand inside a chain of headers, each by its exact address.
 //!
-//! A wider entry is an error: whoever has an address in it could put a header of its own behind the proxy's.
+//! A wider entry is an error: anyone who has an address in it could put a header of its own behind the proxy's.
 
 use std::net::IpAddr;
 

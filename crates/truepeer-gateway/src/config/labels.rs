@@ -22,6 +22,8 @@ pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, handoff: Option<Ha
         substitute: substitute.and_then(|found| read_substitute(reader, found)),
     };
     if let Some(handoff) = handoff.filter(|handoff| *handoff != Handoff::Label) {
+        // A program's own socket can say where the client wanted to go, too.
+        let destination = destination.filter(|_| handoff != Handoff::Exec);
         for found in [cgroup, destination, substitute].into_iter().flatten() {
             let text = format!("has no effect: this backend's `handoff` is `\"{}\"`", handoff.name());
             reader.advise(&found.key, &found.value.span(), text);
@@ -57,7 +59,7 @@ fn read_substitute<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<
         Err(_) => "an IPv4 address is needed here",
     };
     reader.problem(
-        Problem::new(format!("`{}`: {:?} can stand for nobody", found.key, text.text))
+        Problem::new(format!("`{}`: {:?} cannot stand for a client", found.key, text.text))
             .at(text.at, why)
             .help("choose one that no real client has and no server trusts, such as `\"192.0.2.66\"`"),
     );

@@ -356,7 +356,7 @@ fn check_sockets(reader: &mut Reader<'_>, draft: &Draft<'_>) {
         reader.problem(
             Problem::new(format!("`{} = \"forward\"` beside a UNIX socket", said.key))
                 .at(said.at.clone(), "a proxy's own connections are forwarded under its address")
-                .also(at.clone(), "whoever connects here has none")
+                .also(at.clone(), "a client that connects here has none")
                 .help(format!(
                     "`server.listener.{}.proxy.own = \"{instead}\"`, or a TCP address for this listener",
                     draft.section.id

@@ -102,7 +102,7 @@ fn who_can_lie(trusted: &NetworkList, wait: Duration) -> String {
     let others = if names.len() > NAMED { " and others" } else { "" };
     names.truncate(NAMED);
     format!(
-        "whoever comes from {}{others} can claim to be any client on the internet, with any TLS facts, for who sends a header \
+        "anyone who comes from {}{others} can claim to be any client on the internet, with any TLS facts, for who sends a header \
          there is believed, and who sends none is a client: behind a container gateway that is everybody whom it \
          forwards; private and loopback addresses are never believed, and a direct client of a protocol whose server \
          speaks first waits {} for its greeting; better: a network of their own for proxy and truepeer, or a port of \

@@ -26,9 +26,11 @@ mod proxy;
 mod ranges;
 mod read;
 mod resolve;
+mod said;
 mod sets;
 mod setting;
 mod settings;
+mod shared;
 mod sockets;
 mod surroundings;
 mod tlvs;
@@ -51,12 +53,14 @@ use crate::rooms::identify::{ImplausibleClients, MissingHeader};
 use crate::rooms::limits::Policy;
 use crate::rooms::refuse::RefusalText;
 
-pub use admin::{Admin, Status};
+pub use admin::{Admin, Status, StatusPage};
 pub use docs::{explain, reference, sample};
 pub use load::{DEFAULT_PATH, Loaded, Origin, Readable, demonstration, load, load_from};
 pub use names::TrustedName;
 pub use problem::{Colour, ConfigErrors, Problem};
 pub use resolve::resolve;
+pub use said::{said_of_limits, said_of_peer};
+pub use shared::Shared;
 pub use sockets::{binds, sockets};
 pub use surroundings::{Surroundings, default_gateways, is_supervised, read as read_surroundings};
 
@@ -64,7 +68,7 @@ pub use surroundings::{Surroundings, default_gateways, is_supervised, read as re
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerSettings,
     /// `[server.listener.<id>]`, in the order of the file.
     pub listeners: Vec<Arc<Listener>>,
     /// `[backend.<id>]`, in the order of the file.
@@ -75,13 +79,15 @@ pub struct Config {
     pub admin: Admin,
     /// `[status]`
     pub status: Status,
+    /// `[shared]`; `None` where nothing is shared.
+    pub shared: Option<Shared>,
     /// What `check` and the start-up log say about a configuration that is valid but surprising.
     pub advice: Vec<Advice>,
 }
 
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerSettings {
     /// What greetings and refusals call this host.
     pub hostname: String,
     /// Connections at once; `None` derives it from the descriptor limit.
@@ -94,6 +100,8 @@ pub struct Server {
     pub names_refresh: Duration,
     /// How long open connections may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long they may go on after another process has taken this one's place.
+    pub upgrade_drain_timeout: Duration,
     /// Where labels are kept that outlive the process; taken at start.
     pub label_pins: Option<PathBuf>,
 }
@@ -183,7 +191,7 @@ impl Listener {
         here.min_by_key(|range| range.first().ip() != addr.ip())
     }
 
-    /// Which port of its range whoever reached `addr` has reached, counted from 0; 0 where there is no range.
+    /// Which port of its range a client at `addr` has reached, counted from 0; 0 where there is no range.
     #[must_use]
     pub fn lane(&self, addr: Option<SocketAddr>) -> u16 {
         let found = addr.filter(|_| !self.ranges.is_empty()).and_then(|addr| self.range_of(addr)?.lane(addr));

@@ -1,7 +1,7 @@
 //! Lists of networks: how people write them, and what a list means that they may not have meant.
 //!
-//! [`read`] is for `trusted-networks`, the one setting that decides who may speak for others: a list that cannot be read
-//! is an error, never "everybody" and never "nobody". [`clients`] is for lists of clients.
+//! [`read`] is for `trusted-networks`, the one setting that decides who may speak for others: a list that cannot be
+//! read is an error, never "everybody" and never "nobody". [`clients`] is for lists of clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -198,7 +198,7 @@ fn network(
 fn parse(text: &str, whose: Whose) -> Result<IpNet, String> {
     let written = parse_written(text).map_err(|_| instead_of(text, whose))?;
     if written.addr().is_unspecified() && !text.contains('/') {
-        return Err(format!("`{text}` is the address of nobody and no wildcard; write {whose} address"));
+        return Err(format!("`{text}` is no host's address and no wildcard; write {whose} address"));
     }
     Ok(written)
 }
@@ -295,7 +295,7 @@ fn holds_loopback(network: &IpNet) -> bool {
     network.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST)) || network.contains(&v4) || v4.contains(network)
 }
 
-/// The blocks that are nobody's on the internet.
+/// The blocks that no host on the internet has.
 fn in_private_space(network: &IpNet) -> bool {
     let addr = network.addr();
     let widest = match addr {

@@ -25,7 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, handoff: Handoff) 
             reader.problem(
                 Problem::new(format!("`{}`: type {kind:#04x} stands here twice", found.key))
                     .at(text.at.clone(), "the second of two")
-                    .help("a type has one meaning for whoever reads it: give each fact a type of its own"),
+                    .help("a type has one meaning for anyone who reads it: give each fact a type of its own"),
             );
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn check_listener(reader: &mut Reader<'_>, draft: &Draft<'_>) {
         reader.problem(
             Problem::new(format!("`{}` beside a range of ports", found.setting.name))
                 .at(found.value.span(), "whether the backend works is not known here")
-                .also(at.clone(), "nobody but a client connects to the ports behind this range")
+                .also(at.clone(), "only clients may connect to the ports behind this range")
                 .help("let balancers check the listener of the connection that these ports belong to (for FTP that of port 21)"),
         );
     }

@@ -22,11 +22,12 @@ use super::sets::bracket_sets;
 use super::settings::{
     self, DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, HANDOFF_KIND, HOSTNAME, LABEL_PINS, LOG_CONNECTIONS,
     LOG_FILE, LOG_FORMAT_SETTING, MAX_CLIENTS, MAX_CLIENTS_DEFAULT, MAX_CONNECTIONS, MAX_PENDING,
-    MAX_PENDING_DEFAULT, TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT,
+    MAX_PENDING_DEFAULT, TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT, UPGRADE_DRAIN_TIMEOUT,
+    UPGRADE_DRAIN_TIMEOUT_DEFAULT,
 };
 use super::surroundings::Surroundings;
 use super::tree::{Owner, Section, Tree};
-use super::{Config, Listener, Server, Status, admin, backends, exec};
+use super::{Config, Listener, ServerSettings, Status, admin, backends, exec, shared};
 use crate::facts::bind::{Bind, Families};
 use crate::facts::lines::LogSettings;
 use crate::facts::ports::PortRange;
@@ -78,9 +79,14 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         backends.push(backends::resolve(reader, section, surroundings));
     }
     let mut drafts = Vec::new();
+    let mut said_of_all = false;
     for section in reader.tree.listeners.clone() {
         let draft = listeners::draft(reader, section, &inherited, &backends, surroundings);
         ranges::check_listener(reader, &draft);
+        let trusted = draft.proxy.trusted.lines.iter().map(|line| line.network);
+        draft.access.advise(reader, draft.section.id, trusted.clone());
+        // Once is enough for the list that holds for all.
+        said_of_all = said_of_all || inherited.access.advise(reader, draft.section.id, trusted);
         drafts.push(draft);
     }
     if drafts.is_empty() {
@@ -95,6 +101,8 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
     let admin = admin::read_admin(reader);
     let status = admin::read_status(reader);
     check_status(reader, &status, &drafts);
+    let shared = shared::read(reader, surroundings);
+    let page = admin::read_page(reader, &status);
     let target = reader.log_target(reader.get(&LOG_FILE, Owner::Global));
     let format = reader.word(reader.get(&LOG_FORMAT_SETTING, Owner::Global), &settings::LOG_FORMAT);
     let listeners = drafts
@@ -107,12 +115,13 @@ fn config(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config
         backends: backends.into_iter().map(|backend| backend.backend).collect::<Option<_>>()?,
         log: LogSettings { target: target.unwrap_or_default(), format: format.unwrap_or_default() },
         admin,
-        status: Status { binds: status.into_iter().map(|(bind, _)| bind).collect() },
+        status: Status { binds: status.into_iter().map(|(bind, _)| bind).collect(), page },
+        shared,
         advice: Vec::new(),
     })
 }
 
-fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
+fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> ServerSettings {
     let hostname = match reader.get(&HOSTNAME, Owner::Global) {
         Some(found) => reader.text(found).map(|text| {
             if !is_host_name(text.text) {
@@ -129,7 +138,7 @@ fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
             None
         }
     };
-    Server {
+    ServerSettings {
         hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
         max_connections: reader.count(reader.get(&MAX_CONNECTIONS, Owner::Global)),
         max_clients: reader.count(reader.get(&MAX_CLIENTS, Owner::Global)).unwrap_or(MAX_CLIENTS_DEFAULT),
@@ -140,6 +149,9 @@ fn server(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Server {
         drain_timeout: reader
             .duration(reader.get(&DRAIN_TIMEOUT, Owner::Global))
             .unwrap_or(DRAIN_TIMEOUT_DEFAULT),
+        upgrade_drain_timeout: reader
+            .duration(reader.get(&UPGRADE_DRAIN_TIMEOUT, Owner::Global))
+            .unwrap_or(UPGRADE_DRAIN_TIMEOUT_DEFAULT),
         label_pins: reader.path(reader.get(&LABEL_PINS, Owner::Global)),
     }
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::facts::protocol::Protocol;
+use crate::rooms::bans::NodeName;
 use crate::rooms::refuse::RefusalText;
 
 /// One setting, written down once.
@@ -51,6 +52,8 @@ pub(super) enum Scope {
     Admin,
     /// `[status]`
     Status,
+    /// `[shared]`
+    Shared,
 }
 
 impl Scope {
@@ -67,6 +70,7 @@ impl Scope {
             Self::Log => &["log"],
             Self::Admin => &["admin"],
             Self::Status => &["status"],
+            Self::Shared => &["shared"],
         }
     }
 }
@@ -133,6 +137,10 @@ pub(super) enum Shape {
     Mode,
     /// Words for a refusal.
     RefusalText,
+    /// The address of a common store.
+    StoreAddress,
+    /// A name that the operator chooses.
+    Name,
     /// The name of a `[backend.<id>]`.
     BackendName,
 }
@@ -203,6 +211,12 @@ impl Shape {
                 "at most {} characters of printable ASCII in quotes, without `\"` and `\\`, in which `{{client}}` stands for the client's address",
                 RefusalText::MAX
             ),
+            Self::StoreAddress => {
+                "the address of a Redis or Valkey in quotes, such as `\"redis://10.0.0.5:6379\"` or `\"rediss-sentinel://a,b,c/mymaster\"`".to_owned()
+            }
+            Self::Name => {
+                format!("a name in quotes: up to {} letters, digits, `-`, `_` and `.`", NodeName::MAX_LEN)
+            }
             Self::BackendName => "the name of a `[backend.<name>]` in quotes".to_owned(),
         }
     }

@@ -4,11 +4,15 @@
 //! sample file and `check --explain` come from it. A key that is in none of these tables is an error.
 
 mod access;
+mod admin;
 mod availability;
+mod drain;
 mod exec;
 mod labels;
 mod limits;
 mod proxy;
+mod shared;
+mod status;
 
 use std::time::Duration;
 
@@ -16,12 +20,16 @@ use super::setting::{Default, Sample, Scope, Setting, Shape, duration_text, name
 use crate::facts::lines::{ConnectionLines, LogFormat};
 use crate::facts::protocol::Protocol;
 use crate::rooms::handoff::kind::Kind;
-use crate::rooms::handoff::{Fact, Facts, Handoff, OwnFact, TlvChoice};
+use crate::rooms::handoff::{Fact, FactSet, Handoff, OwnFact, TlvChoice};
 
 pub(super) use access::{ACCESS_DEFAULTS, ALLOW, ALLOW_FILES, DEFAULT, DENY, DENY_FILES};
+pub(super) use admin::{ADMIN_SOCKET, ADMIN_STATE};
 pub(super) use availability::{BACKEND_DOWN, CHECK, CHECKS, HEALTH_BIND, WHEN_BACKEND_DOWN};
+pub(super) use drain::{
+    DRAIN_TIMEOUT, DRAIN_TIMEOUT_DEFAULT, UPGRADE_DRAIN_TIMEOUT, UPGRADE_DRAIN_TIMEOUT_DEFAULT,
+};
 pub(super) use exec::{
-    EXEC_COMMAND, EXEC_DIRECTORY, EXEC_MAX, EXEC_MAX_DEFAULT, EXEC_RATE, EXEC_RATE_DEFAULT,
+    EXEC_COMMAND, EXEC_DIRECTORY, EXEC_LABEL, EXEC_MAX, EXEC_MAX_DEFAULT, EXEC_RATE, EXEC_RATE_DEFAULT,
     EXEC_READS_ENVIRONMENT, EXEC_USER,
 };
 pub(super) use labels::{LABEL_CGROUP, LABEL_DESTINATION, LABEL_PINS, LABEL_SUBSTITUTE};
@@ -36,8 +44,12 @@ pub(super) use proxy::{
     TRUSTED_NAMES, TRUSTED_NAMES_REFRESH, TRUSTED_NAMES_REFRESH_DEFAULT, TRUSTED_NETWORKS, UNLISTED,
     UNLISTED_PEERS, UNSAFE_IMPLAUSIBLE, VERSIONS,
 };
+pub(super) use shared::{
+    SHARED_CA_FILE, SHARED_LIMITS, SHARED_NODE, SHARED_PASSWORD_FILE, SHARED_PREFIX, SHARED_PREFIX_DEFAULT,
+    SHARED_REQUIRED, SHARED_URL,
+};
+pub(super) use status::{STATUS_ADDRESSES, STATUS_BIND, STATUS_PAGE};
 
-pub(super) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// RFC 5321 4.5.3.2.1 lets a server take five minutes to greet.
 pub(super) const PROOF_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
@@ -58,7 +70,7 @@ pub(super) static HANDOFF: [(&str, Handoff); 9] = [
 ];
 /// What `tlvs` may be as one word.
 pub(super) static TLV_CHOICES: [(&str, TlvChoice); 3] =
-    [("kind", TlvChoice::Kind), ("all", TlvChoice::All), ("none", TlvChoice::Only(Facts::NONE))];
+    [("kind", TlvChoice::Kind), ("all", TlvChoice::All), ("none", TlvChoice::Only(FactSet::NONE))];
 pub(super) static CONNECTION_LINES: [(&str, ConnectionLines); 2] =
     [("both", ConnectionLines::Both), ("end", ConnectionLines::End)];
 pub(super) static LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -68,6 +80,7 @@ pub(super) static ALL: &[&Setting] = &[
     &HOSTNAME,
     &MAX_CONNECTIONS,
     &DRAIN_TIMEOUT,
+    &UPGRADE_DRAIN_TIMEOUT,
     &LABEL_PINS,
     &TRUSTED_NETWORKS,
     &TRUSTED_NAMES,
@@ -111,6 +124,7 @@ pub(super) static ALL: &[&Setting] = &[
     &EXEC_RATE,
     &EXEC_USER,
     &EXEC_DIRECTORY,
+    &EXEC_LABEL,
     &EXEC_READS_ENVIRONMENT,
     &ALLOW,
     &DENY,
@@ -131,6 +145,15 @@ pub(super) static ALL: &[&Setting] = &[
     &ADMIN_SOCKET,
     &ADMIN_STATE,
     &STATUS_BIND,
+    &STATUS_PAGE,
+    &STATUS_ADDRESSES,
+    &SHARED_URL,
+    &SHARED_PASSWORD_FILE,
+    &SHARED_CA_FILE,
+    &SHARED_PREFIX,
+    &SHARED_NODE,
+    &SHARED_REQUIRED,
+    &SHARED_LIMITS,
 ];
 
 /// Keys of Stalwart's files that people bring along, and what to do with each.
@@ -212,15 +235,6 @@ pub(super) static MAX_CONNECTIONS: Setting = Setting {
            When they are reached, accepting pauses until one ends; nobody is refused.\n\
            Read at start only.",
     sample: Sample::Comment("8000"),
-};
-
-pub(super) static DRAIN_TIMEOUT: Setting = Setting {
-    scope: Scope::Server,
-    name: "drain-timeout",
-    shape: Shape::Duration { floor: Duration::ZERO, why: "" },
-    default: Default::Duration(DRAIN_TIMEOUT_DEFAULT),
-    docs: "How long open connections may go on after SIGTERM before they are closed.",
-    sample: Sample::CommentDefault,
 };
 
 pub(super) static REFUSE_TEXT: Setting = Setting {
@@ -454,39 +468,4 @@ pub(super) static LOG_FORMAT_SETTING: Setting = Setting {
     default: Default::Word("text"),
     docs: "How lines look: `key=value` pairs, or one JSON object a line.",
     sample: Sample::CommentDefault,
-};
-
-pub(super) static ADMIN_SOCKET: Setting = Setting {
-    scope: Scope::Admin,
-    name: "socket",
-    shape: Shape::Path("/run/truepeer/admin.sock"),
-    default: Default::Derived("none: `truepeer reload` and the like cannot reach this server"),
-    docs: "The UNIX socket on which `truepeer connections`, `status`, `reload`, `deny` and `undeny` reach this server.\n\
-           Its mode is 0600: root and the user that truepeer runs as may use it, nobody else.\n\
-           A reload may move it: the new one answers before the old one ends.",
-    sample: Sample::Comment("\"/run/truepeer/admin.sock\""),
-};
-
-pub(super) static ADMIN_STATE: Setting = Setting {
-    scope: Scope::Admin,
-    name: "state",
-    shape: Shape::Path("/var/lib/truepeer/denied"),
-    default: Default::Derived("none: denials end with the process"),
-    docs: "The file in which what `truepeer deny` has ordered survives a restart.\n\
-           It is replaced as a whole on each change, so truepeer must be allowed to write its folder (`StateDirectory=truepeer` in a service unit makes /var/lib/truepeer).\n\
-           Read at start only.",
-    sample: Sample::Comment("\"/var/lib/truepeer/denied\""),
-};
-
-pub(super) static STATUS_BIND: Setting = Setting {
-    scope: Scope::Status,
-    name: "bind",
-    shape: Shape::Binds,
-    default: Default::Derived("none: nothing is served"),
-    docs: "Where `/metrics` (OpenMetrics), `/healthz`, `/readyz` and `/readyz/LISTENER` are served over HTTP, to anybody who connects.\n\
-           Read-only: nothing can be changed there, and no answer holds an address.\n\
-           Ready means that clients would be served now: not draining, and behind every listener (or the one named) a backend that may be handed clients.\n\
-           A listener with `backend-when-secure` needs both of its backends for that, so that a balancer sends clients to where all of them are served.\n\
-           A reload may move it; an address that overlaps the old one (`[::]:9470` after `127.0.0.1:9470`) is still in use then, and needs a restart.",
-    sample: Sample::Comment("\"127.0.0.1:9470\""),
 };

@@ -6,7 +6,7 @@ use super::read::{Reader, Text};
 use super::settings::{HANDOFF_KIND, TLV_CHOICES, TLVS};
 use super::tree::{Found, Owner};
 use crate::rooms::handoff::kind::Kind;
-use crate::rooms::handoff::{Fact, Facts, Handoff, TlvChoice};
+use crate::rooms::handoff::{Fact, FactSet, Handoff, TlvChoice};
 
 /// Reads the choice of `owner`, which is of `kind` and told by `handoff`.
 pub(super) fn read(reader: &mut Reader<'_>, owner: Owner<'_>, kind: Kind, handoff: Handoff) -> TlvChoice {
@@ -69,7 +69,7 @@ fn choice<'t>(reader: &mut Reader<'t>, found: &'t Found<'t>) -> Option<TlvChoice
             }
         }
     }
-    (!wrong).then(|| TlvChoice::Only(Facts::of(&facts)))
+    (!wrong).then(|| TlvChoice::Only(FactSet::of(&facts)))
 }
 
 fn explain(found: &Found<'_>, text: &Text<'_>) -> Problem {

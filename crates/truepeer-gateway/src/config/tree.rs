@@ -273,9 +273,10 @@ fn siblings(path: &[&str]) -> Option<String> {
 
 /// Every key and every section, as patterns.
 fn known_keys() -> impl Iterator<Item = String> {
-    let sections = ["server", "server.listener", "backend", "access", "limits", "log", "admin", "status"]
-        .into_iter()
-        .chain(NAMED);
+    let sections =
+        ["server", "server.listener", "backend", "access", "limits", "log", "admin", "status", "shared"]
+            .into_iter()
+            .chain(NAMED);
     ALL.iter().flat_map(|setting| setting.keys()).chain(sections.map(str::to_owned))
 }
 

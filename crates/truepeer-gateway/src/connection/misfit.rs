@@ -1,7 +1,7 @@
 //! What a misfit between us and a neighbour means, in words, and what to change: causes and remedies for records.
 //!
-//! Knowledge only: it reads what happened, fills `seen`, `cause` and `remedy`, and names the outcome. Nothing here
-//! decides who may enter. What concerns neighbours is said in the words of the doctor's crate.
+//! Knowledge only: what happened goes in, an outcome with `seen`, `cause` and `remedy` comes out. Nothing here decides
+//! who may enter, or writes a record. What concerns neighbours is said in the words of the doctor's crate.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -18,112 +18,105 @@ use truepeer_doctor::unidentified::{self, Past};
 
 use crate::connection::unproven;
 use crate::door::Door;
-use crate::engine::RelayEnd;
+use crate::engine::{RelayEnd, Traffic};
 use crate::facts::address::{Family, is_near};
 use crate::facts::outcome::Outcome;
-use crate::facts::protocol::FirstSpeaker;
+use crate::facts::protocol::{FirstSpeaker, Protocol};
 use crate::rooms::access::Why;
 use crate::rooms::backend::connect::NotConnected;
 use crate::rooms::backend::{MUTE, Pool, Target};
 use crate::rooms::bans::Ban;
 use crate::rooms::identify::{MAX_HOPS, Unidentified};
 use crate::rooms::limits::Which;
-use crate::rooms::record::{Record, RefusedBy};
+use crate::rooms::record::{Ended, Explanation, RefusedBy, Way};
 
 /// Who is gone so soon was ended behind the header, or left by itself.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// A greeting or a refusal has at most so many bytes.
 const A_REFUSAL: u64 = 512;
 
-/// What to do about a public peer. No line to paste: whoever is on the internet chooses its address.
+/// What to do about a public peer. No line to paste: anyone who is on the internet chooses its address.
 const STRANGER: &str = "if this is your proxy, with a new address: put it into `proxy.trusted-networks` in place of the old one; otherwise nothing: anyone on the internet can cause this line";
 
 /// A peer that is in no trusted network, where only proxies may come.
-pub(super) fn unlisted(record: &mut Record) -> Outcome {
-    let listener = record.entry.listener.clone();
-    record.cause = Some(match record.entry.peer {
-        PeerAddress::Tcp(_) => "this listener takes connections from its trusted networks only".to_owned(),
-        _ => "a UNIX peer has no address that could be the client's".to_owned(),
-    });
-    record.remedy = Some(match record.entry.peer {
-        PeerAddress::Tcp(peer) if is_near(peer.ip()) => format!(
-            "if {} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{}\"]",
-            peer.ip(),
-            peer.ip()
-        ),
+pub(super) fn unlisted(listener: &str, peer: PeerAddress) -> Ended {
+    let cause = match peer {
+        PeerAddress::Tcp(_) => "this listener takes connections from its trusted networks only",
+        _ => "a UNIX peer has no address that could be the client's",
+    };
+    let remedy = match peer {
+        PeerAddress::Tcp(peer) if is_near(peer.ip()) => {
+            format!("if {} is your proxy, {}", peer.ip(), change::trust(listener, &peer.ip()))
+        }
         PeerAddress::Tcp(_) => STRANGER.to_owned(),
+        // Never inherited, so that this is the whole list.
         _ => format!(
             "if a proxy connects here: server.listener.{listener}.proxy.trusted-networks = [\"unix\"]"
         ),
-    });
-    Outcome::UnlistedPeer
+    };
+    Explanation::new(cause, remedy).ends(Outcome::UnlistedPeer)
 }
 
 /// A trusted peer without a usable header, and what is known of it.
-pub(super) fn unidentified(record: &mut Record, why: &Unidentified, past: &Past) -> Outcome {
+pub(super) fn unidentified(protocol: Protocol, way: &Way, why: &Unidentified, past: &Past) -> Ended {
     match why {
-        Unidentified::Evicted(seen) => {
-            note_seen(record, seen);
-            record.cause = Some("more headers were unfinished than server.proxy.max-pending".to_owned());
-            record.remedy = Some(
-                "find the peer that opens connections and sends nothing; raise server.proxy.max-pending only if all of them are in order"
-                    .to_owned(),
-            );
-            Outcome::HeaderEvicted
+        Unidentified::Evicted(seen) => Explanation {
+            seen: Some(seen.to_string().into()),
+            ..Explanation::new(
+                "more headers were unfinished than server.proxy.max-pending",
+                "find the peer that opens connections and sends nothing; raise server.proxy.max-pending only if all of them are in order",
+            )
         }
+        .ends(Outcome::HeaderEvicted),
         Unidentified::Error(error, received) => {
             let reason = error.reason();
-            if !matches!(reason, IdentifyReason::Empty) {
-                record.seen = Some(unidentified::excerpt(error, received).into());
-            }
-            record.cause = Some(match unidentified::circumstances(error, received, past) {
+            let seen = match reason {
+                IdentifyReason::Empty => None,
+                _ => Some(unidentified::excerpt(error, received).into()),
+            };
+            let cause = match unidentified::circumstances(error, received, past) {
                 Some(known) => format!("{error}; {known}"),
                 None => error.to_string(),
-            });
-            record.remedy = match record.hops.as_slice().last() {
+            };
+            let remedy = match way.hops.as_slice().last() {
                 Some(hop) => behind_hop(reason, hop),
                 None => {
-                    let first = match record.entry.protocol.first_speaker() {
+                    let first = match protocol.first_speaker() {
                         FirstSpeaker::Server => unidentified::FirstSpeaker::Server,
                         _ => unidentified::FirstSpeaker::Client,
                     };
                     unidentified::remedy(error, received, first, past).map(Cow::into_owned)
                 }
             };
-            Outcome::from(error)
+            Explanation { seen, ..Explanation::cause(cause, remedy) }.ends(Outcome::from(error))
         }
     }
 }
 
 /// A header that names a client which cannot be true.
-pub(super) fn implausible(record: &mut Record, error: &IdentifyError, door: &Door) -> Outcome {
-    record.cause = Some(error.to_string());
+pub(super) fn implausible(error: &IdentifyError, door: &Door) -> Ended {
     let client = match error.reason() {
         IdentifyReason::Implausible(found) => Some(found.client),
         _ => None,
     };
-    record.remedy = Some(match client {
+    let remedy = match client {
         // It went out to the balancer and came back.
         Some(ip) if !ip.is_loopback() && door.own_addresses.now().contains(ip) => format!(
             "if a program there reaches this port through the balancer (hairpin), let it connect to the backend directly; to believe this address all the same: server.listener.{}.proxy.unsafe-accept-implausible-clients = [\"{ip}\"]",
-            record.entry.listener
+            door.listener.id
         ),
         Some(ip) if ip.is_loopback() => {
             "the proxy's own client came from its loopback: let the programs on the proxy's host connect to the mail server directly, or let the proxy read the header of the proxy in front of it".to_owned()
         }
         _ => "find out who sent this header: the proxy takes it from a peer that it must not believe, or its own client address is wrong".to_owned(),
-    });
-    Outcome::from(error)
+    };
+    Explanation::new(error.to_string(), remedy).ends(Outcome::from(error))
 }
 
 /// A client that is never believed from a peer which carries direct traffic, too.
-pub(super) fn doubted(record: &mut Record, error: &IdentifyError) -> Outcome {
-    record.cause = Some(error.to_string());
-    record.remedy = Some(
-        "nothing, if a client tried to forge its address; if the proxy brings such clients, trust the proxy by an address or a name of its own, where `missing-header` is \"refuse\""
-            .to_owned(),
-    );
-    Outcome::from(error)
+pub(super) fn doubted(error: &IdentifyError) -> Ended {
+    let remedy = "nothing, if a client tried to forge its address; if the proxy brings such clients, trust the proxy by an address or a name of its own, where `missing-header` is \"refuse\"";
+    Explanation::new(error.to_string(), remedy).ends(Outcome::from(error))
 }
 
 /// A header names a client that is a proxy itself: said once for each, since every one of its clients may come so.
@@ -139,73 +132,70 @@ pub(super) fn chain_not_told(listener: &Arc<str>, client: IpAddr, peer: PeerAddr
 }
 
 /// Headers that name one listed proxy after the other, without an end.
-pub(super) fn endless_chain(record: &mut Record) -> Outcome {
-    record.cause = Some(format!(
-        "{MAX_HOPS} headers named proxies of `proxy.hop-networks`, and the one behind them names another"
-    ));
-    record.remedy = Some(
-        "find the loop among these proxies, or take the address out of `proxy.hop-networks` that clients have, too"
-            .to_owned(),
-    );
-    Outcome::HeaderRepeated
+pub(super) fn endless_chain() -> Ended {
+    Explanation::new(
+        format!("{MAX_HOPS} headers named proxies of `proxy.hop-networks`, and the one behind them names another"),
+        "find the loop among these proxies, or take the address out of `proxy.hop-networks` that clients have, too",
+    )
+    .ends(Outcome::HeaderRepeated)
 }
 
-/// A header where none may come: from a direct client, or behind the first one.
+/// A header where none may come: from a direct client, one that is `presumed` to be the client, or behind the first
+/// one.
 pub(super) fn second_header(
-    record: &mut Record,
+    listener: &str,
+    presumed: bool,
     identity: &ClientIdentity,
     found: &Result<(ClientIdentity, Vec<u8>), Unidentified>,
-) -> Outcome {
+) -> Ended {
     let spoke_for = match found {
         Ok((named, _)) => named.client().map(|client| client.to_string()),
         Err(_) => None,
     };
-    let named = spoke_for.clone().unwrap_or_else(|| "no client".to_owned());
+    let named = spoke_for.unwrap_or_else(|| "no client".to_owned());
     let peer = identity.peer();
     if identity.source() != IdentitySource::Direct {
-        record.cause = Some(format!(
-            "the client's own bytes begin with a header (it names {named}); one connection has one header"
-        ));
-        record.remedy = Some(change::CHAIN.to_owned());
-        return Outcome::HeaderRepeated;
+        return Explanation::new(
+            format!(
+                "the client's own bytes begin with a header (it names {named}); one connection has one header"
+            ),
+            change::CHAIN,
+        )
+        .ends(Outcome::HeaderRepeated);
     }
     if let Ok((named, _)) = found
         && named.role() == Role::ProxyOwn(OwnConnection::OwnAddress)
     {
-        record.cause = Some(
-            "the header names exactly the peer that sent it: a balancer that keeps client addresses and also sends a header"
-                .to_owned(),
-        );
-        record.remedy = Some(change::ONE_OF_TWO.to_owned());
-        return Outcome::HeaderRedundant;
+        return Explanation::new(
+            "the header names exactly the peer that sent it: a balancer that keeps client addresses and also sends a header",
+            change::ONE_OF_TWO,
+        )
+        .ends(Outcome::HeaderRedundant);
     }
-    if record.presumed {
-        record.cause = Some(format!(
-            "{peer} sent a header that names {named} after it had counted as the client itself: the header came later than `proxy.missing-header-wait`, or behind other bytes"
-        ));
-        record.remedy = Some(
-            "nothing, if a client tried to forge its address; if a proxy sends its header so late, raise `proxy.missing-header-wait`"
-                .to_owned(),
-        );
-        return Outcome::UntrustedHeader;
+    if presumed {
+        return Explanation::new(
+            format!(
+                "{peer} sent a header that names {named} after it had counted as the client itself: the header came later than `proxy.missing-header-wait`, or behind other bytes"
+            ),
+            "nothing, if a client tried to forge its address; if a proxy sends its header so late, raise `proxy.missing-header-wait`",
+        )
+        .ends(Outcome::UntrustedHeader);
     }
-    let listener = record.entry.listener.clone();
-    record.cause = Some(format!(
-        "{peer} is in no trusted network of this listener and sent a header that names {named}"
-    ));
-    record.remedy = Some(match peer.ip() {
+    let remedy = match peer.ip() {
         Some(ip) if is_near(ip) => {
-            format!("if {ip} is your proxy: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]")
+            format!("if {ip} is your proxy, {}", change::trust(listener, &ip))
         }
         _ => STRANGER.to_owned(),
-    });
-    Outcome::UntrustedHeader
+    };
+    let cause =
+        format!("{peer} is in no trusted network of this listener and sent a header that names {named}");
+    Explanation::new(cause, remedy).ends(Outcome::UntrustedHeader)
 }
 
 /// One of a proxy's own connections was answered here; a client's words in it are a fault of the proxy.
-pub(super) fn answered(record: &mut Record, why: OwnConnection, outcome: Outcome) -> Outcome {
+pub(super) fn answered(why: OwnConnection, outcome: Outcome) -> Ended {
     if outcome != Outcome::OwnNoCheck {
-        return outcome;
+        return outcome.into();
     }
     let (cause, remedy) = match why {
         OwnConnection::Local => (
@@ -229,57 +219,49 @@ pub(super) fn answered(record: &mut Record, why: OwnConnection, outcome: Outcome
             "let the proxy send the client's address",
         ),
     };
-    (record.cause, record.remedy) = (Some(cause.to_owned()), Some(remedy.to_owned()));
-    outcome
+    Explanation::new(cause, remedy).ends(outcome)
 }
 
 /// One of a proxy's own connections where they are refused, or cannot be forwarded.
-pub(super) fn not_wanted(record: &mut Record, peer: PeerAddress) -> Outcome {
-    if peer.ip().is_none() {
-        record.cause = Some(
-            "the proxy came over a UNIX socket, so its own connections have no address to be forwarded under"
-                .to_owned(),
-        );
-        record.remedy = Some("let the proxy check a `health-bind` of this listener".to_owned());
+pub(super) fn not_wanted(peer: PeerAddress) -> Ended {
+    if peer.ip().is_some() {
+        return Outcome::OwnRefused.into();
     }
-    Outcome::OwnRefused
+    Explanation::new(
+        "the proxy came over a UNIX socket, so its own connections have no address to be forwarded under",
+        "let the proxy check a `health-bind` of this listener",
+    )
+    .ends(Outcome::OwnRefused)
 }
 
-/// A client that may not enter, by this rule.
-pub(super) fn denied(record: &mut Record, identity: &ClientIdentity, why: Why<'_>) -> Outcome {
-    record.rule = Some(why.to_string().into());
+/// A client that may not enter, by this rule; `presumed` is whether it is taken for the client for want of a header.
+pub(super) fn denied(listener: &str, presumed: bool, identity: &ClientIdentity, why: Why<'_>) -> Ended {
     let (refusal, cause) = match why {
         Why::Listed(_) => (RefusedBy::DenyList, "a list names the client"),
         Why::Default(_) => {
             (RefusedBy::DefaultDeny, "no list names the client, and only listed ones may enter")
         }
     };
-    record.refusal = Some(refusal);
-    record.cause = Some(cause.to_owned());
-    if let (IdentitySource::Direct, Some(ip)) = (identity.source(), identity.peer().ip())
-        && is_near(ip)
-        && !record.presumed
-    {
-        let listener = &record.entry.listener;
-        record.remedy = Some(format!(
-            "if {ip} is your proxy, and not the client: server.listener.{listener}.proxy.trusted-networks = [\"{ip}\"]"
-        ));
-    }
-    Outcome::AccessDenied
+    let near = identity.peer().ip().filter(|ip| is_near(*ip));
+    let itself = identity.source() == IdentitySource::Direct && !presumed;
+    let remedy = near
+        .filter(|_| itself)
+        .map(|ip| format!("if {ip} is your proxy, and not the client, {}", change::trust(listener, &ip)));
+    Explanation::cause(cause, remedy).refused(refusal, Some(why.to_string())).ends(Outcome::AccessDenied)
 }
 
 /// An operator, or a program of theirs, keeps the client out for a while.
-pub(super) fn banned(record: &mut Record, ban: &Ban) -> Outcome {
-    record.refusal = Some(RefusedBy::Ban);
-    record.rule = Some(ban.to_string().into());
-    record.cause = Some("an operator, or a program of theirs, denied the client for a while".to_owned());
-    record.remedy = Some(format!("to let it in again: truepeer undeny {}", ban.network));
-    Outcome::AccessDenied
+pub(super) fn banned(ban: &Ban) -> Ended {
+    Explanation::new(
+        "an operator, or a program of theirs, denied the client for a while",
+        format!("to let it in again: truepeer undeny {}", ban.network),
+    )
+    .refused(RefusedBy::Ban, Some(ban.to_string()))
+    .ends(Outcome::AccessDenied)
 }
 
 /// A client for whom no TLS was conveyed, where it is required.
-pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcome {
-    refused_by(record, RefusedBy::RequireSecure);
+pub(super) fn insecure(identity: &ClientIdentity) -> Ended {
     let (cause, remedy) = match identity.source() {
         IdentitySource::Direct => ("the client came without a proxy, so no proxy ended its TLS", None),
         IdentitySource::Header(Version::V1) => {
@@ -287,27 +269,24 @@ pub(super) fn insecure(record: &mut Record, identity: &ClientIdentity) -> Outcom
         }
         _ => ("the header does not say that the client used TLS", Some(change::TELL_TLS)),
     };
-    record.cause = Some(cause.to_owned());
-    record.remedy = remedy.map(str::to_owned);
-    Outcome::SecureRequired
+    Explanation::cause(cause, remedy.map(str::to_owned))
+        .refused(RefusedBy::RequireSecure, None)
+        .ends(Outcome::SecureRequired)
 }
 
 /// A limit that is against the client.
-pub(super) fn limited(record: &mut Record, which: &Which) -> Outcome {
-    refused_by(record, RefusedBy::Limit(which.rule));
-    over_limit(record, which);
-    Outcome::LimitReached
+pub(super) fn limited(listener: &str, which: &Which) -> Ended {
+    over_limit(listener, which).refused(RefusedBy::Limit(which.rule), None).ends(Outcome::LimitReached)
 }
 
 /// A limit that would be against the client, were it enforced.
-pub(super) fn observed(record: &mut Record, which: &Which) {
-    record.would_refuse = Some(RefusedBy::Limit(which.rule));
-    over_limit(record, which);
+pub(super) fn observed(listener: &str, which: &Which) -> Box<Explanation> {
+    let would_refuse = Some(RefusedBy::Limit(which.rule));
+    Box::new(Explanation { would_refuse, ..over_limit(listener, which) })
 }
 
-fn over_limit(record: &mut Record, which: &Which) {
-    record.cause = Some(which.to_string());
-    record.remedy = which.remedy(&record.entry.listener);
+fn over_limit(listener: &str, which: &Which) -> Explanation {
+    Explanation::cause(which.to_string(), which.remedy(listener))
 }
 
 /// Facts that the backend's header has no room for: said once for each backend, since a client can make them long.
@@ -326,23 +305,21 @@ pub(super) fn over_budget(pool: &Pool, dropped: usize) {
     tracing::info!(event = "tlvs_dropped", backend, cause, remedy);
 }
 
-/// A relay has ended: what an end right behind our header says of the backend.
+/// A relay has ended, after `lasted`: what an end right behind our header says of the backend.
 pub(super) fn relayed(
-    record: &mut Record,
     pool: &Pool,
     target: &Target,
     family: Option<Family>,
+    (traffic, lasted): (&Traffic, Duration),
     end: &RelayEnd,
-) {
-    let traffic = &record.entry.traffic;
+) -> Option<Box<Explanation>> {
     let said = traffic.bytes_out();
-    let at_once = record.times.relay.is_some_and(|relay| relay < AT_ONCE);
-    if !at_once || !matches!(end, RelayEnd::Done | RelayEnd::BackendFailed(_)) {
-        return;
+    if lasted >= AT_ONCE || !matches!(end, RelayEnd::Done | RelayEnd::BackendFailed(_)) {
+        return None;
     }
     // A transfer to a server has no answer on its own connection.
     if pool.backend.has_range() {
-        return;
+        return None;
     }
     if traffic.bytes_in() == 0 && said <= A_REFUSAL {
         pool.suspect(target, family);
@@ -353,24 +330,20 @@ pub(super) fn relayed(
         let remedy = change::MUTE;
         tracing::info!(event = "backend_mute", backend, address, cause, remedy);
     }
-    if said == 0 && unproven::may_misread(pool, target) {
-        unproven::silent(record, pool);
-    }
+    (said == 0 && unproven::may_misread(pool, target)).then(|| unproven::silent(pool))
 }
 
-/// The backend was proved, and yet takes our header for the client's words: it lost its option since. No client is handed
-/// to it until it was asked again.
-pub(super) fn header_answered(record: &mut Record, pool: &Pool, target: &Target, said: &[u8]) -> Outcome {
+/// The backend was proved, and yet takes our header for the client's words: it lost its option since. No client is
+/// handed to it until it was asked again.
+pub(super) fn header_answered(pool: &Pool, target: &Target, said: &[u8]) -> Ended {
     let saw = format!("to our header it said \"{}\"", Seen::new(said));
     let why = pool.mark_ignoring(target, saw);
-    record.cause = Some(format!("{}: {why}", pool.name_of(&target.address)));
-    record.remedy = Some(pool.backend.telling().remedy().to_owned());
-    Outcome::HandoffRefused
+    let cause = format!("{}: {why}", pool.name_of(&target.address));
+    Explanation::new(cause, pool.backend.telling().remedy()).ends(Outcome::HandoffRefused)
 }
 
 /// No address of the backend could take the client.
-pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConnected) {
-    record.cause = Some(failure.because.clone());
+pub(super) fn not_connected(pool: &Pool, failure: &NotConnected) -> Ended {
     let remedy = match failure.outcome {
         Outcome::BackendPortsExhausted => Some(
             "give the backend more addresses (127.0.0.2 and so on for one on this host), or widen net.ipv4.ip_local_port_range",
@@ -385,16 +358,7 @@ pub(super) fn not_connected(record: &mut Record, pool: &Pool, failure: &NotConne
         Outcome::HandoffRefused => Some(failure.remedy.unwrap_or(pool.backend.telling().remedy())),
         _ => None,
     };
-    record.remedy = remedy.map(str::to_owned);
-}
-
-fn refused_by(record: &mut Record, refusal: RefusedBy) {
-    record.refusal = Some(refusal);
-    record.rule = Some(refusal.code().into());
-}
-
-fn note_seen(record: &mut Record, seen: &Seen) {
-    record.seen = Some(seen.to_string().into());
+    Explanation::cause(failure.because.clone(), remedy.map(str::to_owned)).ends(failure.outcome)
 }
 
 /// A chain that breaks behind a header that named `hop`.

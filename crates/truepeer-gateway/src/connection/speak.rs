@@ -60,9 +60,10 @@ pub(crate) async fn not_connected(
 pub(crate) async fn answer(client: Socket, early: Vec<u8>, door: &Door) -> Outcome {
     let listener = &*door.listener;
     if listener.tls == ClientTls::None {
-        let backend = if door.is_reachable() { BackendState::Reachable } else { BackendState::Unreachable };
+        let open = door.is_open_for_clients();
+        let backend = if open { BackendState::Reachable } else { BackendState::Unreachable };
         let dialogue = Answer::new(listener.protocol, &door.hostname, backend, Asker::Proxy);
-        if converse(client, early, dialogue, OWN_LIMIT).await == Heard::Client {
+        if converse(client, early, dialogue, OWN_LIMIT).await == OtherEnd::Client {
             return Outcome::OwnNoCheck;
         }
     }
@@ -71,7 +72,7 @@ pub(crate) async fn answer(client: Socket, early: Vec<u8>, door: &Door) -> Outco
 
 /// Who was at the other end, as far as it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum OtherEnd {
     /// Somebody who says what checks say.
     Check,
     /// Somebody who began to send mail or to log in.
@@ -79,9 +80,14 @@ pub(crate) enum Heard {
 }
 
 /// Speaks until either side ends it, or `limit` has passed; `early` is what was received already.
-pub(crate) async fn converse(client: Socket, early: Vec<u8>, mut dialogue: Answer, limit: Duration) -> Heard {
+pub(crate) async fn converse(
+    client: Socket,
+    early: Vec<u8>,
+    mut dialogue: Answer,
+    limit: Duration,
+) -> OtherEnd {
     speak(client, early, &mut dialogue, limit).await;
-    if dialogue.heard_a_client() { Heard::Client } else { Heard::Check }
+    if dialogue.heard_a_client() { OtherEnd::Client } else { OtherEnd::Check }
 }
 
 async fn speak(client: Socket, early: Vec<u8>, dialogue: &mut Answer, limit: Duration) {
@@ -106,6 +112,6 @@ async fn speak(client: Socket, early: Vec<u8>, dialogue: &mut Answer, limit: Dur
             };
         }
     }
-    // Whoever was quicker to send than we to end it hears the last words all the same.
+    // A client that was quicker to send than we to end it hears the last words all the same.
     engine::say_and_close(client, &[], None).await;
 }

@@ -5,10 +5,10 @@
 
 use truepeer_doctor::misread;
 
-use crate::engine::Overheard;
+use crate::engine::{Overheard, Relay, give_back};
 use crate::rooms::backend::{MISREADS, Pool, Readiness, Target};
-use crate::rooms::handoff::Handoff;
-use crate::rooms::record::Record;
+use crate::rooms::handoff::Proof;
+use crate::rooms::record::Explanation;
 
 /// Where the first bytes of `target` go, if they are to be looked at.
 pub(super) fn overheard(pool: &Pool, target: &Target) -> Option<Overheard> {
@@ -17,42 +17,64 @@ pub(super) fn overheard(pool: &Pool, target: &Target) -> Option<Overheard> {
 
 /// Whether a header precedes the client's bytes at `target`, and nobody knows if it is read.
 pub(super) fn may_misread(pool: &Pool, target: &Target) -> bool {
-    matches!(pool.backend.handoff, Handoff::ProxyV1 | Handoff::ProxyV2)
-        && *target.readiness() == Readiness::Unproven
+    pool.backend.handoff.facts().proof == Proof::GreetsOnlyWith && *target.readiness() == Readiness::Unproven
 }
 
-/// A relay to such a backend has ended, of which this came first.
-pub(super) fn answered(record: &mut Record, pool: &Pool, target: &Target, overheard: Overheard) {
+/// Whether nobody has to keep what `relay` has overheard: it shows nothing, and neither could more of it.
+pub(super) fn is_done(relay: &Relay) -> bool {
+    let Some(overheard) = relay.overheard() else { return false };
+    overheard.ask(|heard| {
+        let is_whole = relay.has_listened() || heard.len() >= Overheard::MAX || misread::is_settled(heard);
+        // Before a client speaks, everything counts.
+        is_whole && !misread::is_locked_out(heard) && misread::of(heard, misread::Client::Silent).is_none()
+    })
+}
+
+/// Notes that a backend has said what [`is_done`] found to show nothing.
+pub(super) fn shows_nothing(pool: &Pool, target: &Target, overheard: Overheard) {
     let heard = overheard.heard();
+    if !heard.is_empty() && may_misread(pool, target) {
+        let _no_news = target.note_misread(false);
+    }
+    give_back(heard);
+}
+
+/// A relay to such a backend has ended, of which this came first; `client` is whether the client had said something.
+pub(super) fn answered(
+    pool: &Pool,
+    target: &Target,
+    overheard: Overheard,
+    client: misread::Client,
+) -> Option<Box<Explanation>> {
+    let heard = overheard.heard();
+    let answered = judged(pool, target, &heard, client);
+    give_back(heard);
+    answered
+}
+
+fn judged(pool: &Pool, target: &Target, heard: &[u8], client: misread::Client) -> Option<Box<Explanation>> {
     if heard.is_empty() || !may_misread(pool, target) {
-        return;
+        return None;
     }
-    if misread::is_locked_out(&heard) {
-        record.cause = Some(LOCKED_OUT.to_owned());
-        record.remedy = Some(LET_IN.to_owned());
-        return;
+    if misread::is_locked_out(heard) {
+        return Some(Box::new(Explanation::new(LOCKED_OUT, LET_IN)));
     }
-    let client = match record.entry.traffic.bytes_in() {
-        0 => misread::Client::Silent,
-        _ => misread::Client::Spoke,
-    };
-    let found = misread::of(&heard, client);
+    let found = misread::of(heard, client);
     let is_news = target.note_misread(found.is_some());
-    let Some(what) = found else { return };
-    record.cause = Some(format!("the backend {what}; {NOT_PROVED}"));
-    record.remedy = Some(remedy(pool));
+    let what = found?;
     if is_news {
         let (backend, address) = (&*pool.backend.id, pool.name_of(&target.address));
         let cause = format!("to the last {MISREADS} clients it {what}; {NOT_PROVED}");
         let remedy = remedy(pool);
         tracing::info!(event = "backend_misreads", backend, address, cause, remedy);
     }
+    Some(Box::new(Explanation::new(format!("the backend {what}; {NOT_PROVED}"), remedy(pool))))
 }
 
 /// What is to be said where it had no byte.
-pub(super) fn silent(record: &mut Record, pool: &Pool) {
-    record.cause = Some(format!("the backend said nothing before the end; {NOT_PROVED}"));
-    record.remedy = Some(remedy(pool));
+pub(super) fn silent(pool: &Pool) -> Box<Explanation> {
+    let cause = format!("the backend said nothing before the end; {NOT_PROVED}");
+    Box::new(Explanation::new(cause, remedy(pool)))
 }
 
 const LOCKED_OUT: &str =

@@ -5,23 +5,30 @@
 //! [`View`] and gives the main thread [`Order`]s; it touches no connection's bytes, and nothing here is reachable from
 //! the status page.
 
+mod before;
 pub mod client;
 mod deny;
 mod feed;
 mod lines;
+mod look;
+mod page;
 pub mod reply;
 mod report;
 mod request;
 mod serve;
+mod why;
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Advice;
+use crate::control::predecessors::Predecessors;
 use crate::server::{Bound, View};
 
-pub use request::{Filter, OpenConnections, Request, network};
+pub(crate) use before::answer_successor;
+pub use page::{ClientsBy, ConnectionsBy, ListOrder, MAX_ROWS, MAX_SEARCH, MAX_SKIP, PageRequest, Subject};
+pub use request::{Filter, OpenConnections, Request, Upgrade, network};
 pub(crate) use serve::{AdminPlaces, Presence, serve};
 
 /// The longest request line.
@@ -32,6 +39,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(3);
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Feeds at once; one more is refused, so that operators always find room.
 const MAX_FEEDS: usize = 4;
+/// Beside what a successor may take until it is ready: for its check before, and the handing over.
+const UPGRADE_MARGIN: Duration = Duration::from_secs(60);
 /// Orders of a feed that are made together, at most.
 const MAX_BATCH: usize = 1024;
 /// Orders that may wait for the main thread.
@@ -42,6 +51,8 @@ pub(crate) const ORDERS_QUEUED: usize = 4;
 pub enum Order {
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// Let another process take this one's place.
+    Upgrade(Upgrade, oneshot::Sender<Result<reply::Upgraded, String>>),
 }
 
 /// A reload that went well.
@@ -62,4 +73,6 @@ pub struct AdminContext {
     pub view: View,
     /// The main thread.
     pub orders: mpsc::Sender<Order>,
+    /// The processes whose place this one has taken.
+    pub before: Predecessors,
 }

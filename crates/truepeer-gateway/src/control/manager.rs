@@ -87,6 +87,16 @@ impl Manager {
         self.say(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS={status}"));
     }
 
+    /// The process `pid` is the one to be watched from now on. What this one says is not heard any more.
+    pub fn succeeded_by(&self, pid: u32) {
+        self.say(&format!("MAINPID={pid}"));
+    }
+
+    /// How things are, in words.
+    pub fn status(&self, status: &str) {
+        self.say(&format!("STATUS={}", one_line(status)));
+    }
+
     fn alive(&self) {
         self.say("WATCHDOG=1");
     }

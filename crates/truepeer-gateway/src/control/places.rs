@@ -1,7 +1,8 @@
 //! Places for visitors of the admin socket or of the status page: a bounded number, and nobody keeps one by being slow.
 //!
-//! Whoever has a place without having asked yet loses it when somebody else needs one, the oldest first; then whoever
-//! does not take the answer. Work that was asked for is never broken off. Used by `admin` and `status`; knows no socket.
+//! Anyone who has a place without having asked yet loses it when somebody else needs one, the oldest first; then
+//! whoever does not take the answer. Work that was asked for is never broken off. Used by `admin` and `status`; knows
+//! no socket.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -53,6 +54,13 @@ pub(super) enum Stage {
     Leaving,
 }
 
+/// Tells how far a visitor is; means nothing once the place is given back.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    id: u64,
+    places: Places,
+}
+
 /// One visitor's place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -76,7 +84,7 @@ impl Places {
     /// A place, taken from another visitor if there is no other way.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing; whoever was told to leave does.
+    /// Dropping the future loses nothing; a connection that was told to leave does.
     pub(super) async fn take(&self) -> Place {
         let mut freed = pin!(self.0.freed.notified());
         loop {
@@ -130,7 +138,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Mark {
     /// The visitor has come so far.
     pub(super) fn reached(&self, stage: Stage) {
         if let Some(visitor) = self.places.taken().visitors.get_mut(&self.id) {
@@ -141,6 +149,18 @@ impl Place {
         }
         // Somebody who waits may look again.
         self.places.0.freed.notify_waiters();
+    }
+}
+
+impl Place {
+    /// For whoever does not hold the place.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { id: self.id, places: self.places.clone() }
+    }
+
+    /// The visitor has come so far.
+    pub(super) fn reached(&self, stage: Stage) {
+        self.mark().reached(stage);
     }
 
     /// Waits until the place is needed.

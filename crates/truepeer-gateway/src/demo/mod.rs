@@ -1,3 +1,3 @@
 //! The backend of the demonstration.
 
-pub mod whoami;
+pub(crate) mod whoami;

@@ -18,17 +18,15 @@ use tokio::task::JoinSet;
 
 use crate::facts::protocol::Protocol;
 
-pub use facts::fact;
-pub use serve::{Limits, serve};
-pub use session::question;
+use serve::{Limits, serve};
 
 /// The running backend: one loopback port for each protocol. Dropping it ends every connection.
 #[derive(Debug)]
-pub struct Whoami {
+pub(crate) struct Whoami {
     /// Where each protocol is spoken.
     addresses: Vec<(Protocol, SocketAddr)>,
     /// Owns the accept loops, each of which owns its connections.
-    ports: JoinSet<()>,
+    _ports: JoinSet<()>,
 }
 
 impl Whoami {
@@ -36,7 +34,7 @@ impl Whoami {
     ///
     /// # Errors
     /// When a socket cannot be bound, or outside a tokio runtime with its IO and time enabled.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         Self::start_with(Limits::default())
     }
 
@@ -44,7 +42,7 @@ impl Whoami {
     ///
     /// # Errors
     /// As there.
-    pub fn start_with(limits: Limits) -> io::Result<Self> {
+    fn start_with(limits: Limits) -> io::Result<Self> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(io::Error::other("the built-in backend needs a tokio runtime around it"));
         }
@@ -58,20 +56,12 @@ impl Whoami {
         };
         let addresses = Protocol::ALL.into_iter().map(|protocol| Ok((protocol, open(protocol)?)));
         let addresses = addresses.collect::<io::Result<_>>()?;
-        Ok(Self { addresses, ports })
-    }
-
-    /// Ends every connection and closes the ports, then returns.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, the rest still ends: the tasks are aborted first and only waited for here.
-    pub async fn shutdown(mut self) {
-        self.ports.shutdown().await;
+        Ok(Self { addresses, _ports: ports })
     }
 
     /// Where `protocol` is spoken.
     #[must_use]
-    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+    pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
         let found = self.addresses.iter().find(|(spoken, _)| *spoken == protocol);
         // Every protocol has its port since the start.
         found.map_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |(_, address)| *address)

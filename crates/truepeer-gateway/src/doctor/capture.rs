@@ -43,7 +43,7 @@ pub fn is_capture(bytes: &[u8]) -> bool {
 
 /// What was in a capture besides its streams.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
+pub struct CaptureCounts {
     /// Packets in all.
     pub packets: u64,
     /// Packets that could not be read: another link layer, or cut too short.
@@ -54,7 +54,11 @@ pub struct Counts {
 ///
 /// # Errors
 /// Where the file is no capture, or breaks off; what was before has been told.
-pub fn read(file: impl Read + Send, enough: Enough, tell: &mut impl FnMut(Start)) -> io::Result<Counts> {
+pub fn read(
+    file: impl Read + Send,
+    enough: Enough,
+    tell: &mut impl FnMut(Start),
+) -> io::Result<CaptureCounts> {
     /// Fits the largest packet that is captured, and a block's own fields.
     const BUFFER: usize = 512 * 1024;
     /// More than the header of either format.
@@ -67,7 +71,7 @@ pub fn read(file: impl Read + Send, enough: Enough, tell: &mut impl FnMut(Start)
     let mut reader = create_reader(BUFFER, file).map_err(|error| wrong(&error))?;
     let mut links: Vec<Linktype> = Vec::new();
     let mut streams = Streams::new(enough);
-    let mut counts = Counts::default();
+    let mut counts = CaptureCounts::default();
     let result = loop {
         match reader.next() {
             Ok((len, block)) => {

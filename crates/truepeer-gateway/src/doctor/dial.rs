@@ -10,14 +10,14 @@ use tokio::time::{Instant, timeout_at};
 
 /// A host and a port, as they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct HostPort {
     /// A name or an address, without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl FromStr for Target {
+impl FromStr for HostPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -34,7 +34,7 @@ impl FromStr for Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
@@ -62,7 +62,7 @@ impl fmt::Display for Unreached {
 /// # Cancel safety
 /// Nothing is lost.
 pub async fn resolve(
-    target: &Target,
+    target: &HostPort,
     source: Option<IpAddr>,
     patience: Duration,
 ) -> Result<Vec<SocketAddr>, Unreached> {
@@ -135,7 +135,7 @@ mod tests {
             ("192.0.2.1:25", "192.0.2.1", 25, "192.0.2.1:25"),
             ("[2001:db8::1]:993", "2001:db8::1", 993, "[2001:db8::1]:993"),
         ] {
-            let target: Target = text.parse().unwrap();
+            let target: HostPort = text.parse().unwrap();
             assert_eq!((target.host.as_str(), target.port), (host, port));
             assert_eq!(target.to_string(), shown);
         }
@@ -148,7 +148,7 @@ mod tests {
             "a b:25",
             "a:65536",
         ] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
     }
 }

@@ -254,7 +254,7 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
     Ok(pairs.map(byte).collect())
 }
 
-/// The client that is made up where none was said: nobody's address, from the documentation ranges.
+/// The client that is made up where none was said, from the documentation ranges.
 #[must_use]
 pub fn nobodys(family_of: SocketAddr) -> SocketAddr {
     const PORT: u16 = 40_000;
@@ -267,9 +267,9 @@ pub fn nobodys(family_of: SocketAddr) -> SocketAddr {
 
 /// Header bytes as they are shown: text for version 1, else hexadecimal.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'b>(pub &'b [u8]);
+pub struct ShownBytes<'b>(pub &'b [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.starts_with(b"PROXY ") {
             return self.0.escape_ascii().fmt(f);

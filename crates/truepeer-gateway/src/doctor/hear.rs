@@ -17,7 +17,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// Why no more was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum HearingEnd {
     /// The awaited part is there.
     Complete,
     /// More came than any answer has.
@@ -32,11 +32,11 @@ pub enum End {
 
 /// What was heard, and why no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct HeardBytes {
     /// The bytes, at most [`MAX_ANSWER`].
     pub bytes: Vec<u8>,
     /// Why no more.
-    pub end: End,
+    pub end: HearingEnd,
 }
 
 /// Reads until `complete` says so, the end, the bound, or `patience` is over; one deadline for all of it.
@@ -47,26 +47,26 @@ pub async fn hear(
     stream: &mut (impl Duplex + ?Sized),
     patience: Duration,
     complete: impl Fn(&[u8]) -> bool,
-) -> Heard {
+) -> HeardBytes {
     let until = later(patience);
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     let end = loop {
         if complete(&bytes) {
-            break End::Complete;
+            break HearingEnd::Complete;
         }
         if bytes.len() >= MAX_ANSWER {
-            break End::TooMuch;
+            break HearingEnd::TooMuch;
         }
         match timeout_at(until, stream.read(&mut piece)).await {
-            Err(_) => break End::Late,
-            Ok(Ok(0)) => break End::Closed,
+            Err(_) => break HearingEnd::Late,
+            Ok(Ok(0)) => break HearingEnd::Closed,
             Ok(Ok(count)) => bytes.extend(piece.iter().take(count)),
-            Ok(Err(error)) => break End::Broken(error.to_string()),
+            Ok(Err(error)) => break HearingEnd::Broken(error.to_string()),
         }
     };
     bytes.truncate(MAX_ANSWER);
-    Heard { bytes, end }
+    HeardBytes { bytes, end }
 }
 
 /// Writes all of it in one go, in time.

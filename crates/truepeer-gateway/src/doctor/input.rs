@@ -15,7 +15,7 @@ pub const MOST: u64 = 1024 * 1024;
 
 /// How bytes are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum InputFormat {
     /// Whichever of the others it looks like
     Auto,
     /// Digits in base 16, separated or not, or a dump as `xxd` or `hexdump -C` prints it
@@ -49,13 +49,13 @@ pub fn read_all(reader: impl Read) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Where it is not what `format` says, with what is wrong.
-pub fn bytes(text: &[u8], format: Format) -> Result<Vec<u8>, String> {
+pub fn bytes(text: &[u8], format: InputFormat) -> Result<Vec<u8>, String> {
     match format {
-        Format::Raw | Format::Pcap => Ok(text.to_vec()),
-        Format::Hex => hex(text).ok_or_else(|| "no pairs of digits in base 16 (0-9, a-f)".to_owned()),
-        Format::Base64 => base64(text).ok_or_else(|| "no base64".to_owned()),
-        Format::Escaped => Ok(escaped(text)),
-        Format::Auto => Ok(guess(text)),
+        InputFormat::Raw | InputFormat::Pcap => Ok(text.to_vec()),
+        InputFormat::Hex => hex(text).ok_or_else(|| "no pairs of digits in base 16 (0-9, a-f)".to_owned()),
+        InputFormat::Base64 => base64(text).ok_or_else(|| "no base64".to_owned()),
+        InputFormat::Escaped => Ok(escaped(text)),
+        InputFormat::Auto => Ok(guess(text)),
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
             (b"", b""),
         ] {
             assert_eq!(
-                bytes(text, Format::Auto).unwrap().escape_ascii().to_string(),
+                bytes(text, InputFormat::Auto).unwrap().escape_ascii().to_string(),
                 expected.escape_ascii().to_string(),
                 "{}",
                 text.escape_ascii()
@@ -174,9 +174,9 @@ mod tests {
 
     #[test]
     fn what_is_not_what_was_said_is_refused() {
-        assert!(bytes(b"0d0", Format::Hex).is_err());
-        assert!(bytes(b"zz", Format::Hex).is_err());
-        assert!(bytes(b"??", Format::Base64).is_err());
-        assert_eq!(bytes(b"0d0a", Format::Raw).unwrap(), b"0d0a");
+        assert!(bytes(b"0d0", InputFormat::Hex).is_err());
+        assert!(bytes(b"zz", InputFormat::Hex).is_err());
+        assert!(bytes(b"??", InputFormat::Base64).is_err());
+        assert_eq!(bytes(b"0d0a", InputFormat::Raw).unwrap(), b"0d0a");
     }
 }

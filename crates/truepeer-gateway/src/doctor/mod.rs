@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod dial;
+pub mod firewall;
 pub mod header;
 pub mod hear;
 pub mod import;
@@ -14,6 +15,7 @@ pub mod input;
 pub mod listening;
 pub mod neighbours;
 pub mod probe;
+pub mod receivers;
 pub mod run;
 pub mod send;
 pub mod shown;

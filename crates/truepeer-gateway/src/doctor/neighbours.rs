@@ -20,7 +20,7 @@ const EXTENSIONS: &[&str] = &["cf", "cfg", "conf", "env", "json", "toml", "yaml"
 
 /// One `--neighbour`: a program, and where its configuration is.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct NamedNeighbour {
     source: &'static Source,
     /// As it was written.
     word: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
-impl Asked {
+impl NamedNeighbour {
     /// Reads `PRODUCT` or `PRODUCT:FILE[,FILE...]`.
     ///
     /// # Errors
@@ -146,16 +146,17 @@ mod tests {
 
     #[test]
     fn a_product_may_have_files_and_an_unknown_one_is_answered_with_those_that_there_are() {
-        let asked = Asked::parse("postfix:main.cf,master.cf").unwrap();
+        let asked = NamedNeighbour::parse("postfix:main.cf,master.cf").unwrap();
         assert_eq!(asked.files, [PathBuf::from("main.cf"), PathBuf::from("master.cf")]);
-        assert!(Asked::parse("HAProxy").unwrap().files.is_empty());
-        let why = Asked::parse("sendmail:x").unwrap_err();
+        assert!(NamedNeighbour::parse("HAProxy").unwrap().files.is_empty());
+        let why = NamedNeighbour::parse("sendmail:x").unwrap_err();
         assert!(why.starts_with("`sendmail` cannot be read; these can: haproxy, nginx, "), "{why}");
     }
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let why = Asked::parse("haproxy:/nowhere/haproxy.cfg").unwrap().read().unwrap_err().to_string();
+        let why =
+            NamedNeighbour::parse("haproxy:/nowhere/haproxy.cfg").unwrap().read().unwrap_err().to_string();
         assert!(why.starts_with("/nowhere/haproxy.cfg: it cannot be read: "), "{why}");
     }
 }

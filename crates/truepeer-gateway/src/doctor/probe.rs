@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::hear::{Duplex, End, Heard, hear, say};
-use super::send::{self, NotOpened, Opening};
+use super::hear::{Duplex, HeardBytes, HearingEnd, hear, say};
+use super::send::{self, NotOpened, SendPlan};
 use super::tls;
 use crate::facts::manners::{
     HTTP_BROKEN, Part, complete_len, goodbye, http_status, is_goodbye, is_greeting, is_misread,
@@ -67,7 +67,7 @@ pub struct Asked {
     /// Which address was reached.
     pub reached: Option<SocketAddr>,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: ProbeOutcome,
     /// What was said first, or what was said at all.
     pub said: Vec<u8>,
     /// What the server offers.
@@ -78,7 +78,7 @@ pub struct Asked {
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// It was served, as a client is.
     Served,
     /// It was greeted, and then heard what one hears whose header is taken for commands, or refused late.
@@ -91,7 +91,7 @@ pub enum Outcome {
     Unreached(String),
 }
 
-impl Outcome {
+impl ProbeOutcome {
     /// The word in text and JSON.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -142,7 +142,7 @@ pub async fn probe(inquiry: &Inquiry, mut tell: impl FnMut(&Asked) -> ControlFlo
         let asked = ask(inquiry, question).await;
         let over = tell(&asked).is_break();
         // Where nobody is, nobody is asked again.
-        let nobody = matches!(asked.outcome, Outcome::Unreached(_));
+        let nobody = matches!(asked.outcome, ProbeOutcome::Unreached(_));
         answers.push(asked);
         if over {
             return answers;
@@ -169,7 +169,7 @@ pub async fn ask(inquiry: &Inquiry, question: Question) -> Asked {
         sent: 0,
         from: None,
         reached: None,
-        outcome: Outcome::Silent,
+        outcome: ProbeOutcome::Silent,
         said: Vec::new(),
         abilities: None,
         after: Duration::ZERO,
@@ -177,11 +177,11 @@ pub async fn ask(inquiry: &Inquiry, question: Question) -> Asked {
     let (stream, reached) = match send::connect(&inquiry.addrs, inquiry.source, inquiry.patience).await {
         Ok(connected) => connected,
         Err(NotOpened::Unreached(error)) => {
-            asked.outcome = Outcome::Unreached(error.0);
+            asked.outcome = ProbeOutcome::Unreached(error.0);
             return asked;
         }
         Err(NotOpened::Refused(_)) => {
-            asked.outcome = Outcome::Refused;
+            asked.outcome = ProbeOutcome::Refused;
             return asked;
         }
     };
@@ -194,12 +194,12 @@ pub async fn ask(inquiry: &Inquiry, question: Question) -> Asked {
     };
     let header = question.header(reached);
     asked.sent = header.len();
-    let opening = Opening { header, cuts: question.cuts(), pause: PAUSE, tls: name, patience };
+    let opening = SendPlan { header, cuts: question.cuts(), pause: PAUSE, tls: name, patience };
     let whole = async {
         match send::open(stream, &opening).await {
             Err(NotOpened::Refused(why) | NotOpened::Unreached(super::dial::Unreached(why))) => {
                 asked.said = why.into_bytes();
-                asked.outcome = Outcome::Refused;
+                asked.outcome = ProbeOutcome::Refused;
                 asked.after = started.elapsed();
             }
             Ok(mut opened) => {
@@ -242,10 +242,10 @@ impl Asking<'_> {
         // Without a header an unknown method is HEAD, not ours.
         let direct = self.asked.sent == 0;
         self.answered(match (http_status(&heard.bytes), heard.end) {
-            (Some(HTTP_BROKEN), _) => Outcome::Refused,
-            (Some(status), _) if direct || !is_misread(status) => Outcome::Served,
-            (None, End::Late) if heard.bytes.is_empty() => Outcome::Silent,
-            _ => Outcome::Refused,
+            (Some(HTTP_BROKEN), _) => ProbeOutcome::Refused,
+            (Some(status), _) if direct || !is_misread(status) => ProbeOutcome::Served,
+            (None, HearingEnd::Late) if heard.bytes.is_empty() => ProbeOutcome::Silent,
+            _ => ProbeOutcome::Refused,
         });
         self.asked.said = heard.bytes;
     }
@@ -254,11 +254,11 @@ impl Asking<'_> {
         let heard =
             hear(stream, self.patience, |bytes| complete_len(protocol, Part::Greeting, bytes).is_some())
                 .await;
-        let greeted = heard.end == End::Complete && is_greeting(protocol, &heard.bytes);
-        self.answered(if heard.end == End::Late && heard.bytes.is_empty() {
-            Outcome::Silent
+        let greeted = heard.end == HearingEnd::Complete && is_greeting(protocol, &heard.bytes);
+        self.answered(if heard.end == HearingEnd::Late && heard.bytes.is_empty() {
+            ProbeOutcome::Silent
         } else {
-            Outcome::Refused
+            ProbeOutcome::Refused
         });
         let behind = complete_len(protocol, Part::Greeting, &heard.bytes).unwrap_or(heard.bytes.len());
         let (greeting, more) = heard.bytes.split_at(behind.min(heard.bytes.len()));
@@ -269,11 +269,11 @@ impl Asking<'_> {
         // What came with the greeting answers our header: nobody else has said anything yet.
         if !more.is_empty() {
             self.asked.said = heard.bytes;
-            self.asked.outcome = Outcome::Misread;
+            self.asked.outcome = ProbeOutcome::Misread;
             return;
         }
         let Some(offered) = self.abilities(stream, protocol, greeting).await else {
-            self.asked.outcome = Outcome::Misread;
+            self.asked.outcome = ProbeOutcome::Misread;
             return;
         };
         self.asked.abilities = Some(offered);
@@ -281,7 +281,7 @@ impl Asking<'_> {
         let bye =
             hear(stream, self.patience, |bytes| complete_len(protocol, Part::Answer, bytes).is_some()).await;
         let polite = said.is_ok() && is_goodbye(protocol, &bye.bytes);
-        self.asked.outcome = if polite { Outcome::Served } else { Outcome::Misread };
+        self.asked.outcome = if polite { ProbeOutcome::Served } else { ProbeOutcome::Misread };
         if !polite {
             self.asked.said.extend(bye.bytes);
         }
@@ -300,7 +300,7 @@ impl Asking<'_> {
         if say(stream, question, self.patience).await.is_err() {
             return None;
         }
-        let Heard { bytes, .. } =
+        let HeardBytes { bytes, .. } =
             hear(stream, self.patience, |bytes| abilities::is_complete(protocol, bytes)).await;
         if abilities::is_answer(protocol, &bytes) {
             return Some(Abilities::of(protocol, &bytes));
@@ -310,7 +310,7 @@ impl Asking<'_> {
     }
 
     /// What is known so far; the time counts from here.
-    fn answered(&mut self, outcome: Outcome) {
+    fn answered(&mut self, outcome: ProbeOutcome) {
         self.asked.outcome = outcome;
         self.asked.after = self.started.elapsed();
     }

@@ -32,7 +32,7 @@ pub struct Bounds {
 /// What a program is given to see of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Around {
-    /// Where we stand, and our environment: whoever names the program expects it to know both.
+    /// Where we stand, and our environment: anyone who names the program expects it to know both.
     Ours,
     /// Neither.
     Nothing,

@@ -9,14 +9,14 @@ use tokio::time::{sleep, timeout_at};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::dial::{self, Unreached, later};
-use super::hear::{Duplex, End, hear, say};
+use super::hear::{Duplex, HearingEnd, hear, say};
 use super::tls;
 use crate::facts::manners::{Part, complete_len, goodbye, is_goodbye, is_greeting};
 use crate::facts::protocol::Protocol;
 
 /// What is sent, and how.
 #[derive(Debug, Clone)]
-pub struct Opening {
+pub struct SendPlan {
     /// The header; none if empty.
     pub header: Vec<u8>,
     /// Before which of its bytes it is cut.
@@ -76,7 +76,7 @@ pub async fn connect(
 ///
 /// # Cancel safety
 /// Part of the header may be sent; the connection is closed.
-pub async fn open(mut stream: TcpStream, opening: &Opening) -> Result<Opened, NotOpened> {
+pub async fn open(mut stream: TcpStream, opening: &SendPlan) -> Result<Opened, NotOpened> {
     let refused = |why: String| NotOpened::Refused(why);
     for (number, piece) in pieces(&opening.header, &opening.cuts).into_iter().enumerate() {
         if number > 0 {
@@ -119,16 +119,16 @@ pub struct Session {
     /// What was heard last.
     pub answer: Vec<u8>,
     /// Whether it went as the protocol says.
-    pub verdict: Verdict,
+    pub verdict: SendVerdict,
 }
 
 /// How a polite session went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SendVerdict {
     /// Greeted and took leave; or answered, where the client speaks first.
     Polite,
     /// It did not, and this is what happened.
-    Rude(&'static str, End),
+    Rude(&'static str, HearingEnd),
 }
 
 /// Speaks the protocol's first words and takes leave.
@@ -146,38 +146,38 @@ pub async fn converse(
         Protocol::Http => {
             let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             if let Err(why) = say(stream, request.as_bytes(), patience).await {
-                let verdict = Verdict::Rude("the request was not taken", End::Broken(why));
+                let verdict = SendVerdict::Rude("the request was not taken", HearingEnd::Broken(why));
                 return Session { greeting: empty(), answer: empty(), verdict };
             }
             let heard = hear(stream, patience, |bytes| bytes.windows(4).any(|end| end == b"\r\n\r\n")).await;
             let verdict = match heard.end {
-                End::Complete if heard.bytes.starts_with(b"HTTP/") => Verdict::Polite,
-                end => Verdict::Rude("the request was not answered in HTTP", end),
+                HearingEnd::Complete if heard.bytes.starts_with(b"HTTP/") => SendVerdict::Polite,
+                end => SendVerdict::Rude("the request was not answered in HTTP", end),
             };
             Session { greeting: empty(), answer: heard.bytes, verdict }
         }
         Protocol::Tcp => {
             let heard = hear(stream, patience, |bytes| !bytes.is_empty()).await;
             let verdict = match heard.end {
-                End::Complete => Verdict::Polite,
-                end => Verdict::Rude("not a byte came", end),
+                HearingEnd::Complete => SendVerdict::Polite,
+                end => SendVerdict::Rude("not a byte came", end),
             };
             Session { greeting: heard.bytes, answer: empty(), verdict }
         }
         _ => {
             let greeting =
                 hear(stream, patience, |bytes| complete_len(protocol, Part::Greeting, bytes).is_some()).await;
-            if greeting.end != End::Complete || !is_greeting(protocol, &greeting.bytes) {
-                let verdict = Verdict::Rude("there was no greeting", greeting.end);
+            if greeting.end != HearingEnd::Complete || !is_greeting(protocol, &greeting.bytes) {
+                let verdict = SendVerdict::Rude("there was no greeting", greeting.end);
                 return Session { greeting: greeting.bytes, answer: empty(), verdict };
             }
             let said = say(stream, goodbye(protocol), patience).await;
             let answer =
                 hear(stream, patience, |bytes| complete_len(protocol, Part::Answer, bytes).is_some()).await;
             let verdict = match (said, answer.end) {
-                (_, End::Complete) if is_goodbye(protocol, &answer.bytes) => Verdict::Polite,
-                (Err(why), _) => Verdict::Rude("the goodbye was not taken", End::Broken(why)),
-                (Ok(()), end) => Verdict::Rude("it did not take leave", end),
+                (_, HearingEnd::Complete) if is_goodbye(protocol, &answer.bytes) => SendVerdict::Polite,
+                (Err(why), _) => SendVerdict::Rude("the goodbye was not taken", HearingEnd::Broken(why)),
+                (Ok(()), end) => SendVerdict::Rude("it did not take leave", end),
             };
             Session { greeting: greeting.bytes, answer: answer.bytes, verdict }
         }

@@ -10,7 +10,7 @@ use crate::facts::protocol::{ClientTls, Protocol};
 
 /// A proxy that has a way to send headers to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
+pub enum ProxyProduct {
     /// HAProxy.
     Haproxy,
     /// NGINX with its stream module.
@@ -25,7 +25,7 @@ pub enum Sender {
 
 /// What a proxy has to be told of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
+pub struct ListenerFacts {
     /// The listener's name.
     pub id: String,
     /// Where the proxy listens.
@@ -44,7 +44,7 @@ pub struct Door {
     pub idle: Duration,
 }
 
-impl Sender {
+impl ProxyProduct {
     /// What is known of it.
     fn facts(self) -> Option<&'static senders::Sender> {
         senders::Sender::of(match self {
@@ -66,7 +66,7 @@ impl Sender {
     ///
     /// # Errors
     /// If the proxy cannot send what a listener reads, or cannot carry it at all.
-    pub fn lines(self, doors: &[Door]) -> Result<String, String> {
+    pub fn lines(self, doors: &[ListenerFacts]) -> Result<String, String> {
         if let Some(door) = doors.iter().find(|door| !self.sends(door.version)) {
             let title = self.facts().map_or("it", |facts| facts.product.title());
             let other = 3_u8.saturating_sub(number(door.version));
@@ -97,8 +97,8 @@ fn number(version: Version) -> u8 {
     }
 }
 
-fn haproxy(door: &Door) -> String {
-    let Door { id, front, to, version, protocol, tls, health, idle } = door;
+fn haproxy(door: &ListenerFacts) -> String {
+    let ListenerFacts { id, front, to, version, protocol, tls, health, idle } = door;
     // One of each family: a single one for both hands IPv4 clients over as mapped IPv6.
     let binds = match every(*front) {
         true => format!("  bind :{port}\n  bind :::{port} v6only\n", port = front.port()),
@@ -126,9 +126,9 @@ fn haproxy(door: &Door) -> String {
     )
 }
 
-fn nginx(doors: &[Door]) -> String {
+fn nginx(doors: &[ListenerFacts]) -> String {
     let mut text = "stream {\n".to_owned();
-    for Door { id, front, to, .. } in doors {
+    for ListenerFacts { id, front, to, .. } in doors {
         let listen = match every(*front) {
             true => format!("    listen {port};\n    listen [::]:{port} ipv6only=on;\n", port = front.port()),
             false => format!("    listen {front};\n"),
@@ -141,8 +141,8 @@ fn nginx(doors: &[Door]) -> String {
     text
 }
 
-fn caddy(door: &Door) -> Result<String, String> {
-    let Door { id, front, to, version, protocol, tls, .. } = door;
+fn caddy(door: &ListenerFacts) -> Result<String, String> {
+    let ListenerFacts { id, front, to, version, protocol, tls, .. } = door;
     if *protocol != Protocol::Http || *tls == ClientTls::Implicit {
         return Err(format!(
             "stock Caddy passes on HTTP requests only, and listener `{id}` has something else: it cannot carry mail, nor \
@@ -158,9 +158,9 @@ fn caddy(door: &Door) -> Result<String, String> {
     ))
 }
 
-fn traefik(doors: &[Door]) -> String {
+fn traefik(doors: &[ListenerFacts]) -> String {
     let (mut entries, mut routers, mut services) = (String::new(), String::new(), String::new());
-    for Door { id, front, to, protocol, health, .. } in doors {
+    for ListenerFacts { id, front, to, protocol, health, .. } in doors {
         let listen = if every(*front) { format!(":{}", front.port()) } else { front.to_string() };
         entries.push_str(&format!("#   {id}: {{address: \"{listen}\"}}\n"));
         routers.push_str(&format!(
@@ -187,9 +187,9 @@ fn traefik(doors: &[Door]) -> String {
     )
 }
 
-fn envoy(doors: &[Door]) -> String {
+fn envoy(doors: &[ListenerFacts]) -> String {
     let (mut listeners, mut clusters) = (String::new(), String::new());
-    for Door { id, front, to, version, .. } in doors {
+    for ListenerFacts { id, front, to, version, .. } in doors {
         listeners.push_str(&format!(
             "  - name: {id}
     address: {{socket_address: {{address: \"{}\", port_value: {}}}}}

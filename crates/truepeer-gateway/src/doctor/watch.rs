@@ -28,7 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What arrived on one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub struct Watched {
     /// The other end.
     pub peer: SocketAddr,
     /// This end.
@@ -70,7 +70,7 @@ pub enum ArrivalEnd {
 /// What is said to a client's words; a break takes leave behind it.
 pub type Reply = ControlFlow<Vec<u8>, Vec<u8>>;
 
-/// What is said to whoever arrives: how servers of one protocol talk.
+/// What is said to a client that arrives: how servers of one protocol talk.
 pub trait Talk: Send {
     /// Said first.
     fn greeting(&self) -> Vec<u8>;
@@ -80,7 +80,7 @@ pub trait Talk: Send {
 
 /// When watching is over.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct WatchLimits {
     /// After so many connections.
     pub count: Option<u64>,
     /// After so long.
@@ -95,9 +95,9 @@ pub struct Limits {
 /// Connections that are open are closed and not told of.
 pub async fn watch(
     listener: &TcpListener,
-    limits: Limits,
+    limits: WatchLimits,
     talk: impl Fn() -> Option<Box<dyn Talk>>,
-    mut tell: impl FnMut(Arrival) -> ControlFlow<()>,
+    mut tell: impl FnMut(Watched) -> ControlFlow<()>,
 ) {
     let mut open = JoinSet::new();
     let mut told = 0_u64;
@@ -149,11 +149,11 @@ async fn arrive(
     peer: SocketAddr,
     wait: Duration,
     mut talk: Option<Box<dyn Talk>>,
-) -> Arrival {
+) -> Watched {
     let started = Instant::now();
     let last = later(wait.saturating_mul(3));
     let local = stream.local_addr().unwrap_or(peer);
-    let mut arrival = Arrival {
+    let mut arrival = Watched {
         peer,
         local,
         bytes: Vec::new(),
@@ -228,7 +228,7 @@ fn header_has_begun(bytes: &[u8]) -> bool {
     !bytes.is_empty() && Decoder::new().decode(bytes).is_ok()
 }
 
-async fn greet(stream: &mut TcpStream, greeting: Option<Vec<u8>>, arrival: &mut Arrival, until: Instant) {
+async fn greet(stream: &mut TcpStream, greeting: Option<Vec<u8>>, arrival: &mut Watched, until: Instant) {
     if let Some(greeting) = greeting {
         arrival.greeted = Some(arrival.bytes.len());
         let _ = timeout_at(until, stream.write_all(&greeting)).await;

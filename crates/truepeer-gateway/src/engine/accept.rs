@@ -90,6 +90,10 @@ impl Acceptor {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         let Some(watched) = &self.watched else { return Poll::Pending };
+        #[cfg(test)]
+        if let Some(called) = super::simulated::poll_accept(cx) {
+            return called.map_ok(simulated);
+        }
         let turn = here(Loop::turn).unwrap_or_default();
         let Taken { turn: last, count } = self.taken.get();
         let count = if last == turn { count } else { 0 };
@@ -237,6 +241,13 @@ impl AcceptPause {
     pub async fn wait(pause: Duration) {
         until(later(now(), pause)).await;
     }
+}
+
+#[cfg(test)]
+pub(super) fn simulated(caller: super::simulated::Caller) -> Arrival {
+    let super::simulated::Caller { ours, peer, reached } = caller;
+    let family = if matches!(peer, PeerAddress::Tcp(_)) { Family::Tcp } else { Family::Unix };
+    Arrival { socket: Socket::simulated(ours, family, Ready::BOTH), peer, reached, at: now() }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::CompactInstant;
 use super::run::here;
 use super::timers::Key;
 
@@ -28,7 +29,7 @@ pub fn wall() -> SystemTime {
 
 /// Waits until `due` has passed.
 pub fn until(due: Instant) -> Sleep {
-    Sleep { due, waits: Waits::NotYet }
+    Sleep(Waits::NotYet(due.into()))
 }
 
 /// Gives `future` until `due`; `None` if it took longer.
@@ -47,15 +48,13 @@ pub async fn in_time<T>(due: Instant, future: impl Future<Output = T>) -> Option
 /// Ends when its time has come; nothing is set up before somebody waits.
 #[derive(Debug)]
 #[must_use]
-pub struct Sleep {
-    due: Instant,
-    waits: Waits,
-}
+pub struct Sleep(Waits);
 
+/// When it ends, and who says so. 16 bytes, since every connection has one.
 #[derive(Debug)]
 enum Waits {
-    NotYet,
-    InLoop(Key),
+    NotYet(CompactInstant),
+    InLoop(CompactInstant, Key),
     /// On the threads of slow things.
     InRuntime(Pin<Box<tokio::time::Sleep>>),
 }
@@ -63,18 +62,26 @@ enum Waits {
 impl Sleep {
     /// When it ends.
     pub(super) fn due(&self) -> Instant {
-        self.due
+        self.compact_due().into()
     }
 
     /// Ends at another time.
     pub(super) fn reset(&mut self, due: Instant) {
         self.stop();
-        self.due = due;
+        self.0 = Waits::NotYet(due.into());
     }
 
     fn stop(&mut self) {
-        if let Waits::InLoop(key) = std::mem::replace(&mut self.waits, Waits::NotYet) {
+        let due = self.compact_due();
+        if let Waits::InLoop(_, key) = std::mem::replace(&mut self.0, Waits::NotYet(due)) {
             here(|here| here.timers.remove(key));
+        }
+    }
+
+    fn compact_due(&self) -> CompactInstant {
+        match &self.0 {
+            Waits::NotYet(due) | Waits::InLoop(due, _) => *due,
+            Waits::InRuntime(sleep) => sleep.deadline().into_std().into(),
         }
     }
 }
@@ -83,21 +90,21 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if now() >= self.due {
+        let due = self.due();
+        if now() >= due {
             self.stop();
             return Poll::Ready(());
         }
-        if let Waits::NotYet = self.waits {
-            let due = self.due;
-            let in_loop = here(|here| here.timers.insert(due, cx.waker().clone()));
-            self.waits = match in_loop {
-                Some(key) => Waits::InLoop(key),
+        if let Waits::NotYet(compact) = self.0 {
+            let in_loop = here(|here| here.timers.insert(due, here.current()));
+            self.0 = match in_loop {
+                Some(key) => Waits::InLoop(compact, key),
                 None => Waits::InRuntime(Box::pin(tokio::time::sleep_until(due.into()))),
             };
         }
-        match &mut self.waits {
+        match &mut self.0 {
             Waits::InRuntime(sleep) => sleep.as_mut().poll(cx),
-            Waits::InLoop(_) | Waits::NotYet => Poll::Pending,
+            Waits::InLoop(..) | Waits::NotYet(_) => Poll::Pending,
         }
     }
 }

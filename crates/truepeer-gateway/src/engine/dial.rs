@@ -1,7 +1,7 @@
 //! Connect to a backend and tell it who the client is, in one write.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Poll, ready};
@@ -105,7 +105,16 @@ impl DialError {
 /// Dropping the future closes the connection.
 pub async fn dial(address: &Address, opening: &[u8], timeout: Duration) -> Result<Socket, DialError> {
     let deadline = later(now(), timeout);
-    let connect = async { stand(begin(address).await.map_err(Failed::Connect)?, opening).await };
+    let connect = async {
+        #[cfg(test)]
+        if let Some(dialled) = super::simulated::dial(address, opening) {
+            let (ours, is_there) = dialled.map_err(Failed::Connect)?;
+            let state = if is_there { State::Connected } else { State::Connecting };
+            let ready = ready_at_first(state, opening);
+            return stands(Ok(Socket::simulated(ours, Family::Tcp, ready)), state, opening).await;
+        }
+        stand(begin(address).await.map_err(Failed::Connect)?, opening).await
+    };
     let (socket, sent) = match in_time(deadline, connect).await {
         Some(connected) => connected.map_err(|failed| match failed {
             Failed::Connect(error) => not_connected(address, error),
@@ -128,14 +137,24 @@ pub(super) enum Failed {
 /// Waits until the connection stands, and writes what it can of `opening`; returns how much that was.
 ///
 /// The write is how it is found out that the connection stands: on the same host it does when `connect` returns.
-pub(super) async fn stand(begun: Begun, opening: &[u8]) -> Result<(Socket, usize), Failed> {
+pub(super) fn stand(
+    begun: Begun,
+    opening: &[u8],
+) -> impl Future<Output = Result<(Socket, usize), Failed>> + use<'_> {
     let Begun { fd, family, state } = begun;
-    let ready = match (state, opening) {
+    stands(Socket::connecting(fd, family, ready_at_first(state, opening)), state, opening)
+}
+
+fn ready_at_first(state: State, opening: &[u8]) -> Ready {
+    match (state, opening) {
         // Readiness says when it stands.
         (State::Connecting, []) => Ready::NOTHING,
         _ => Ready::WRITE,
-    };
-    let socket = Socket::connecting(fd, family, ready).map_err(Failed::Connect)?;
+    }
+}
+
+async fn stands(socket: io::Result<Socket>, state: State, opening: &[u8]) -> Result<(Socket, usize), Failed> {
+    let socket = socket.map_err(Failed::Connect)?;
     if opening.is_empty() {
         if state == State::Connecting {
             poll_fn(|cx| socket.poll_write_ready(cx)).await.map_err(Failed::Connect)?;

@@ -6,15 +6,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 use socket2::{SockRef, Socket as RawSocket};
 
+use super::inherited::Inherited;
+use super::place::{Place, mode_of, place};
 use super::socket::set_tcp_options;
 use crate::facts::bind::{Bind, Families};
 
@@ -28,35 +27,25 @@ const MOST: u32 = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     sockets: Arc<[GivenSocket]>,
+    /// What this process has from the one whose place it takes.
+    inherited: Inherited,
 }
 
 /// One of them.
 #[derive(Debug)]
 struct GivenSocket {
-    label: Label,
+    label: SocketName,
     place: Place,
     socket: RawSocket,
 }
 
 /// How a given socket is called in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label {
+pub struct SocketName {
     /// Its descriptor.
     pub number: u32,
     /// `FileDescriptorName=`, or the name of the socket unit.
     pub name: Option<String>,
-}
-
-/// What a given socket is bound to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Tcp {
-        addr: SocketAddr,
-        families: Families,
-    },
-    Unix(PathBuf),
-    /// A UNIX socket without a path.
-    Unnamed,
 }
 
 /// Why given sockets cannot be used; always the operator's to mend.
@@ -75,14 +64,14 @@ pub enum GivenError {
     /// It is nothing that connections can be accepted from.
     Kind {
         /// Which.
-        socket: Label,
+        socket: SocketName,
         /// What it is.
         seen: String,
     },
     /// The configuration does not bind its address.
     Unwanted {
         /// Which.
-        socket: Label,
+        socket: SocketName,
         /// Where it listens.
         at: String,
         /// What the configuration binds, each with its key.
@@ -91,9 +80,9 @@ pub enum GivenError {
     /// Two are bound to the same address.
     Twice {
         /// The first.
-        one: Label,
+        one: SocketName,
         /// The second.
-        other: Label,
+        other: SocketName,
         /// Where both listen.
         at: String,
     },
@@ -108,7 +97,7 @@ impl fmt::Display for GivenError {
             ),
             Self::Missing { number, count } => write!(
                 f,
-                "LISTEN_FDS={count} promises descriptors {FIRST} to {last}, but descriptor {number} is not open: whoever started truepeer must pass them on",
+                "LISTEN_FDS={count} promises descriptors {FIRST} to {last}, but descriptor {number} is not open: the program that started truepeer must pass them on",
                 last = FIRST.saturating_add(*count).saturating_sub(1)
             ),
             Self::Kind { socket, seen } => write!(
@@ -130,20 +119,10 @@ impl fmt::Display for GivenError {
 
 impl std::error::Error for GivenError {}
 
-impl fmt::Display for Label {
+impl fmt::Display for SocketName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "descriptor {}", self.number)?;
         self.name.as_ref().map_or(Ok(()), |name| write!(f, " ({name:?})"))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { addr, .. } => addr.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Unnamed => f.write_str("a UNIX address without a path"),
-        }
     }
 }
 
@@ -169,7 +148,7 @@ impl Given {
         }
         let taken = sd_listen_fds::get().map_err(|error| GivenError::Count(format!("{count} ({error})")))?;
         let sockets = (FIRST..).zip(taken).map(|(number, (name, descriptor))| {
-            GivenSocket::new(Label { number, name }, descriptor.into_std())
+            GivenSocket::new(SocketName { number, name }, descriptor.into_std())
         });
         Self::of(sockets.collect::<Result<_, _>>()?)
     }
@@ -182,7 +161,31 @@ impl Given {
                 return Err(GivenError::Twice { one, other, at });
             }
         }
-        Ok(Self { sockets: sockets.into() })
+        Ok(Self { sockets: sockets.into(), inherited: Inherited::default() })
+    }
+
+    /// What the service manager gave to the process whose place this one takes, and what that one listened on itself.
+    ///
+    /// # Errors
+    /// As [`Given::take`].
+    pub fn handed_on(sockets: Vec<(SocketName, OwnedFd)>, inherited: Inherited) -> Result<Self, GivenError> {
+        let sockets = sockets.into_iter().map(|(label, socket)| GivenSocket::new(label, socket));
+        Ok(Self { inherited, ..Self::of(sockets.collect::<Result<_, _>>()?)? })
+    }
+
+    /// What the service manager gave, once more, for a successor.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn to_hand_on(&self) -> io::Result<Vec<(SocketName, OwnedFd)>> {
+        let copy = |given: &GivenSocket| Ok((given.label.clone(), given.socket.try_clone()?.into()));
+        self.sockets.iter().map(copy).collect()
+    }
+
+    /// What this process has from the one whose place it takes.
+    #[must_use]
+    pub fn inherited(&self) -> &Inherited {
+        &self.inherited
     }
 
     /// Whether every one is bound to one of `binds`, each given with the key that names it.
@@ -248,7 +251,7 @@ impl Given {
 }
 
 impl GivenSocket {
-    fn new(label: Label, descriptor: OwnedFd) -> Result<Self, GivenError> {
+    fn new(label: SocketName, descriptor: OwnedFd) -> Result<Self, GivenError> {
         match place(&descriptor) {
             Ok(Ok(place)) => Ok(Self { label, place, socket: RawSocket::from(descriptor) }),
             Ok(Err(seen)) => Err(GivenError::Kind { socket: label, seen: seen.to_owned() }),
@@ -257,57 +260,10 @@ impl GivenSocket {
     }
 }
 
-impl Place {
-    /// Whether `bind` means this address, however it is to be listened on there.
-    fn is(&self, bind: &Bind) -> bool {
-        match (self, bind) {
-            // A scope or a flow label is no part of the address as it is configured.
-            (Self::Tcp { addr: has, .. }, Bind::Tcp { addr: wants, .. }) => {
-                (has.ip(), has.port()) == (wants.ip(), wants.port())
-            }
-            (Self::Unix(has), Bind::Unix { path, .. }) => has == path,
-            _ => false,
-        }
-    }
-}
-
-/// What a descriptor is bound to, or what it is instead of a listening stream socket.
-fn place(descriptor: &OwnedFd) -> io::Result<Result<Place, &'static str>> {
-    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
-    match sockopt::socket_type(descriptor) {
-        Err(rustix::io::Errno::NOTSOCK) => return Ok(Err("no socket")),
-        Ok(SocketType::STREAM) => {}
-        Ok(SocketType::DGRAM) => return Ok(Err("a datagram socket")),
-        Ok(_) => return Ok(Err("neither a stream nor a datagram socket")),
-        Err(error) => return Err(error.into()),
-    }
-    let family = sockopt::socket_domain(descriptor)?;
-    if ![AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family) {
-        return Ok(Err("a socket of another address family"));
-    }
-    let protocol = sockopt::socket_protocol(descriptor)?;
-    if family != AddressFamily::UNIX && ![Some(ipproto::TCP), Some(ipproto::MPTCP)].contains(&protocol) {
-        return Ok(Err("a stream socket of another protocol than TCP"));
-    }
-    if !sockopt::socket_acceptconn(descriptor)? {
-        return Ok(Err("a stream socket that does not listen"));
-    }
-    let local = SockRef::from(descriptor).local_addr()?;
-    let path = || local.as_pathname().map_or(Place::Unnamed, |path| Place::Unix(path.to_owned()));
-    let Some(addr) = local.as_socket() else { return Ok(Ok(path())) };
-    let both = addr.is_ipv6() && addr.ip().is_unspecified() && !sockopt::ipv6_v6only(descriptor)?;
-    let families = if both { Families::Both } else { Families::Own };
-    Ok(Ok(Place::Tcp { addr, families }))
-}
-
 fn is_closed(number: u32) -> bool {
     // Where nobody can look, the promise is believed.
     let all = Path::new("/proc/self/fd");
     all.is_dir() && std::fs::symlink_metadata(all.join(number.to_string())).is_err()
-}
-
-fn mode_of(path: &Path) -> Option<u32> {
-    Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777)
 }
 
 #[cfg(test)]

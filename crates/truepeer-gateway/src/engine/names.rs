@@ -9,15 +9,33 @@
 //!
 //! `packaging/release` proves it: no library is opened while a name is looked up on a host that asks for plug-ins.
 
-/// Holds for the whole process, from the next look-up on. Does nothing in a program that is linked dynamically.
-pub fn keep_to_files_and_dns() {
-    #[cfg(all(target_os = "linux", target_env = "gnu", target_feature = "crt-static"))]
-    linked::keep_to_files_and_dns();
+/// Whose C library the program runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CLibrary {
+    /// That of the host, with its plug-ins.
+    OfHost,
+    /// Its own: the program is linked statically.
+    Own,
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu", target_feature = "crt-static"))]
-#[allow(unsafe_code, reason = "the only way to tell glibc, which reads no environment variable for it")]
-mod linked {
+/// Makes names be looked up without the host's libraries in the whole process, from the next look-up on, where `library`
+/// is the program's own. Changes nothing for a program that has the host's.
+///
+/// Only the program knows how it is linked: this crate is compiled once, for both.
+pub fn keep_to_files_and_dns(library: CLibrary) {
+    match library {
+        CLibrary::OfHost => {}
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        CLibrary::Own => glibc::keep_to_files_and_dns(),
+        // Other C libraries know no plug-ins.
+        #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+        CLibrary::Own => {}
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the only way to tell glibc, which reads no environment variable for it")]
+mod glibc {
     use std::ffi::{CStr, c_char, c_int};
 
     unsafe extern "C" {

@@ -23,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidf
 use rustix::thread::clear_ambient_capability_set;
 use tokio::sync::oneshot;
 
+use super::label::{Label, Labels, NotSaid};
 use super::{Socket, in_time, later, now};
 use crate::facts::program::{Environment, Exit, Program, User};
 
@@ -87,6 +88,8 @@ pub enum NotStarted {
     NoRoom(io::Error),
     /// It was not running in time; it is ended as soon as it is.
     Late(Duration),
+    /// The connection does not say who the client is, and must.
+    NotSaid(NotSaid),
 }
 
 impl fmt::Display for NotStarted {
@@ -94,9 +97,30 @@ impl fmt::Display for NotStarted {
         match self {
             Self::Refused(error) => write!(f, "cannot be started: {error}"),
             Self::NoRoom(error) => write!(f, "this host has no room for one more program: {error}"),
+            Self::NotSaid(why) => write!(f, "its socket cannot be made to say the client: {why}"),
             Self::Late(limit) => write!(f, "not started within {} s", limit.as_secs_f32()),
         }
     }
+}
+
+/// What the connection itself is to say of the client, in every process that has it.
+#[derive(Debug, Clone)]
+pub struct ToSay {
+    /// What has sockets say it.
+    pub labels: Labels,
+    /// What.
+    pub label: Label,
+    /// Whether nothing is started if it does not.
+    pub required: Required,
+}
+
+/// Whether something must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// It must.
+    Yes,
+    /// It may be left out.
+    No,
 }
 
 /// What goes with a program from its start to its end.
@@ -118,6 +142,7 @@ impl fmt::Debug for With {
 pub struct Running {
     ended: oneshot::Receiver<Exit>,
     life: Arc<Life>,
+    not_said: Option<NotSaid>,
 }
 
 impl Running {
@@ -127,6 +152,12 @@ impl Running {
     /// Dropping the future leaves the program to itself: it goes on, and is buried when it ends.
     pub async fn ended(self) -> Option<Exit> {
         self.ended.await.ok()
+    }
+
+    /// Why its connection does not say who the client is, if it was to.
+    #[must_use]
+    pub fn not_said(&self) -> Option<&NotSaid> {
+        self.not_said.as_ref()
     }
 
     /// Its life, for whoever may end it.
@@ -197,7 +228,8 @@ impl Life {
     }
 }
 
-/// Gives `client` to `program`, which is told `environment`, once it runs; within `patience`.
+/// Gives `client` to `program`, which is told `environment`, once it runs; within `patience`. Before that the connection
+/// itself is made to say what is `to_say`.
 ///
 /// The very socket becomes its standard input and output, as these programs expect it: one whose calls wait. What the
 /// client has sent and we have not taken is its to read. Drop `client` afterwards: the connection ends when the last
@@ -212,11 +244,18 @@ pub async fn give(
     client: &Socket,
     program: &Program,
     environment: &Environment,
+    to_say: Option<ToSay>,
     with: With,
     patience: Duration,
 ) -> Result<Running, NotStarted> {
+    // A program may keep it for as long as it likes.
+    client.set_lasting();
     let clone = || client.as_fd().try_clone_to_owned();
     let streams = [clone().map_err(NotStarted::NoRoom)?, clone().map_err(NotStarted::NoRoom)?];
+    let to_say = match to_say {
+        Some(to_say) => Some((clone().map_err(NotStarted::NoRoom)?, to_say)),
+        None => None,
+    };
     let command = command(program, environment, streams);
     let life = Arc::new(Life::default());
     let (tell_started, started) = oneshot::channel();
@@ -224,14 +263,14 @@ pub async fn give(
     set_waiting(client, true).map_err(NotStarted::Refused)?;
     let attend = {
         let life = Arc::clone(&life);
-        move || attend(command, &life, with, tell_started, tell_ended)
+        move || attend(command, to_say, &life, with, (tell_started, tell_ended))
     };
     let thread = std::thread::Builder::new().name("program".to_owned()).stack_size(STACK).spawn(attend);
     let outcome = match thread {
         Err(error) => Err(NotStarted::NoRoom(error)),
         Ok(_) => match in_time(later(now(), patience), started).await {
-            Some(Ok(Ok(()))) => Ok(Running { ended, life }),
-            Some(Ok(Err(error))) => Err(not_started(error)),
+            Some(Ok(Ok(not_said))) => Ok(Running { ended, life, not_said }),
+            Some(Ok(Err(error))) => Err(error),
             Some(Err(_)) => Err(NotStarted::Refused(io::ErrorKind::Other.into())),
             None => {
                 // It may have begun in this very moment; otherwise its thread ends it.
@@ -262,13 +301,16 @@ fn not_started(error: io::Error) -> NotStarted {
     }
 }
 
+/// How its thread tells that a program has started, and what its connection does not say; and how it ended.
+type Tell = (oneshot::Sender<Result<Option<NotSaid>, NotStarted>>, oneshot::Sender<Exit>);
+
 /// The thread of one program: from its start to its burial.
 fn attend(
     mut command: Command,
+    to_say: Option<(OwnedFd, ToSay)>,
     life: &Life,
     with: With,
-    tell_started: oneshot::Sender<io::Result<()>>,
-    tell_ended: oneshot::Sender<Exit>,
+    (tell_started, tell_ended): Tell,
 ) {
     let With { holds, mut said } = with;
     // What truepeer's service may do (low ports, other users, programs of the kernel) is not the program's. This thread
@@ -277,9 +319,22 @@ fn attend(
         && error != Errno::INVAL
     {
         drop(holds);
-        let _ = tell_started.send(Err(error.into()));
+        let _ = tell_started.send(Err(NotStarted::Refused(error.into())));
         return;
     }
+    // Here, since the kernel may have to be asked who listens.
+    let not_said = to_say.and_then(|(socket, ToSay { labels, label, required })| {
+        Some((labels.give(socket.as_fd(), label).err()?, required))
+    });
+    let not_said = match not_said {
+        Some((why, Required::Yes)) => {
+            drop((command, holds));
+            let _ = tell_started.send(Err(NotStarted::NotSaid(why)));
+            return;
+        }
+        Some((why, Required::No)) => Some(why),
+        None => None,
+    };
     let spawned = children::spawn(&mut command);
     // Ours of the connection: whoever waits for its end waits for the program's only.
     drop(command);
@@ -288,12 +343,12 @@ fn attend(
         Err(error) => {
             drop(holds);
             // Nobody listens only if it took too long.
-            let _ = tell_started.send(Err(error));
+            let _ = tell_started.send(Err(not_started(error)));
             return;
         }
     };
     life.begin(child.pid());
-    if tell_started.send(Ok(())).is_err() {
+    if tell_started.send(Ok(not_said)).is_err() {
         // Its client has heard that it is not served.
         life.signal(Signal::KILL);
     }

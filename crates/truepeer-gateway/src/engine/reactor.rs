@@ -5,8 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::task::Waker;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -63,14 +62,16 @@ impl From<EventFlags> for Ready {
     }
 }
 
-/// One socket, under its number in the table.
+/// One socket, under its number in the table. 8 bytes, since every connection has two.
 #[derive(Debug)]
 struct Source {
-    /// Tells the sockets apart that had this number one after the other.
-    generation: u32,
+    /// Tells the sockets apart that had this number one after the other. One that comes round again costs a try that
+    /// finds nothing.
+    generation: u16,
     ready: Ready,
     told: Reporting,
-    waiter: Option<Waker>,
+    /// Who is told.
+    waiter: u32,
 }
 
 /// When the kernel tells of a socket.
@@ -123,12 +124,12 @@ impl Reactor {
                 generation: 0,
                 ready: Ready::NOTHING,
                 told: Reporting::Never,
-                waiter: None,
+                waiter: NOBODY,
             });
             number
         });
         if let Some(source) = table.sources.get_mut(number as usize) {
-            (source.ready, source.told) = (ready, Reporting::Never);
+            (source.ready, source.told, source.waiter) = (ready, Reporting::Never, NOBODY);
         }
         number
     }
@@ -138,10 +139,7 @@ impl Reactor {
         let mut table = self.table.borrow_mut();
         if let Some(source) = table.sources.get_mut(number as usize) {
             source.generation = source.generation.wrapping_add(1);
-            let waiter = source.waiter.take();
             table.free.push(number);
-            drop(table);
-            drop(waiter);
         }
     }
 
@@ -159,22 +157,20 @@ impl Reactor {
         }
     }
 
-    /// Whether it is worth a try; whoever asks is woken when it is.
+    /// Whether it is worth a try; `waiter` is woken when it is.
     pub(super) fn poll(
         &self,
         number: u32,
         fd: BorrowedFd<'_>,
         want: Ready,
-        cx: &mut Context<'_>,
+        waiter: u32,
     ) -> Poll<io::Result<()>> {
         let mut table = self.table.borrow_mut();
         let Some(source) = table.sources.get_mut(number as usize) else { return Poll::Pending };
         if source.ready.has(want) {
             return Poll::Ready(Ok(()));
         }
-        if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
-            source.waiter = Some(cx.waker().clone());
-        }
+        source.waiter = waiter;
         if source.told == Reporting::Never {
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(&self.epoll, fd, source.key(number), flags)?;
@@ -184,20 +180,13 @@ impl Reactor {
     }
 
     /// As [`Reactor::poll`], for a listening socket.
-    pub(super) fn poll_accept(
-        &self,
-        number: u32,
-        fd: BorrowedFd<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    pub(super) fn poll_accept(&self, number: u32, fd: BorrowedFd<'_>, waiter: u32) -> Poll<io::Result<()>> {
         let mut table = self.table.borrow_mut();
         let Some(source) = table.sources.get_mut(number as usize) else { return Poll::Pending };
         if source.ready.has(Ready::READ) {
             return Poll::Ready(Ok(()));
         }
-        if !source.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
-            source.waiter = Some(cx.waker().clone());
-        }
+        source.waiter = waiter;
         match source.told {
             Reporting::WhileReady => {}
             Reporting::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
@@ -236,8 +225,14 @@ impl Reactor {
         }
     }
 
-    /// Waits for events, at most for `patience`; whether another thread has woken somebody.
-    pub(super) fn wait(&self, patience: Option<Duration>) -> io::Result<bool> {
+    /// Waits for events, at most for `patience`, and has those woken who wait for them; whether another thread has woken
+    /// somebody.
+    pub(super) fn wait(&self, patience: Option<Duration>, wake: impl Fn(u32)) -> io::Result<bool> {
+        #[cfg(test)]
+        if let Some(events) = super::simulated::take_events() {
+            events.into_iter().filter_map(|(key, flags)| self.note(key, flags)).for_each(wake);
+            return Ok(true);
+        }
         let mut events = self.events.borrow_mut();
         events.clear();
         let timeout = patience.map(|patience| Timespec {
@@ -255,21 +250,51 @@ impl Reactor {
                 is_woken_elsewhere = true;
                 continue;
             }
-            let number = usize::try_from(key & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-            let mut table = self.table.borrow_mut();
-            let Some(source) = table.sources.get_mut(number) else { continue };
-            if u64::from(source.generation) != key >> 32 {
-                continue;
-            }
-            let ready = source.ready.with(flags.into());
-            // What was known already wakes nobody: it is used when its user comes to it.
-            let waiter = if ready == source.ready { None } else { source.waiter.clone() };
-            source.ready = ready;
-            drop(table);
-            if let Some(waiter) = waiter {
-                waiter.wake();
+            if let Some(waiter) = self.note(key, flags) {
+                wake(waiter);
             }
         }
         Ok(is_woken_elsewhere)
+    }
+
+    /// Something has happened to a socket; who is to be told.
+    fn note(&self, key: u64, flags: EventFlags) -> Option<u32> {
+        let number = usize::try_from(key & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+        let mut table = self.table.borrow_mut();
+        let source = table.sources.get_mut(number)?;
+        if u64::from(source.generation) != key >> 32 {
+            return None;
+        }
+        let ready = source.ready.with(flags.into());
+        // What was known already wakes nobody: it is used when its user comes to it.
+        let is_news = ready != source.ready;
+        source.ready = ready;
+        (is_news && source.waiter != NOBODY).then_some(source.waiter)
+    }
+}
+
+/// Nobody waits.
+const NOBODY: u32 = u32::MAX - 1;
+
+#[cfg(test)]
+impl Reactor {
+    /// Knows a socket that the kernel does not know; its number, and what its events are called.
+    pub(super) fn insert_simulated(&self, ready: Ready) -> (u32, u64) {
+        let number = self.insert(ready);
+        let mut table = self.table.borrow_mut();
+        let source = table.sources.get_mut(number as usize).expect("it was inserted");
+        source.told = Reporting::OnChange;
+        (number, source.key(number).u64())
+    }
+
+    /// As [`Reactor::poll`], for such a socket.
+    pub(super) fn poll_simulated(&self, number: u32, want: Ready, waiter: u32) -> Poll<io::Result<()>> {
+        self.poll(number, self.epoll.as_fd(), want, waiter)
+    }
+
+    /// Sockets that it knows.
+    pub(super) fn known(&self) -> usize {
+        let table = self.table.borrow();
+        table.sources.len().saturating_sub(table.free.len())
     }
 }

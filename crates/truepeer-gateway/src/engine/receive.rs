@@ -72,16 +72,64 @@ pub async fn receive_as(
     deadline: Instant,
     pending: Option<&Pending>,
 ) -> Received {
+    patiently(deadline, pending, |given_up| given_up, |cx| poll_receive(reading, socket, buf, cx)).await
+}
+
+/// Polls until there is something, `deadline` has passed or an older connection has to make room; what the last two mean
+/// is `given_up`'s to say.
+async fn patiently<T>(
+    deadline: Instant,
+    pending: Option<&Pending>,
+    given_up: impl Fn(Received) -> T,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> T {
     let mut expired = until(deadline);
     poll_fn(|cx| {
         // Bytes that are there win over a deadline that has just passed.
-        if let Poll::Ready(received) = poll_receive(reading, socket, buf, cx) {
-            return Poll::Ready(received);
+        if let Poll::Ready(found) = poll(cx) {
+            return Poll::Ready(found);
         }
         if pending.is_some_and(|pending| pending.poll_evicted(cx).is_ready()) {
-            return Poll::Ready(Received::Evicted);
+            return Poll::Ready(given_up(Received::Evicted));
         }
-        Pin::new(&mut expired).poll(cx).map(|()| Received::Expired)
+        Pin::new(&mut expired).poll(cx).map(|()| given_up(Received::Expired))
+    })
+    .await
+}
+
+/// What a first look at a connection found.
+#[derive(Debug)]
+pub enum Looked<T> {
+    /// What came was enough.
+    Enough(T),
+    /// It was not; the bytes are kept.
+    Kept(Vec<u8>),
+    /// Nothing came.
+    Nothing(Received),
+}
+
+/// Takes what comes first, and keeps it only if `judge` says that it is not enough: most headers come whole, with what
+/// follows them, and are understood where they were read.
+///
+/// # Cancel safety
+/// That of [`receive`].
+pub async fn look<T>(
+    socket: &Socket,
+    deadline: Instant,
+    pending: Option<&Pending>,
+    mut judge: impl FnMut(&[u8]) -> Option<T>,
+) -> Looked<T> {
+    patiently(deadline, pending, Looked::Nothing, |cx| {
+        poll_taking(socket, cx, |scratch| {
+            let len = socket.try_read(scratch)?;
+            let came = scratch.get(..len).unwrap_or_default();
+            Ok(match judge(came) {
+                _ if came.is_empty() => Looked::Nothing(Received::Ended),
+                Some(enough) => Looked::Enough(enough),
+                None => Looked::Kept(came.to_vec()),
+            })
+        })
+        .map(|looked| looked.unwrap_or_else(|error| Looked::Nothing(Received::Failed(error))))
     })
     .await
 }
@@ -95,26 +143,34 @@ fn poll_receive(
     buf: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<Received> {
+    let received = ready!(poll_taking(socket, cx, |scratch| {
+        let (from, len) = match reading {
+            Reading::Ahead => (0, socket.try_read(scratch)?),
+            Reading::Exactly => (buf.len(), socket.try_peek(scratch, buf.len())?),
+        };
+        // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
+        buf.reserve_exact(len);
+        buf.extend_from_slice(scratch.get(from..from.saturating_add(len)).unwrap_or_default());
+        Ok(len)
+    }));
+    Poll::Ready(match received {
+        Err(error) => Received::Failed(error),
+        Ok(0) => Received::Ended,
+        Ok(len) => Received::Bytes(len),
+    })
+}
+
+/// Takes what is there, by `take` into at most [`RECEIVE_MAX`] bytes of the thread's buffer, as soon as there is something.
+fn poll_taking<T>(
+    socket: &Socket,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut [u8]) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
     loop {
-        if let Err(error) = ready!(socket.poll_read_ready(cx)) {
-            return Poll::Ready(Received::Failed(error));
+        ready!(socket.poll_read_ready(cx))?;
+        match with_scratch(|scratch| take(scratch.get_mut(..RECEIVE_MAX).unwrap_or_default())) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            taken => return Poll::Ready(taken),
         }
-        let received = with_scratch(|scratch| {
-            let scratch = scratch.get_mut(..RECEIVE_MAX).unwrap_or_default();
-            let (from, len) = match reading {
-                Reading::Ahead => (0, socket.try_read(scratch)?),
-                Reading::Exactly => (buf.len(), socket.try_peek(scratch, buf.len())?),
-            };
-            // Exactly what came: an unfinished header of 8 bytes holds 8 bytes.
-            buf.reserve_exact(len);
-            buf.extend_from_slice(scratch.get(from..from.saturating_add(len)).unwrap_or_default());
-            Ok::<_, io::Error>(len)
-        });
-        return Poll::Ready(match received {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => Received::Failed(error),
-            Ok(0) => Received::Ended,
-            Ok(len) => Received::Bytes(len),
-        });
     }
 }

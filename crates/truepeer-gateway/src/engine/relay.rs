@@ -1,8 +1,8 @@
 //! Relay: move bytes both ways until the end.
 //!
 //! Half-close is passed on, and bytes are exact under back-pressure: nothing is read from one side while the other
-//! has not taken what was read before. Memory per connection: two small structs, and a buffer only for what one
-//! side has not taken yet (at most [`SCRATCH`] bytes); the read buffer is one per worker.
+//! has not taken what was read before. Memory per connection: one small struct, and a buffer only for what one side has
+//! not taken yet (at most [`SCRATCH`] bytes); the read buffer is one per worker.
 
 mod first_lines;
 mod flow;
@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use truepeer::FirstBytes;
 
+use super::Free;
 use super::say::discard_briefly;
-use super::{Sleep, Socket, Traffic, later, now, until};
+use super::{CompactInstant, Sleep, Socket, Traffic, later, now, until};
 use flow::{Ending, Fault, Flow, Sides};
 use judge::{Backward, end_hold};
 
@@ -29,7 +30,8 @@ pub use overheard::Overheard;
 
 /// How long silence may last once the backend has ended its stream or either side broke: as long as a kernel waits
 /// for the other end's FIN.
-const AFTER_END: Duration = Duration::from_secs(60);
+/// Milliseconds.
+const AFTER_END: u32 = 60_000;
 /// A timer is never set nearer than this, so that a clock that jumps cannot make a relay spin.
 const TICK: Duration = Duration::from_millis(1);
 /// What is still there after so long is likely to stay.
@@ -69,6 +71,8 @@ pub struct Guard {
     pub first_bytes: Option<FirstBytes>,
     /// Judges the backend's lines up to the client's first byte; nothing where they say nothing of our header.
     pub first_lines: Option<FirstLines>,
+    /// Hears what the backend says first, where somebody wants to know.
+    pub overheard: Option<Overheard>,
     /// Whether the client's bytes wait until the backend has said something: it may not know the client before it does.
     pub after_greeting: bool,
     /// How long both directions may be silent.
@@ -82,8 +86,6 @@ pub struct Pair {
     pub client: Socket,
     /// The backend's connection, which has heard who the client is.
     pub backend: Socket,
-    /// Hears what the backend says first, where somebody wants to know.
-    pub overheard: Option<Overheard>,
 }
 
 /// What came before the relay began.
@@ -96,113 +98,173 @@ pub struct Early {
 }
 
 /// Relays between the two of `pair`, beginning with what came `early`.
-///
-/// # Cancel safety
-/// Dropping the future ends the relay; bytes that were read and not yet written are lost with the connection.
-pub fn relay<'a>(pair: &'a Pair, early: Early, guard: Guard, traffic: &'a Traffic) -> Relay<'a> {
+pub fn relay(pair: Pair, early: Early, guard: Guard) -> Relay {
     let now = now();
-    let mut to_client = Flow::beginning_with(early.of_backend);
-    to_client.first_lines = guard.first_lines;
+    let Guard { first_bytes, first_lines, overheard, after_greeting, idle } = guard;
+    let first = First { guard: first_bytes, lines: first_lines, overheard, after_greeting };
     Relay {
-        pair,
-        traffic,
+        pair: Some(pair),
         to_backend: Flow::beginning_with(early.of_client),
-        to_client,
-        guard: guard.first_bytes,
-        after_greeting: guard.after_greeting,
-        idle: guard.idle,
-        broke: None,
-        last_activity: now,
-        lasting_from: Some(later(now, LASTING)),
-        timer: until(later(now, guard.idle.min(LASTING))),
-        discarding: None,
+        to_client: Flow::beginning_with(early.of_backend),
+        first: (!first.is_over(false)).then(|| first.boxed()),
+        idle: u32::try_from(idle.as_millis()).unwrap_or(u32::MAX),
+        began: now.into(),
+        last_activity: now.into(),
+        is_lasting: false,
+        timer: until(later(now, idle.min(LASTING))),
+        trouble: None,
     }
 }
 
-/// A relay that goes on. A future of its own and not an `async fn`, which would hold its arguments twice: thousands of
-/// these are idle at any time.
+/// A relay that goes on. Small, and no future: thousands of these are idle at any time, and each is polled in the table
+/// of its worker by whoever owns it.
+///
+/// Dropping it ends it; bytes that were read and not yet written are lost with the connection.
 #[must_use]
-pub struct Relay<'a> {
-    pair: &'a Pair,
-    traffic: &'a Traffic,
+pub struct Relay {
+    /// Gone only while the client's bytes are thrown away.
+    pair: Option<Pair>,
     to_backend: Flow,
     to_client: Flow,
-    /// While this is here, nothing of the client's is written.
-    guard: Option<FirstBytes>,
-    /// Whether nothing of the client's is written before the backend has said something.
-    after_greeting: bool,
-    idle: Duration,
-    /// What broke first: what breaks later is mostly its consequence.
-    broke: Option<Failure>,
-    last_activity: Instant,
-    lasting_from: Option<Instant>,
+    /// What is about the first bytes only.
+    first: Option<Box<First>>,
+    /// Milliseconds of silence; 49 days at most.
+    idle: u32,
+    is_lasting: bool,
+    began: CompactInstant,
+    last_activity: CompactInstant,
     timer: Sleep,
-    /// The end, while the client's bytes are thrown away.
-    discarding: Option<Box<Discarding<'a>>>,
+    trouble: Option<Box<Trouble>>,
 }
 
-type Discarding<'a> = (Pin<Box<dyn Future<Output = ()> + 'a>>, Option<RelayEnd>);
+/// What few relays come to.
+enum Trouble {
+    /// What broke first: what breaks later is mostly its consequence.
+    Broke(Failure),
+    /// The end, while the client's bytes are thrown away.
+    Discarding(Pin<Box<dyn Future<Output = ()>>>, Option<RelayEnd>),
+}
 
-impl fmt::Debug for Relay<'_> {
+/// Who judges or hears the first bytes.
+struct First {
+    /// While this is here, nothing of the client's is written.
+    guard: Option<FirstBytes>,
+    lines: Option<FirstLines>,
+    overheard: Option<Overheard>,
+    /// Whether nothing of the client's is written before the backend has said something.
+    after_greeting: bool,
+}
+
+thread_local! {
+    /// Boxes of first bytes that are judged: most relays need one for a moment, where any does.
+    static BOXES: Free<Box<First>> = const { Free::new() };
+}
+
+impl First {
+    fn boxed(self) -> Box<Self> {
+        match BOXES.with(Free::take) {
+            Some(mut kept) => {
+                *kept = self;
+                kept
+            }
+            None => Box::new(self),
+        }
+    }
+
+    /// Nobody needs it any more.
+    fn keep(self: Box<Self>) {
+        BOXES.with(|boxes| boxes.keep(self));
+    }
+
+    /// Whether nothing is left to judge; `has_greeted` is whether the backend has said something.
+    fn is_over(&self, has_greeted: bool) -> bool {
+        self.guard.is_none()
+            && self.lines.is_none()
+            && self.overheard.is_none()
+            && (has_greeted || !self.after_greeting)
+    }
+}
+
+impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").field("to_backend", &self.to_backend).finish_non_exhaustive()
     }
 }
 
-impl Future for Relay<'_> {
-    type Output = RelayEnd;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let this = &mut *self;
-        if this.discarding.is_none() {
-            let end = ready!(this.move_bytes(cx));
-            if !matches!(end, RelayEnd::BackendFailed(_)) {
-                return Poll::Ready(end);
-            }
+impl Relay {
+    /// Goes on; `traffic` is what it has moved. The end is told once.
+    pub fn poll(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<RelayEnd> {
+        if !matches!(self.trouble.as_deref(), Some(Trouble::Discarding(..))) {
+            let end = ready!(self.move_bytes(cx, traffic));
+            let is_backends = matches!(end, RelayEnd::BackendFailed(_));
+            let Some(pair) = self.pair.take_if(|_| is_backends) else { return Poll::Ready(end) };
             // The backend closed while the client was still sending: its last words must not be lost to a reset.
-            this.discarding = Some(Box::new((Box::pin(discard_briefly(&this.pair.client)), Some(end))));
+            let discarding = async move { discard_briefly(&pair.client).await };
+            self.trouble = Some(Box::new(Trouble::Discarding(Box::pin(discarding), Some(end))));
         }
-        let Some(discarding) = &mut this.discarding else { return Poll::Pending };
-        ready!(discarding.0.as_mut().poll(cx));
-        discarding.1.take().map_or(Poll::Pending, Poll::Ready)
+        let Some(Trouble::Discarding(discarding, end)) = self.trouble.as_deref_mut() else {
+            return Poll::Pending;
+        };
+        ready!(discarding.as_mut().poll(cx));
+        end.take().map_or(Poll::Pending, Poll::Ready)
     }
-}
 
-impl Guard {
-    /// Takes it over; what is left judges nothing.
-    pub fn take(&mut self) -> Self {
-        Self { first_bytes: self.first_bytes.take(), first_lines: self.first_lines.take(), ..*self }
+    /// How long it has lasted.
+    #[must_use]
+    pub fn lasted(&self) -> Duration {
+        now().saturating_duration_since(self.began.into())
     }
-}
 
-impl Relay<'_> {
-    fn move_bytes(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let (Pair { client, backend, .. }, traffic) = (self.pair, self.traffic);
+    /// What the backend has said, where somebody wants to know and has not heard enough.
+    #[must_use]
+    pub fn overheard(&self) -> Option<&Overheard> {
+        self.first.as_ref()?.overheard.as_ref()
+    }
+
+    /// Whether it has lasted so long that nothing more is overheard.
+    #[must_use]
+    pub fn has_listened(&self) -> bool {
+        self.is_lasting
+    }
+
+    /// What the backend was heard to say, for whoever has heard enough; nothing more is overheard.
+    #[must_use]
+    pub fn take_overheard(&mut self, traffic: &Traffic) -> Option<Overheard> {
+        let overheard = self.first.as_mut()?.overheard.take();
+        self.release_first(traffic);
+        overheard
+    }
+
+    /// The client's connection, behind the end; the backend's is closed.
+    #[must_use]
+    pub fn into_client(self) -> Option<Socket> {
+        self.pair.map(|pair| pair.client)
+    }
+
+    fn move_bytes(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<RelayEnd> {
         loop {
             let moved = traffic.total();
             // What the backend says of our header is heard before a byte of the client's goes on.
-            if self.to_client.first_lines.is_some()
-                && let Poll::Ready(Some(end)) = self.poll_back(cx)
+            if self.first.as_ref().is_some_and(|first| first.lines.is_some())
+                && let Poll::Ready(Some(end)) = self.poll_back(cx, traffic)
             {
                 return Poll::Ready(end);
             }
-            let ending = self.ending(&self.to_client);
-            let count = |len| traffic.add_in(len);
-            let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
-            let waits = self.after_greeting && traffic.bytes_out() == 0 && !self.to_client.is_finished();
-            let polled = match waits {
-                true => Poll::Pending,
-                false => self.to_backend.poll(cx, &sides, &mut self.guard),
-            };
-            let there = match polled {
+            let waits = self.first.as_ref().is_some_and(|first| first.after_greeting)
+                && traffic.bytes_out() == 0
+                && !self.to_client.is_finished();
+            let there = match if waits { Poll::Pending } else { self.poll_there(cx, traffic) } {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
                 Poll::Ready(None) => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
             };
-            if traffic.bytes_in() > 0 {
-                self.to_client.first_lines = None;
+            if traffic.bytes_in() > 0
+                && let Some(first) = &mut self.first
+            {
+                first.lines = None;
+                self.release_first(traffic);
             }
-            let back = match self.poll_back(cx) {
+            let back = match self.poll_back(cx, traffic) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
                 Poll::Ready(None) => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
@@ -214,12 +276,12 @@ impl Relay<'_> {
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
             }
-            if back.is_ready() || self.broke.is_some() {
+            if back.is_ready() || self.trouble.is_some() {
                 self.idle = self.idle.min(AFTER_END);
             }
             let now = now();
             if traffic.total() != moved {
-                self.last_activity = now;
+                self.last_activity = now.into();
             }
             // One timer for silence, for held bytes and for what only lasting connections need. It is moved only when
             // it fires or has become too late, so that a busy connection costs no timer work.
@@ -228,57 +290,94 @@ impl Relay<'_> {
                 self.timer.reset(due);
             }
             ready!(Pin::new(&mut self.timer).poll(cx));
-            if later(self.last_activity, self.idle) <= now {
+            if self.silent_at() <= now {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Idle));
             }
-            if self.lasting_from.is_some_and(|from| from <= now) {
-                self.lasting_from = None;
-                client.set_lasting();
-                backend.set_lasting();
+            let lasts_from = later(self.began.into(), LASTING);
+            if !self.is_lasting && lasts_from <= now {
+                self.is_lasting = true;
+                if let Some(Pair { client, backend }) = &self.pair {
+                    client.set_lasting();
+                    backend.set_lasting();
+                }
             }
-            if self.guard.as_ref().and_then(FirstBytes::wake_at).is_some_and(|due| due <= now)
-                && let Some(end) = end_hold(&mut self.guard)
-            {
-                return Poll::Ready(end);
+            if let Some(first) = &mut self.first {
+                if first.guard.as_ref().and_then(FirstBytes::wake_at).is_some_and(|due| due <= now)
+                    && let Some(end) = end_hold(&mut first.guard)
+                {
+                    return Poll::Ready(end);
+                }
+                self.release_first(traffic);
             }
-            let next = self.lasting_from.map_or(self.due(), |from| from.min(self.due()));
+            let next = if self.is_lasting { self.due() } else { self.due().min(lasts_from) };
             self.timer.reset(next.max(later(now, TICK)));
         }
     }
 
+    /// The direction from the client to the backend.
+    fn poll_there(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<Option<RelayEnd>> {
+        let ending = self.ending(&self.to_client);
+        let count = |len| traffic.add_in(len);
+        let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
+        let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
+        let mut unguarded = None;
+        let guard = self.first.as_mut().map_or(&mut unguarded, |first| &mut first.guard);
+        self.to_backend.poll(cx, &sides, guard)
+    }
+
     /// The direction from the backend to the client.
-    fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayEnd>> {
+    fn poll_back(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<Option<RelayEnd>> {
         let ending = self.ending(&self.to_backend);
-        let count = |len| self.traffic.add_out(len);
-        let Pair { client, backend, overheard } = self.pair;
-        let overheard = overheard.as_ref().filter(|_| self.lasting_from.is_some());
+        let count = |len| traffic.add_out(len);
+        let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
+        let mut first = self.first.as_mut();
+        let lines = first.as_mut().and_then(|first| first.lines.take());
+        let overheard = match &first {
+            Some(first) if !self.is_lasting => first.overheard.as_ref(),
+            _ => None,
+        };
         let sides = Sides { source: backend, sink: client, count, ending, overheard };
-        let mut judge = Backward { lines: self.to_client.first_lines.take(), last: self.last_activity };
+        let mut judge = Backward { lines, last: self.last_activity.into() };
         let polled = self.to_client.poll(cx, &sides, &mut judge);
-        self.to_client.first_lines = judge.lines;
+        if let Some(first) = &mut self.first {
+            first.lines = judge.lines;
+        }
         polled
     }
 
     /// What becomes of a sink whose source has ended, given the `other` direction.
     fn ending(&self, other: &Flow) -> Ending {
-        match other.is_finished() && other.failure.is_none() && self.broke.is_none() {
+        match other.is_finished() && !other.has_failed() && self.trouble.is_none() {
             true => Ending::Close,
             false => Ending::Tell,
         }
     }
 
+    /// Gives back what is about the first bytes, once nobody needs it.
+    fn release_first(&mut self, traffic: &Traffic) {
+        let has_greeted = traffic.bytes_out() > 0;
+        if let Some(first) = self.first.take_if(|first| first.is_over(has_greeted)) {
+            first.keep();
+        }
+    }
+
+    /// When silence is too long.
+    fn silent_at(&self) -> Instant {
+        later(self.last_activity.into(), Duration::from_millis(self.idle.into()))
+    }
+
     /// When silence is too long, or bytes were held long enough.
     fn due(&self) -> Instant {
-        let silent_at = later(self.last_activity, self.idle);
-        self.guard.as_ref().and_then(FirstBytes::wake_at).map_or(silent_at, |held| held.min(silent_at))
+        let held = self.first.as_ref().and_then(|first| first.guard.as_ref()?.wake_at());
+        held.map_or(self.silent_at(), |held| held.min(self.silent_at()))
     }
 
     fn note_failures(&mut self) {
-        let there = self.to_backend.failure.take().map(|failure| match failure {
+        let there = self.to_backend.take_failure().map(|failure| match failure {
             Fault::Source(error) => Failure::Client(error),
             Fault::Sink(error) => Failure::Backend(error),
         });
-        let back = self.to_client.failure.take().map(|failure| match failure {
+        let back = self.to_client.take_failure().map(|failure| match failure {
             Fault::Source(error) => Failure::Backend(error),
             Fault::Sink(error) => Failure::Client(error),
         });
@@ -287,13 +386,16 @@ impl Relay<'_> {
             (Some(Failure::Backend(_)), Some(client @ Failure::Client(_))) => Some(client),
             (there, back) => there.or(back),
         };
-        self.broke = self.broke.take().or(first);
+        if self.trouble.is_none() {
+            self.trouble = first.map(|first| Box::new(Trouble::Broke(first)));
+        }
     }
 
     fn broken(&mut self) -> Option<RelayEnd> {
-        self.broke.take().map(|failure| match failure {
-            Failure::Client(error) => RelayEnd::ClientFailed(error),
-            Failure::Backend(error) => RelayEnd::BackendFailed(error),
+        Some(match *self.trouble.take()? {
+            Trouble::Broke(Failure::Client(error)) => RelayEnd::ClientFailed(error),
+            Trouble::Broke(Failure::Backend(error)) => RelayEnd::BackendFailed(error),
+            Trouble::Discarding(..) => return None,
         })
     }
 }

@@ -1,9 +1,12 @@
 //! The loop of one worker: its tasks, what they wait for, and the clock.
 //!
 //! One thread, one epoll instance, no runtime. A turn is: poll every task that was woken, then wait once for sockets,
-//! timers and other threads. Tasks never move to another thread. A task costs one allocation, its future; what wakes it
-//! stays with its place in the table.
+//! timers and other threads. Tasks never move to another thread, and whatever they wait for here wakes them by their
+//! place in the table.
 //! Bound: as many tasks as connections and listening sockets; nothing here grows otherwise.
+
+mod elsewhere;
+mod task;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,15 +16,17 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use rustix::event::EventfdFlags;
-use rustix::fd::OwnedFd;
 
 use super::reactor::Reactor;
 use super::timers::Timers;
+use elsewhere::{Elsewhere, TaskWaker};
+
+pub use elsewhere::{Cut, Reach};
+pub use task::{FuturePool, Task, Then, then};
 
 thread_local! {
     static HERE: RefCell<Option<Rc<Loop>>> = const { RefCell::new(None) };
@@ -33,6 +38,9 @@ pub(super) struct Loop {
     pub(super) timers: Timers,
     tasks: RefCell<Table>,
     ready: RefCell<Vec<u32>>,
+    root_is_ready: Cell<bool>,
+    /// Who is being polled.
+    current: Cell<u32>,
     elsewhere: Arc<Elsewhere>,
     turn: Cell<u64>,
 }
@@ -42,18 +50,27 @@ pub(super) fn here<T>(act: impl FnOnce(&Loop) -> T) -> Option<T> {
     HERE.try_with(|here| here.borrow().as_deref().map(act)).ok().flatten()
 }
 
+/// Has the task that is being polled polled again in the next turn.
+pub(super) fn again(cx: &Context<'_>) {
+    if here(|here| here.wake(here.current())).is_none() {
+        cx.waker().wake_by_ref();
+    }
+}
+
 /// Runs `future`, and every task that it has spawned into a [`Tasks`], on this thread.
 ///
 /// # Errors
 /// If the system gives no epoll instance.
 pub fn run<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let elsewhere = Arc::new(Elsewhere { woken: Mutex::default(), event });
+    let elsewhere = Arc::new(Elsewhere::new(event));
     let here = Rc::new(Loop {
-        reactor: Reactor::new(&elsewhere.event)?,
+        reactor: Reactor::new(elsewhere.event())?,
         timers: Timers::default(),
         tasks: RefCell::default(),
         ready: RefCell::default(),
+        root_is_ready: Cell::new(false),
+        current: Cell::new(ROOT),
         elsewhere,
         turn: Cell::new(0),
     });
@@ -70,9 +87,33 @@ impl Loop {
         self.turn.get()
     }
 
+    /// The number of the task that is being polled: whoever waits for something is woken by it.
+    pub(super) fn current(&self) -> u32 {
+        self.current.get()
+    }
+
+    /// How other threads reach this loop.
+    fn elsewhere(&self) -> &Arc<Elsewhere> {
+        &self.elsewhere
+    }
+
+    /// Has a task polled in the next turn.
+    pub(super) fn wake(&self, index: u32) {
+        let was_ready = if index == ROOT {
+            self.root_is_ready.replace(true)
+        } else {
+            let mut tasks = self.tasks.borrow_mut();
+            let is_ready = tasks.is_ready.get_mut(index as usize);
+            is_ready.is_none_or(|is_ready| mem::replace(is_ready, true))
+        };
+        if !was_ready {
+            self.ready.borrow_mut().push(index);
+        }
+    }
+
     fn run_until<T>(&self, mut root: Pin<&mut impl Future<Output = T>>) -> io::Result<T> {
-        let root_waker = TaskWaker::new(ROOT, &self.elsewhere);
-        root_waker.wake_by_ref();
+        let root_waker = Waker::from(TaskWaker::new(ROOT, &self.elsewhere));
+        self.wake(ROOT);
         let mut batch = Vec::new();
         loop {
             self.turn.set(self.turn.get().wrapping_add(1));
@@ -82,57 +123,72 @@ impl Loop {
                     self.poll_task(index);
                     continue;
                 }
-                root_waker.taken();
-                let waker = Waker::from(Arc::clone(&root_waker));
-                if let Poll::Ready(done) = root.as_mut().poll(&mut Context::from_waker(&waker)) {
+                self.root_is_ready.set(false);
+                self.current.set(ROOT);
+                if let Poll::Ready(done) = root.as_mut().poll(&mut Context::from_waker(&root_waker)) {
                     return Ok(done);
                 }
             }
             let patience =
                 if self.ready.borrow().is_empty() { self.timers.next_in() } else { Some(Default::default()) };
-            if self.reactor.wait(patience)? {
-                self.take_woken_elsewhere();
+            #[cfg(test)]
+            super::simulated::pass(patience);
+            if self.reactor.wait(patience, |task| self.wake(task))? {
+                self.elsewhere.take(|task| self.wake(task));
             }
-            self.timers.advance();
+            self.timers.advance(|task| self.wake(task));
         }
     }
 
     fn poll_task(&self, index: u32) {
         let mut tasks = self.tasks.borrow_mut();
-        let Some(place) = tasks.places.get_mut(index as usize) else { return };
-        place.handle.taken();
-        // Out of the table while it runs, since it may spawn others.
-        let Some(mut future) = place.future.take() else { return };
-        let waker = place.waker.clone();
-        drop(tasks);
-        let polled =
-            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
-        if let Ok(Poll::Pending) = polled {
-            if let Some(place) = self.tasks.borrow_mut().places.get_mut(index as usize) {
-                place.future = Some(future);
-            }
-            return;
+        if let Some(is_ready) = tasks.is_ready.get_mut(index as usize) {
+            *is_ready = false;
         }
-        // Dropped before it is counted out: whoever waits for the end of all finds nothing of them left. A task that
-        // panicked has said so; what it held is given back.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        self.tasks.borrow_mut().free(index);
+        let Some(place) = tasks.places.get_mut(index as usize) else { return };
+        // Out of the table while it runs, since it may spawn others.
+        let Some(mut task) = place.task.take() else { return };
+        drop(tasks);
+        self.current.set(index);
+        loop {
+            let polled =
+                catch_unwind(AssertUnwindSafe(|| task.poll(&mut Context::from_waker(Waker::noop()))));
+            match polled {
+                Ok(Poll::Pending) => {
+                    if let Some(place) = self.tasks.borrow_mut().places.get_mut(index as usize) {
+                        place.task = Some(task);
+                    }
+                    return;
+                }
+                Ok(Poll::Ready(Some(next))) => mem::replace(&mut task, next).over(),
+                Ok(Poll::Ready(None)) => {
+                    // Before it is counted out: whoever waits for the end of all finds nothing of them left.
+                    let _ = catch_unwind(AssertUnwindSafe(|| task.over()));
+                    return self.free(index);
+                }
+                Err(_) => {
+                    // It has said so; what it held is given back.
+                    let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
+                    return self.free(index);
+                }
+            }
+        }
     }
 
-    fn spawn(&self, set: &Rc<Set>, future: Pin<Box<dyn Future<Output = ()>>>) {
+    fn spawn(&self, set: &Rc<Set>, task: Box<dyn Task>) {
         let mut tasks = self.tasks.borrow_mut();
         set.live.set(set.live.get().saturating_add(1));
         let index = tasks.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(tasks.places.len()).unwrap_or(ROOT);
-            let handle = TaskWaker::new(index, &self.elsewhere);
-            let waker = Waker::from(Arc::clone(&handle));
-            tasks.places.push(Place { future: None, set: None, handle, waker });
+            tasks.places.push(Place { task: None, set: None });
+            tasks.is_ready.push(false);
             index
         });
         if let Some(place) = tasks.places.get_mut(index as usize) {
-            (place.future, place.set) = (Some(future), Some(Rc::clone(set)));
-            place.handle.wake_by_ref();
+            (place.task, place.set) = (Some(task), Some(Rc::clone(set)));
         }
+        drop(tasks);
+        self.wake(index);
     }
 
     /// Drops the tasks of the sets that `which` says. Whoever is being polled is not among them.
@@ -144,18 +200,23 @@ impl Loop {
             if !place.set.as_ref().is_some_and(&which) {
                 continue;
             }
-            let future = place.future.take();
+            let task = place.task.take();
             drop(tasks);
-            if future.is_some() {
-                drop(future);
-                self.tasks.borrow_mut().free(u32::try_from(index).unwrap_or(ROOT));
+            if task.is_some() {
+                drop(task);
+                self.free(u32::try_from(index).unwrap_or(ROOT));
             }
         }
     }
 
-    fn take_woken_elsewhere(&self) {
-        let woken = mem::take(&mut *self.elsewhere.woken.lock().unwrap_or_else(PoisonError::into_inner));
-        self.ready.borrow_mut().extend(woken);
+    fn free(&self, index: u32) {
+        let mut tasks = self.tasks.borrow_mut();
+        let set = tasks.places.get_mut(index as usize).and_then(|place| place.set.take());
+        if let Some(set) = set {
+            tasks.free.push(index);
+            drop(tasks);
+            set.ended_one();
+        }
     }
 }
 
@@ -165,82 +226,15 @@ const ROOT: u32 = u32::MAX;
 #[derive(Default)]
 struct Table {
     places: Vec<Place>,
+    /// Of each place, whether it is to be polled; beside them, since every connection has one.
+    is_ready: Vec<bool>,
     free: Vec<u32>,
 }
 
+/// Where a task is. The next one here may be polled once in vain, for what its predecessor waited for.
 struct Place {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    task: Option<Box<dyn Task>>,
     set: Option<Rc<Set>>,
-    /// Twice the same: what is woken, and how it is handed out. Both stay for the next task here, which may then be
-    /// polled once in vain.
-    handle: Arc<TaskWaker>,
-    waker: Waker,
-}
-
-impl Table {
-    fn free(&mut self, index: u32) {
-        let set = self.places.get_mut(index as usize).and_then(|place| place.set.take());
-        if let Some(set) = set {
-            self.free.push(index);
-            set.ended_one();
-        }
-    }
-}
-
-/// Wakes one task.
-struct TaskWaker {
-    index: u32,
-    queued: AtomicBool,
-    elsewhere: Arc<Elsewhere>,
-}
-
-/// How other threads reach the loop.
-struct Elsewhere {
-    woken: Mutex<Vec<u32>>,
-    event: OwnedFd,
-}
-
-impl TaskWaker {
-    fn new(index: u32, elsewhere: &Arc<Elsewhere>) -> Arc<Self> {
-        Arc::new(Self { index, queued: AtomicBool::new(false), elsewhere: Arc::clone(elsewhere) })
-    }
-
-    /// It is about to be polled, so that the next wake-up counts again.
-    ///
-    /// Read as well as written: whoever found it queued already has not queued it, and what they changed before must be
-    /// seen by this poll. A mere write may become visible after the poll has looked.
-    fn taken(&self) {
-        self.queued.swap(false, Ordering::AcqRel);
-    }
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let is_here = here(|here| {
-            let is_mine = Arc::ptr_eq(&here.elsewhere, &self.elsewhere);
-            if is_mine {
-                here.ready.borrow_mut().push(self.index);
-            }
-            is_mine
-        });
-        if is_here != Some(true) {
-            let mut woken = self.elsewhere.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_first = woken.is_empty();
-            woken.push(self.index);
-            drop(woken);
-            if is_first {
-                // It fails only when the counter is full, and then the loop is awake.
-                let _ = rustix::io::write(&self.elsewhere.event, &1_u64.to_ne_bytes());
-            }
-        }
-    }
 }
 
 /// Tasks that somebody owns: dropping this drops them.
@@ -275,7 +269,18 @@ impl Tasks {
     ///
     /// A panic ends the task and nothing else.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        here(|here| here.spawn(&self.0, Box::pin(future)));
+        here(|here| here.spawn(&self.0, task::alone(future)));
+    }
+
+    /// As [`Tasks::spawn`], in memory of `pool`; what the future returns takes its place. It is made there: handed from one
+    /// function to the next, one of several kilobytes is copied each time.
+    pub fn spawn_from<F: Future<Output = Then> + 'static>(
+        &self,
+        pool: &FuturePool<F>,
+        make: impl FnOnce() -> F,
+    ) {
+        let task = pool.task(make);
+        here(|here| here.spawn(&self.0, task));
     }
 
     /// How many have not ended.

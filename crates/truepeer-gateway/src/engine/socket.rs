@@ -93,12 +93,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Unacknowledged data after which the kernel gives a connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Keep-alive, user timeout and no delay; set on listening sockets, whose connections inherit them.
+/// No delay; set on listening sockets, whose connections inherit it. What only lasting ones need is a timer in the kernel
+/// for each, which most connections would set up and take down for nothing.
 pub(super) fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
-    set_lasting_options(socket)?;
     socket.set_tcp_nodelay(true)
 }
 
+/// Keep-alive and user timeout.
 fn set_lasting_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
@@ -107,8 +108,8 @@ fn set_lasting_options(socket: &SockRef<'_>) -> io::Result<()> {
 impl Socket {
     /// One that was accepted: it has its listener's options.
     pub(super) fn accepted(fd: OwnedFd, family: Family) -> io::Result<Self> {
-        let watched = Watched::new(fd, Ready::BOTH)?;
-        Ok(Self { watched, family, options: Cell::new(Options::All) })
+        let options = if family == Family::Tcp { Options::NoDelay } else { Options::All };
+        Ok(Self { watched: Watched::new(fd, Ready::BOTH)?, family, options: Cell::new(options) })
     }
 
     /// One that connects; `ready` to write if that is how to find out.
@@ -142,12 +143,20 @@ impl Socket {
     /// Reads what is there; `WouldBlock` if nothing is.
     pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let room = buf.len();
-        let len = self.watched.attempt(Ready::READ, |fd| Ok(recv(fd, buf, RecvFlags::empty())?.0))?;
+        let len = self.received(buf)?;
         // A UNIX socket may stop at the border of two messages.
         if len < room && len > 0 && self.family == Family::Tcp {
             self.watched.drained();
         }
         Ok(len)
+    }
+
+    fn received(&self, buf: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(read) = self.watched.attempt_simulated(Ready::READ, |ours| ours.read(buf)) {
+            return read;
+        }
+        self.watched.attempt(Ready::READ, |fd| Ok(recv(fd, buf, RecvFlags::empty())?.0))
     }
 
     /// Looks at what is there beyond the first `known` bytes, and leaves all of it there; `WouldBlock` if that is nothing,
@@ -185,11 +194,19 @@ impl Socket {
 
     /// Writes what fits; `WouldBlock` if nothing does.
     pub(super) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        let len = self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?))?;
+        let len = self.sent(buf)?;
         if len < buf.len() && self.family == Family::Tcp {
             self.watched.filled();
         }
         Ok(len)
+    }
+
+    fn sent(&self, buf: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(written) = self.watched.attempt_simulated(Ready::WRITE, |ours| ours.write(buf)) {
+            return written;
+        }
+        self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?))
     }
 
     /// Moves at most `most` bytes into an empty pipe; `WouldBlock` if nothing is there.
@@ -206,6 +223,10 @@ impl Socket {
 
     /// What a connection attempt came to.
     pub(super) fn take_error(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(ours) = self.watched.as_simulated() {
+            return ours.take_error();
+        }
         SockRef::from(&self.watched).take_error()?.map_or(Ok(()), Err)
     }
 
@@ -228,6 +249,11 @@ impl Socket {
 
     /// Passes a half-close on.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(ours) = self.watched.as_simulated() {
+            ours.shutdown_write();
+            return Ok(());
+        }
         match shutdown(&self.watched, Shutdown::Write) {
             // The other end was quicker.
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
@@ -238,6 +264,10 @@ impl Socket {
     /// Our own end, for TCP.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
+        #[cfg(test)]
+        if let Some(ours) = self.watched.as_simulated() {
+            return ours.local_addr();
+        }
         let ours = SockRef::from(&self.watched).local_addr().ok()?.as_socket()?;
         Some(SocketAddr::new(ours.ip().to_canonical(), ours.port()))
     }
@@ -291,5 +321,13 @@ impl Traffic {
 
     pub(super) fn add_out(&self, bytes: usize) {
         self.bytes_out.store(self.bytes_out().wrapping_add(bytes as u64), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Socket {
+    /// A simulated one, whose options are set.
+    pub(super) fn simulated(ours: super::simulated::Ours, family: Family, ready: Ready) -> Self {
+        Self { watched: Watched::simulated(ours, ready), family, options: Cell::new(Options::All) }
     }
 }

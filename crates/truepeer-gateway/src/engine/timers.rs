@@ -4,35 +4,34 @@
 //! that are due together.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
+
+use super::wheel::Wheel;
 
 /// How fine deadlines are.
 const TICK_MILLIS: u64 = 4;
 /// How old the relation between the two clocks may be: somebody may have set the one that people read.
 const WALL_AGE: Duration = Duration::from_millis(100);
 
-/// A deadline in the list: its tick, and a number that tells those of one tick apart.
-pub(super) type Key = (u64, u64);
+/// A deadline that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Key(u32);
 
 /// The deadlines of one loop, and what time it is.
 pub(super) struct Timers {
     base: Instant,
     now: Cell<Instant>,
     wall: Cell<(Instant, SystemTime)>,
-    numbers: Cell<u64>,
-    waiting: RefCell<BTreeMap<Key, Waker>>,
+    waiting: RefCell<Wheel>,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        let now = Instant::now();
+        let now = steady();
         Self {
             base: now,
             now: Cell::new(now),
-            wall: Cell::new((now, SystemTime::now())),
-            numbers: Cell::new(0),
+            wall: Cell::new((now, of_people())),
             waiting: RefCell::default(),
         }
     }
@@ -50,30 +49,25 @@ impl Timers {
         let (mut at, mut wall) = self.wall.get();
         let mut age = now.saturating_duration_since(at);
         if age > WALL_AGE {
-            (at, wall, age) = (now, SystemTime::now(), Duration::ZERO);
+            (at, wall, age) = (now, of_people(), Duration::ZERO);
             self.wall.set((at, wall));
         }
         wall.checked_add(age).unwrap_or(wall)
     }
 
-    /// Wakes `waker` when `due` has passed.
-    pub(super) fn insert(&self, due: Instant, waker: Waker) -> Key {
-        let number = self.numbers.get().wrapping_add(1);
-        self.numbers.set(number);
-        let key = (self.tick(due).saturating_add(1), number);
-        self.waiting.borrow_mut().insert(key, waker);
-        key
+    /// Wakes `task` when `due` has passed. The key is to be given back, also behind that.
+    pub(super) fn insert(&self, due: Instant, task: u32) -> Key {
+        Key(self.waiting.borrow_mut().insert(self.tick(due).saturating_add(1), task))
     }
 
     /// Wakes nobody for it any more.
     pub(super) fn remove(&self, key: Key) {
-        let waker = self.waiting.borrow_mut().remove(&key);
-        drop(waker);
+        self.waiting.borrow_mut().remove(key.0);
     }
 
     /// How long until the next is due; `None` if there is none.
     pub(super) fn next_in(&self) -> Option<Duration> {
-        let (tick, _) = *self.waiting.borrow().first_key_value()?.0;
+        let tick = self.waiting.borrow().next()?;
         let due = self.base.checked_add(Duration::from_millis(tick.saturating_mul(TICK_MILLIS)))?;
         // The kernel counts in milliseconds.
         let left = due.saturating_duration_since(self.now.get()).as_millis();
@@ -81,27 +75,38 @@ impl Timers {
     }
 
     /// Reads the clock, and wakes those whose time has come.
-    pub(super) fn advance(&self) {
-        let now = Instant::now();
+    pub(super) fn advance(&self, wake: impl Fn(u32)) {
+        let now = steady();
         self.now.set(now);
-        let tick = self.tick(now);
-        loop {
-            let mut waiting = self.waiting.borrow_mut();
-            let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= tick) else { return };
-            let waker = first.remove();
-            drop(waiting);
-            waker.wake();
-        }
+        self.waiting.borrow_mut().advance(self.tick(now), wake);
     }
 
     /// How many wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.borrow().len()
+        self.waiting.borrow().waiting()
     }
 
     fn tick(&self, at: Instant) -> u64 {
         let millis = at.saturating_duration_since(self.base).as_millis();
         u64::try_from(millis).unwrap_or(u64::MAX).checked_div(TICK_MILLIS).unwrap_or(u64::MAX)
     }
+}
+
+/// The clock.
+fn steady() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = super::simulated::now() {
+        return now;
+    }
+    Instant::now()
+}
+
+/// The clock that people read.
+fn of_people() -> SystemTime {
+    #[cfg(test)]
+    if let Some(wall) = super::simulated::wall() {
+        return wall;
+    }
+    SystemTime::now()
 }

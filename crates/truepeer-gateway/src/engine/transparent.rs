@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
 use super::dial::{Begun, Failed, begin_tcp, stand};
+use super::published::is_own;
 use super::{DialError, Socket, in_time, later, now, say};
 
 /// The mark of connections that carry a client's address.
@@ -109,6 +110,33 @@ fn not_connected(error: io::Error) -> DialError {
         Some(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL) => DialError::PortsExhausted(error),
         _ => DialError::Connect(error),
     }
+}
+
+/// What a backend needs besides that has an address of its own, not this host's: the way there is the ordinary one although
+/// the connection is marked, and its answers, which have no mark, are kept here. Nobody else is answered at that port then.
+#[must_use]
+pub fn way_round(backend: SocketAddr) -> [String; 2] {
+    let (ip, port) = (backend.ip().to_canonical(), backend.port());
+    let family = if ip.is_ipv4() { "" } else { "-6 " };
+    [
+        format!("ip {family}rule add pref 98 to {ip} lookup main"),
+        format!("ip {family}rule add pref 99 from {ip} ipproto tcp sport {port} lookup 100"),
+    ]
+}
+
+/// Whether what is marked and goes to `backend` ends here, although the address is not this host's.
+#[must_use]
+pub fn leads_here(backend: SocketAddr) -> bool {
+    let ip = backend.ip().to_canonical();
+    let begins = || -> io::Result<Option<SocketAddr>> {
+        let to = SocketAddr::new(ip, backend.port());
+        let socket = RawSocket::new(Domain::for_address(to), Type::DGRAM, None)?;
+        set_transparent(&socket, ip)?;
+        socket.connect(&to.into())?;
+        Ok(socket.local_addr()?.as_socket())
+    };
+    // Where a way ends here, it begins at the very address where it ends.
+    !is_own(ip) && begins().ok().flatten().is_some_and(|ours| ours.ip() == ip)
 }
 
 /// What connecting as a client needs of this host.

@@ -1,14 +1,20 @@
 //! Waking somebody who waits, so that the rooms need not name the runtime.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::watch;
 
 /// A bell: rung once, it wakes its one waiter, now or later.
 #[derive(Debug, Default)]
-pub struct Wake(Mutex<State>);
+pub struct Wake {
+    state: Mutex<State>,
+    /// The same as the state says, for whoever waits already and is polled for something else.
+    rung: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 enum State {
@@ -21,8 +27,10 @@ enum State {
 impl Wake {
     /// Rings; any number of rings before the next wait count as one.
     pub fn wake(&self) {
-        let before =
-            std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Rung);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *state, State::Rung);
+        self.rung.store(true, Ordering::Release);
+        drop(state);
         if let State::Waited(waiter) = before {
             waiter.wake();
         }
@@ -32,20 +40,44 @@ impl Wake {
     ///
     /// # Cancel safety
     /// Dropping the future loses no ring.
-    pub async fn woken(&self) {
-        poll_fn(|cx| {
-            let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*rung {
-                State::Rung => {
-                    *rung = State::Silent;
-                    return Poll::Ready(());
-                }
-                State::Waited(waiter) if waiter.will_wake(cx.waker()) => {}
-                State::Silent | State::Waited(_) => *rung = State::Waited(cx.waker().clone()),
-            }
-            Poll::Pending
-        })
-        .await;
+    pub fn woken(&self) -> Woken<'_> {
+        Woken { wake: self, waits: NOBODY }
+    }
+}
+
+/// The bell has no waker of ours.
+const NOBODY: usize = 0;
+
+/// Waits for a [`Wake`]. Polled again by the same task while nothing has rung, it takes no lock: a connection is polled
+/// for each of its messages.
+#[derive(Debug)]
+#[must_use]
+pub struct Woken<'a> {
+    wake: &'a Wake,
+    /// Which waker the bell has of us: by its address, which says enough for one task.
+    waits: usize,
+}
+
+impl Future for Woken<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = cx.waker().data().addr();
+        if self.waits == task && task != NOBODY && !self.wake.rung.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        let mut state = self.wake.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Rung = *state {
+            *state = State::Silent;
+            self.wake.rung.store(false, Ordering::Release);
+            drop(state);
+            self.waits = NOBODY;
+            return Poll::Ready(());
+        }
+        *state = State::Waited(cx.waker().clone());
+        drop(state);
+        self.waits = task;
+        Poll::Pending
     }
 }
 

@@ -19,6 +19,8 @@ use super::run::here;
 pub(super) enum Watched {
     InLoop(Number, OwnedFd),
     InRuntime(Box<AsyncFd<OwnedFd>>),
+    #[cfg(test)]
+    Simulated(Number, super::simulated::Ours),
 }
 
 /// Its number in the loop of this thread.
@@ -59,6 +61,8 @@ impl Watched {
                 fd
             }
             Self::InRuntime(fd) => fd.into_inner(),
+            #[cfg(test)]
+            Self::Simulated(..) => unreachable!("a simulated socket has no descriptor"),
         }
     }
 
@@ -66,13 +70,23 @@ impl Watched {
     pub(super) fn poll_ready(&self, want: Ready, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::InLoop(number, fd) => {
-                here(|here| here.reactor.poll(number.0, fd.as_fd(), want, cx)).unwrap_or(Poll::Pending)
+                here(|here| here.reactor.poll(number.0, fd.as_fd(), want, here.current()))
+                    .unwrap_or(Poll::Pending)
             }
             Self::InRuntime(fd) => {
                 let guard =
                     if want == Ready::WRITE { fd.poll_write_ready(cx) } else { fd.poll_read_ready(cx) };
                 ready!(guard)?.retain_ready();
                 Poll::Ready(Ok(()))
+            }
+            #[cfg(test)]
+            Self::Simulated(number, ours) => {
+                let polled = here(|here| here.reactor.poll_simulated(number.0, want, here.current()));
+                let polled = polled.unwrap_or(Poll::Pending);
+                if polled.is_pending() {
+                    ours.watch();
+                }
+                polled
             }
         }
     }
@@ -81,9 +95,12 @@ impl Watched {
     pub(super) fn poll_accept_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::InLoop(number, fd) => {
-                here(|here| here.reactor.poll_accept(number.0, fd.as_fd(), cx)).unwrap_or(Poll::Pending)
+                here(|here| here.reactor.poll_accept(number.0, fd.as_fd(), here.current()))
+                    .unwrap_or(Poll::Pending)
             }
             Self::InRuntime(_) => self.poll_ready(Ready::READ, cx),
+            #[cfg(test)]
+            Self::Simulated(..) => self.poll_ready(Ready::READ, cx),
         }
     }
 
@@ -112,20 +129,33 @@ impl Watched {
                 let interest = if what == Ready::WRITE { Interest::WRITABLE } else { Interest::READABLE };
                 fd.try_io(interest, |fd| act(fd.as_fd()))
             }
+            // As of a kind of socket that cannot be spliced.
+            #[cfg(test)]
+            Self::Simulated(..) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
     /// A read has emptied it: no need to be told so by another.
     pub(super) fn drained(&self) {
-        if let Self::InLoop(number, _) = self {
-            here(|here| here.reactor.drained(number.0));
+        if let Some(number) = self.number() {
+            here(|here| here.reactor.drained(number));
         }
     }
 
     /// A write has filled it.
     pub(super) fn filled(&self) {
-        if let Self::InLoop(number, _) = self {
-            here(|here| here.reactor.clear(number.0, Ready::WRITE));
+        if let Some(number) = self.number() {
+            here(|here| here.reactor.clear(number, Ready::WRITE));
+        }
+    }
+
+    /// Its number in the loop, if it is there.
+    fn number(&self) -> Option<u32> {
+        match self {
+            Self::InLoop(number, _) => Some(number.0),
+            Self::InRuntime(_) => None,
+            #[cfg(test)]
+            Self::Simulated(number, _) => Some(number.0),
         }
     }
 }
@@ -146,6 +176,40 @@ impl AsFd for Watched {
         match self {
             Self::InLoop(_, fd) => fd.as_fd(),
             Self::InRuntime(fd) => fd.as_fd(),
+            #[cfg(test)]
+            Self::Simulated(..) => unreachable!("a simulated socket has no descriptor"),
         }
+    }
+}
+
+#[cfg(test)]
+impl Watched {
+    /// A simulated socket in this thread's loop.
+    pub(super) fn simulated(ours: super::simulated::Ours, ready: Ready) -> Self {
+        let (number, key) = here(|here| here.reactor.insert_simulated(ready)).expect("a loop runs");
+        ours.known_as(key);
+        Self::Simulated(Number(number, PhantomData), ours)
+    }
+
+    /// The simulated socket, if it is one.
+    pub(super) fn as_simulated(&self) -> Option<&super::simulated::Ours> {
+        match self {
+            Self::Simulated(_, ours) => Some(ours),
+            Self::InLoop(..) | Self::InRuntime(_) => None,
+        }
+    }
+
+    /// As [`Watched::attempt`], of a simulated socket.
+    pub(super) fn attempt_simulated<T>(
+        &self,
+        what: Ready,
+        act: impl FnOnce(&super::simulated::Ours) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        let Self::Simulated(number, ours) = self else { return None };
+        let done = act(ours);
+        if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            here(|here| here.reactor.clear(number.0, what));
+        }
+        Some(done)
     }
 }

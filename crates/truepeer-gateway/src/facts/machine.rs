@@ -9,7 +9,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Operators at the admin socket at once.
 pub const MAX_OPERATORS: usize = 32;
-/// Connections to the status page at once, over all its addresses.
+/// Connections to the status port at once, over all its addresses; open pages are counted apart.
 pub const MAX_MONITORS: usize = 64;
 /// Connections to one health port at once.
 pub const MAX_HEALTH_CHECKS: usize = 64;
@@ -23,23 +23,34 @@ pub struct SocketCounts {
     pub health_ports: usize,
     /// Admin sockets.
     pub admin: usize,
-    /// Addresses of the status page.
+    /// Addresses of the status port.
     pub status: usize,
+    /// Status pages that may be open at once.
+    pub pages: usize,
+}
+
+/// Status pages that may be open at once, where there are so many descriptors; each has one as long as it is open.
+#[must_use]
+pub fn max_pages(descriptors: u64) -> usize {
+    const MOST: u64 = 1024;
+    usize::try_from((descriptors / 16).clamp(16, MOST)).unwrap_or(16)
 }
 
 impl SocketCounts {
-    /// Descriptors for them, for whoever connects there, and for all that is no client's.
+    /// Descriptors for them, for those who connect there, and for all that is no client's.
     #[must_use]
     pub fn reserve(self, workers: usize) -> u64 {
-        let listening = self.listeners.saturating_mul(workers);
+        // Each is held twice: a successor may be given it.
+        let listening = self.listeners.saturating_mul(workers).saturating_mul(2);
         // One more for each, which has been accepted and waits for a place.
-        let checks = self.health_ports.saturating_mul(MAX_HEALTH_CHECKS.saturating_add(2));
+        let checks = self.health_ports.saturating_mul(MAX_HEALTH_CHECKS.saturating_add(3));
         let visitors = |sockets: usize, most: usize| match sockets {
             0 => 0,
-            _ => sockets.saturating_mul(2).saturating_add(most),
+            _ => sockets.saturating_mul(3).saturating_add(most),
         };
-        let all =
-            [listening, checks, visitors(self.admin, MAX_OPERATORS), visitors(self.status, MAX_MONITORS)];
+        let (operators, monitors) =
+            (visitors(self.admin, MAX_OPERATORS), visitors(self.status, MAX_MONITORS));
+        let all = [listening, checks, operators, monitors, self.pages];
         let all = all.into_iter().fold(0_usize, usize::saturating_add);
         u64::try_from(all).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS)
     }
@@ -169,10 +180,15 @@ mod tests {
 
     #[test]
     fn what_listens_and_who_asks_there_is_reserved_beside_clients() {
-        let sockets = SocketCounts { listeners: 3, health_ports: 2, admin: 1, status: 2 };
-        // 3 x 4 listen; 2 x (64 + 2) check; 32 + 2 operate; 64 + 4 watch.
-        assert_eq!(sockets.reserve(4), 12 + 132 + 34 + 68 + 64);
+        let sockets = SocketCounts { listeners: 3, health_ports: 2, admin: 1, status: 2, pages: 100 };
+        // 2 x 3 x 4 listen; 2 x (64 + 3) check; 32 + 3 operate; 64 + 6 watch, and 100 look on.
+        assert_eq!(sockets.reserve(4), 24 + 134 + 35 + 70 + 100 + 64);
         assert_eq!(SocketCounts::default().reserve(4), 64);
+    }
+
+    #[test]
+    fn pages_take_no_more_than_a_small_part_of_the_descriptors() {
+        assert_eq!([64, 1024, 8192, 1_048_576].map(max_pages), [16, 64, 512, 1024]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How servers greet and take leave, in each language.
 //!
-//! For whoever asks a server what it makes of a header: the prober of backends, and the commands beside the front door.
-//! Pure; what the front door itself says is in `rooms/own`.
+//! For code that asks a server what it makes of a header: the prober of backends, and the commands beside the front
+//! door. Pure; what the front door itself says is in `rooms/own`.
 
 use super::protocol::{Manners, Protocol};
 

@@ -2,8 +2,10 @@
 
 pub mod address;
 pub mod bind;
+pub mod boot;
 pub mod cgroup;
 pub mod files;
+pub mod journey;
 pub mod lines;
 pub mod machine;
 pub mod manners;
@@ -12,3 +14,4 @@ pub mod outcome;
 pub mod ports;
 pub mod program;
 pub mod protocol;
+pub mod store;

@@ -1,7 +1,7 @@
 //! Networks as people write them: one address or network in, a folded network or the reason out.
 //!
 //! The one place where such a text is read: for settings, list files, bans, commands and the admin socket, so that all
-//! take the same text for the same network. What to write instead is said by whoever asked, who knows where the text
+//! take the same text for the same network. What to write instead is said by the caller, who knows where the text
 //! stands. Knows no file, no list and no policy.
 
 use core::fmt;

@@ -291,7 +291,7 @@ impl Outcome {
                 "backend_turns_away",
                 Client,
                 Info,
-                "the backend was told who the client is, and turned it away in its own words",
+                "the backend knows who the client is, and refused it in its own words",
             ),
             Self::Internal => ("internal", Us, Error, "this program made a mistake"),
         };

@@ -42,7 +42,7 @@ impl PortRange {
         (self.first.port()..=self.last).map(move |port| SocketAddr::new(self.first.ip(), port))
     }
 
-    /// Which of its ports whoever reached `addr` has reached, counted from 0.
+    /// Which of its ports a client at `addr` has reached, counted from 0.
     #[must_use]
     pub fn lane(&self, addr: SocketAddr) -> Option<u16> {
         let is_here = self.first.ip().is_unspecified() || self.first.ip() == addr.ip();

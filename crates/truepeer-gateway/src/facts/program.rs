@@ -25,6 +25,18 @@ pub struct User {
     pub gid: u32,
 }
 
+/// Whether a program's socket is to say the client, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SocketLabel {
+    /// Where this host allows it; elsewhere the environment alone says so.
+    #[default]
+    IfPossible,
+    /// Always: without it nothing is started.
+    Required,
+    /// Never.
+    Never,
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exec:{}", self.path.display())

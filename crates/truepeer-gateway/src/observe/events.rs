@@ -1,6 +1,6 @@
 //! Every event: what lines of the log that are no records are about. `docs/metrics-and-logs.md` is made from it.
 //!
-//! Knowledge only; whoever says an event names it on the spot. A test holds this table to the code.
+//! Knowledge only; the code that says an event names it on the spot. A test holds this table to the code.
 
 /// The name of each event, and what it says, in the order of the documentation.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -19,7 +19,20 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("reloaded", "the new configuration holds"),
     ("reload_failed", "the old configuration goes on; `cause` says what is wrong with the new one"),
-    ("draining", "told to stop: no new connections are accepted, and `open` ones may end by themselves"),
+    ("upgrading", "`program` is to take this process's place; it reads the configuration first"),
+    (
+        "handed_over",
+        "the process `pid` serves from now on, with `version`; this one ends with its last connection",
+    ),
+    ("upgrade_failed", "this process goes on as before; `cause` says why no other one took its place"),
+    (
+        "predecessor_deaf",
+        "the process that an upgrade has replaced still has connections, and does not answer",
+    ),
+    (
+        "draining",
+        "told to stop, or replaced: no new connections are accepted, and `open` ones may end by themselves",
+    ),
     ("stopped", "the end; of the `open` connections, `done` ended by themselves and `cut` did not in time"),
     ("manager_unreachable", "the service manager could not be notified of our state"),
     ("worker_silent", "a worker does not answer: the service manager's watchdog is not notified meanwhile"),
@@ -40,6 +53,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     (
         "program_not_ended",
         "a program of `handoff = \"exec\"` could not be sent a signal, so that a client that was denied keeps it; mostly it runs as another user, for which truepeer needs CAP_KILL",
+    ),
+    (
+        "program_not_labelled",
+        "the socket of a program of `handoff = \"exec\"` does not say its client, only its environment does, for the reason in `cause`; said once for a backend, and never with `exec.label = true`, with which no program is started then",
     ),
     (
         "program_said",
@@ -96,8 +113,33 @@ pub const EVENTS: &[(&str, &str)] = &[
         "the system refused to accept, such as for want of descriptors; said once until it recovers",
     ),
     ("accept_recovered", "accepting goes on"),
-    ("denied", "`truepeer deny` keeps a network out; `cut` connections ended"),
-    ("undenied", "`truepeer undeny` lets it in again"),
+    (
+        "denied",
+        "`truepeer deny` keeps a network out, here or at the node that the ban names; `cut` connections ended",
+    ),
+    (
+        "undenied",
+        "`truepeer undeny` lets it in again; `node` is the front door where that was said, if another",
+    ),
+    ("ban_shortened", "another front door ends a ban sooner than it was to end: `before` says when that was"),
+    (
+        "shared_read",
+        "everything that the store of `[shared]` holds was read: `denied` and `undenied` say what was new here, `told` how many bans the store had lost and knows again",
+    ),
+    ("shared_taken", "many bans of other front doors at once, and the connections that were cut"),
+    ("shared_ended_early", "so many more bans were lifted or shortened at once than have a line each"),
+    (
+        "shared_lost",
+        "the store of `[shared]` cannot be used, said once for each `trouble`; `known` says what holds meanwhile",
+    ),
+    (
+        "shared_back",
+        "the store of `[shared]` can be used again; `pending` orders of this front door go there now",
+    ),
+    (
+        "shared_refused",
+        "entries of the store that may not be, and that are not taken over: the first, tenth, hundredth of each `reason`",
+    ),
     ("feed_taken", "many orders of a feed at once: how many of each kind, and the connections that were cut"),
     ("feed_refused", "orders of a feed that were refused: how many, and the `cause` of the first"),
     ("ban_lifted", "a ban would have hit a trusted network and was lifted"),
@@ -146,6 +188,7 @@ mod tests {
         };
         let mut said: BTreeSet<String> = named("event = \"").into_iter().collect();
         said.extend(named("\"event\", \""));
+        said.extend(named("key!(\"event\"), \""));
         // The one place that says events whose names come from elsewhere.
         let unnamed = found.iter().flat_map(|text| text.matches("!(event,")).count();
         assert_eq!(unnamed, 1, "an event without its name on the spot, besides the keeper's");

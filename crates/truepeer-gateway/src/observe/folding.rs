@@ -250,12 +250,11 @@ fn one_host(ip: IpAddr) -> IpAddr {
 }
 
 impl Summary {
-    /// The summary as a line, without its line end.
-    #[must_use]
-    pub fn to_line(&self, format: LogFormat, wall: SystemTime) -> String {
+    /// Writes the summary as a line, without its line end.
+    pub fn write(&self, format: LogFormat, wall: SystemTime, text: &mut String) {
         let Self { cause, count, first, last, span } = self;
         let facts = cause.outcome.facts();
-        let mut line = Line::new(format, wall, facts.level);
+        let mut line = Line::new(format, wall, facts.level, text);
         line.text("event", "connections_folded");
         line.text("outcome", facts.code);
         line.text("listener", &cause.listener);
@@ -266,7 +265,7 @@ impl Summary {
         line.maybe("first_client", first.client.map(|client| client.to_string()).as_deref());
         line.text("last_peer", &last.peer.to_string());
         line.maybe("last_client", last.client.map(|client| client.to_string()).as_deref());
-        line.finish()
+        line.finish();
     }
 }
 

@@ -8,6 +8,7 @@ mod destination;
 mod queue;
 mod writer;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -17,13 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer};
-use truepeer::PeerAddress;
 
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::Level;
 use crate::observe::folding::{Cause, Example, Fold, Folding};
-use crate::observe::habits::{Did, Habits, Remark};
 use crate::observe::line::Line;
+use crate::observe::recent::Recent;
+use crate::observe::turned_away::TurnedAway;
 
 pub use destination::{Configured, Destination, OpenError};
 pub use queue::LINES;
@@ -31,12 +32,19 @@ use queue::{Pushed, Queue, Switch};
 
 /// How long the end waits for a destination that does not take the last lines.
 pub const LAST_LINES: Duration = Duration::from_secs(3);
-/// How long whoever changes destination or format waits for it to happen.
+/// How long a caller that changes destination or format waits for it to happen.
 pub const SWITCH_TIME: Duration = Duration::from_secs(2);
+
+/// The largest buffer that a thread keeps for its next line.
+const LONG_LINE: usize = 4096;
+
+thread_local! {
+    static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// What becomes of the records of refused connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusals {
+pub enum RefusalLines {
     /// Many of one cause are summed up, so that a stranger cannot fill the log.
     Fold,
     /// Each is written: for demonstrations and tests.
@@ -48,14 +56,16 @@ pub enum Refusals {
 pub struct Log {
     queue: Arc<Queue>,
     kept: Arc<Kept>,
-    refusals: Refusals,
+    refusals: RefusalLines,
 }
 
-/// What is kept in mind between lines.
-#[derive(Debug, Default)]
+/// What is kept in mind between lines. Each has a lock of its own, so that a page or an operator who reads one of them
+/// holds up neither the log nor the others.
+#[derive(Debug)]
 struct Kept {
     folding: Mutex<Folding>,
-    habits: Mutex<Habits>,
+    recent: Recent,
+    turned_away: TurnedAway,
 }
 
 /// The writer thread; dropping this writes out what is queued, for [`LAST_LINES`] at most.
@@ -78,11 +88,12 @@ impl Log {
     /// If no thread can be started.
     pub fn start(
         format: LogFormat,
-        refusals: Refusals,
+        refusals: RefusalLines,
         destination: impl Write + Send + 'static,
     ) -> io::Result<(Self, Writer)> {
         let queue = Arc::new(Queue::new(format));
-        let kept = Arc::new(Kept::default());
+        let turned_away = TurnedAway::since(Instant::now());
+        let kept = Arc::new(Kept { folding: Mutex::default(), recent: Recent::default(), turned_away });
         let writer = writer::Writer::new(Arc::clone(&queue), Arc::clone(&kept), Box::new(destination));
         let (alive, ended) = sync_channel(0);
         let body = move || {
@@ -94,48 +105,50 @@ impl Log {
         Ok((log, Writer { queue, ended, thread: Some(thread) }))
     }
 
-    /// Queues one line, which `make` renders without its line end.
-    pub fn line(&self, make: impl Fn(LogFormat) -> String) {
+    /// Queues one line, which `write` writes without its line end.
+    pub fn line(&self, write: impl Fn(LogFormat, &mut String)) {
+        // A buffer of this thread's own; anyone who logs while a line is written begins with a fresh one.
+        let mut text = SCRATCH.take();
         loop {
-            // Made without holding the queue; made again in the rare case that the format changes meanwhile.
+            // Written without holding the queue; written again in the rare case that the format changes meanwhile.
             let format = self.queue.format();
-            if self.queue.push(format, make(format)) == Pushed::Dealt {
-                return;
+            text.clear();
+            write(format, &mut text);
+            if self.queue.push(format, &text) == Pushed::Dealt {
+                break;
             }
+        }
+        if text.capacity() <= LONG_LINE {
+            SCRATCH.set(text);
         }
     }
 
     /// Queues the line of a refused connection, unless there were too many of its cause of late; those are counted and
-    /// summed up later. `make` is called only if it is shown; what became of it is returned.
-    pub fn refused(&self, cause: &Cause, example: Example, make: impl Fn(LogFormat) -> String) -> Fold {
-        if self.refusals == Refusals::WriteAll {
-            self.line(make);
+    /// summed up later. `write` is called only if it is shown; what became of it is returned.
+    pub fn refused(&self, cause: &Cause, example: Example, write: impl Fn(LogFormat, &mut String)) -> Fold {
+        if self.refusals == RefusalLines::WriteAll {
+            self.line(write);
             return Fold::Show;
         }
         let mut folding = self.kept.folding.lock().unwrap_or_else(PoisonError::into_inner);
         let fold = folding.note(cause, example, Instant::now());
         drop(folding);
         if fold == Fold::Show {
-            self.line(make);
+            self.line(write);
         }
         fold
     }
 
-    /// Notes what `peer` did at `listener`, and says so if that has become a habit that the operator should know of.
-    pub fn peer_did(&self, listener: &Arc<str>, peer: PeerAddress, did: Did) {
-        let mut habits = self.kept.habits.lock().unwrap_or_else(PoisonError::into_inner);
-        let remark = habits.note(listener, peer, did);
-        drop(habits);
-        let Some(remark) = remark else { return };
-        let (habit, count) = (remark.habit.code(), remark.count);
-        let (peer, cause, remedy) = (remark.peer.to_string(), remark.cause(), remark.remedy());
-        tracing::info!(event = "peer_habit", %listener, peer, habit, count, cause, remedy);
+    /// The refusals of the last hour.
+    #[must_use]
+    pub fn turned_away(&self) -> &TurnedAway {
+        &self.kept.turned_away
     }
 
-    /// Every habit of a peer that holds now.
+    /// What happened of late.
     #[must_use]
-    pub fn habits(&self) -> Vec<Remark> {
-        self.kept.habits.lock().unwrap_or_else(PoisonError::into_inner).remarks()
+    pub fn recent(&self) -> &Recent {
+        &self.kept.recent
     }
 
     /// Has lines look like `format` from now on and, if there is one, go to `destination`. Lines that were queued
@@ -203,17 +216,17 @@ impl<S: tracing::Subscriber> Layer<S> for Events {
             tracing::Level::INFO => Level::Info,
             _ => Level::Debug,
         };
-        self.log.line(|format| {
-            let mut fields = Fields(Line::new(format, SystemTime::now(), level));
+        self.log.line(|format, text| {
+            let mut fields = Fields(Line::new(format, SystemTime::now(), level, text));
             event.record(&mut fields);
-            fields.0.finish()
+            fields.0.finish();
         });
     }
 }
 
-struct Fields(Line);
+struct Fields<'a>(Line<'a>);
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.0.text(field.name(), value);
     }

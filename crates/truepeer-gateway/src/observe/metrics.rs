@@ -15,14 +15,16 @@ mod label;
 mod render;
 mod shard;
 mod text;
+mod totals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use label::{Direction, HealthAnswer, Room};
+pub use label::{Direction, HealthAnswer, TimedRoom};
 pub use render::{BackendGauge, Gauges, render};
 pub use shard::Shard;
 pub use text::Format;
+pub use totals::{Counts, Distribution, Totals};
 
 /// The shards of all workers.
 ///
@@ -48,11 +50,12 @@ impl Metrics {
     /// Everything as text, with `gauges` as they are now.
     #[must_use]
     pub fn render(&self, gauges: &Gauges, format: Format) -> String {
-        let shards: Vec<_> = {
-            let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shards.iter().map(|(_, shard)| Arc::clone(shard)).collect()
-        };
-        render(&shards, gauges, format)
+        render(&self.shards(), gauges, format)
+    }
+
+    fn shards(&self) -> Vec<Arc<Shard>> {
+        let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|(_, shard)| Arc::clone(shard)).collect()
     }
 }
 

@@ -2,8 +2,9 @@
 
 pub mod events;
 pub mod folding;
-pub mod habits;
 pub mod line;
 pub mod log;
 pub mod metrics;
+pub mod recent;
 pub mod record;
+pub mod turned_away;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use truepeer::{ClientIdentity, IdentitySource, PeerAddress};
+use truepeer::{ClientIdentity, PeerAddress, Role};
 
 use crate::facts::address::ClientIp;
 use crate::facts::lines::ConnectionLines::{self, Both, End};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
-use crate::observe::line::Line;
-use crate::observe::metrics::{Direction, Room, Shard};
-use crate::rooms::record::{Record, RefusedBy, Scope, Source, Times};
+use crate::observe::line::{Line, key};
+use crate::observe::metrics::{Direction, Shard, TimedRoom};
+use crate::rooms::handoff::Handoff;
+use crate::rooms::record::{Ended, Entry, Explanation, Record, RefusedBy, Scope, Source, Times, Way};
 
 /// Every field of a record, in the order of the line, with the lines it is in and what it says.
 /// `docs/metrics-and-logs.md` is made from it.
@@ -57,7 +58,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     (
         "substituted",
         Both,
-        "what the backend is told that the proxy did not say: `destination`, `client_port`, `client_address` (the substitute for IPv6), or several",
+        "what truepeer filled in for the backend, since the proxy did not send it: `destination`, `client_port`, `client_address` (the substitute for IPv6), or several",
     ),
     (
         "exit",
@@ -67,7 +68,7 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
     (
         "bytes_in",
         End,
-        "from the client to the backend, headers aside; 0 where a program was given the connection, which nobody counts",
+        "from the client to the backend, headers aside; 0 where a program was given the connection: its bytes are not seen",
     ),
     ("bytes_out", End, "from the backend to the client"),
     ("duration_ms", End, "from accept to end"),
@@ -106,15 +107,34 @@ impl Observer {
         Self { record, counters }
     }
 
-    /// Notes and counts who the client is.
-    pub fn identified(&mut self, identity: &ClientIdentity, now: Instant) {
-        self.record.identified(identity, now);
-        match self.record.client {
+    /// Notes and counts who the client is; returns where that is noted.
+    pub fn identified(&mut self, identity: ClientIdentity, now: Instant) -> Arc<Entry> {
+        match identity.client() {
             Some(client) => {
                 self.counters
                     .identified(Source::from(identity.source()), Scope::from(ClientIp::from(client)));
             }
             None => self.counters.own(),
+        }
+        self.record.identified(identity, now);
+        Arc::clone(&self.record.entry)
+    }
+
+    /// Notes how it was found out whom the connection is for: by which proxies it came, and whether for want of a header.
+    pub fn came(&mut self, way: Way) {
+        (self.record.hops, self.record.presumed) = (way.hops, way.presumed);
+    }
+
+    /// Notes why it ends early; returns how.
+    pub fn ends(&mut self, ended: Ended) -> Outcome {
+        self.explained(ended.why);
+        ended.outcome
+    }
+
+    /// Notes what there is to say of it.
+    pub fn explained(&mut self, why: Option<Box<Explanation>>) {
+        if let Some(why) = why {
+            self.record.explained(why);
         }
     }
 
@@ -122,93 +142,122 @@ impl Observer {
     pub fn ended(&self, outcome: Outcome, now: Instant) {
         let record = &self.record;
         let Times { identify, handoff, relay } = record.times;
-        let total = Some(now.saturating_duration_since(record.accepted));
+        let total = Some(now.saturating_duration_since(record.accepted()).into());
         let rooms = [
-            (Room::Identify, identify),
-            (Room::Handoff, handoff),
-            (Room::Relay, relay),
-            (Room::Total, total),
+            (TimedRoom::Identify, identify),
+            (TimedRoom::Handoff, handoff),
+            (TimedRoom::Relay, relay),
+            (TimedRoom::Total, total),
         ];
         for (room, time) in rooms {
             if let Some(time) = time {
-                self.counters.spent(room, time);
+                self.counters.spent(room, time.into());
             }
         }
         self.counters.relayed(Direction::In, record.entry.traffic.bytes_in());
         self.counters.relayed(Direction::Out, record.entry.traffic.bytes_out());
-        if let Some(refusal) = record.refusal {
+        let why = record.explanation();
+        if let Some(refusal) = why.refusal {
             self.counters.refused(refusal);
         }
-        if let Some(refusal) = record.would_refuse {
+        if let Some(refusal) = why.would_refuse {
             self.counters.would_refuse(refusal);
         }
         self.counters.ended(outcome);
     }
 }
 
-/// The line for when the backend is reached, without its line end. It has no outcome: it is no record.
-#[must_use]
-pub fn start_line(record: &Record, format: LogFormat, wall: SystemTime) -> String {
-    let mut line = Line::new(format, wall, Level::Info);
-    line.text("event", "connected");
-    line.text("id", &record.entry.id);
+/// Writes the line for when the backend is reached, without its line end. It has no outcome: it is no record.
+pub fn start_line(record: &Record, format: LogFormat, wall: SystemTime, text: &mut String) {
+    let mut line = Line::new(format, wall, Level::Info, text);
+    line.word(key!("event"), "connected");
+    line.text(key!("id"), &record.entry.id());
     add_parties(record, &mut line);
-    line.finish()
+    line.finish();
 }
 
-/// The finished line, without its line end.
-#[must_use]
-pub fn line(record: &Record, outcome: Outcome, format: LogFormat, now: Instant, wall: SystemTime) -> String {
+/// Writes the finished line, without its line end.
+pub fn line(
+    record: &Record,
+    outcome: Outcome,
+    format: LogFormat,
+    now: Instant,
+    wall: SystemTime,
+    text: &mut String,
+) {
     let entry = &*record.entry;
-    let mut line = Line::new(format, wall, outcome.facts().level);
-    line.text("event", "connection");
-    line.text("id", &entry.id);
-    line.text("outcome", outcome.facts().code);
+    let facts = outcome.facts();
+    let mut line = Line::new(format, wall, facts.level, text);
+    line.word(key!("event"), "connection");
+    line.text(key!("id"), &entry.id());
+    line.word(key!("outcome"), facts.code);
     add_parties(record, &mut line);
-    line.maybe("exit", record.exit.map(|exit| exit.to_string()).as_deref());
-    line.number("bytes_in", entry.traffic.bytes_in());
-    line.number("bytes_out", entry.traffic.bytes_out());
-    line.number("duration_ms", millis(now.saturating_duration_since(record.accepted)));
-    line.maybe_number("identify_ms", record.times.identify.map(millis));
-    line.maybe_number("handoff_ms", record.times.handoff.map(millis));
-    line.maybe_number("relay_ms", record.times.relay.map(millis));
-    line.maybe("rule", record.rule.as_deref());
-    line.maybe("would_refuse", record.would_refuse.map(RefusedBy::code));
-    line.maybe("seen", record.seen.as_deref());
-    line.maybe("cause", record.cause.as_deref());
-    line.maybe("remedy", record.remedy.as_deref());
-    line.finish()
+    if let Some(exit) = record.exit {
+        line.text(key!("exit"), &exit.to_string());
+    }
+    line.number(key!("bytes_in"), entry.traffic.bytes_in());
+    line.number(key!("bytes_out"), entry.traffic.bytes_out());
+    line.number(key!("duration_ms"), millis(now.saturating_duration_since(record.accepted())));
+    let Times { identify, handoff, relay } = record.times;
+    line.maybe_number(key!("identify_ms"), identify.map(|took| millis(took.into())));
+    line.maybe_number(key!("handoff_ms"), handoff.map(|took| millis(took.into())));
+    line.maybe_number(key!("relay_ms"), relay.map(|took| millis(took.into())));
+    let why = record.explanation();
+    line.maybe(key!("rule"), why.rule.as_deref());
+    line.maybe(key!("would_refuse"), why.would_refuse.map(RefusedBy::code));
+    line.maybe(key!("seen"), why.seen.as_deref());
+    line.maybe(key!("cause"), why.cause.as_deref());
+    line.maybe(key!("remedy"), why.remedy.as_deref());
+    line.finish();
 }
 
 /// Who is connected to whom, and how that is known.
-fn add_parties(record: &Record, line: &mut Line) {
+fn add_parties(record: &Record, line: &mut Line<'_>) {
     let entry = &*record.entry;
-    line.text("listener", &entry.listener);
-    line.text("protocol", entry.protocol.name());
+    line.text(key!("listener"), entry.listener());
+    line.word(key!("protocol"), entry.protocol().name());
     match entry.peer {
-        PeerAddress::Tcp(addr) => line.text("peer", &addr.to_string()),
+        PeerAddress::Tcp(addr) => line.address(key!("peer"), addr),
         PeerAddress::Unix { uid } => {
-            line.text("peer", "unix");
-            line.maybe_number("peer_uid", uid.map(u64::from));
+            line.word(key!("peer"), "unix");
+            line.maybe_number(key!("peer_uid"), uid.map(u64::from));
         }
-        other => line.text("peer", &other.to_string()),
+        other => line.text(key!("peer"), &other.to_string()),
     }
-    let hops: Vec<_> = record.hops.as_slice().iter().map(ToString::to_string).collect();
-    line.maybe("hops", (!hops.is_empty()).then(|| hops.join(",")).as_deref());
-    line.maybe("client", record.client.map(|client| client.to_string()).as_deref());
-    let scope = record.client.map(|client| Scope::from(ClientIp::from(client)));
-    line.maybe("client_scope", scope.filter(|scope| *scope == Scope::Private).map(Scope::code));
-    line.maybe("own", record.own);
-    line.maybe("destination", record.destination.map(|destination| destination.to_string()).as_deref());
-    line.maybe("source", record.source.map(IdentitySource::code));
-    line.maybe("tls", record.tls.as_ref().map(|tls| tls.version.as_str()));
-    line.maybe("tls_cipher", record.tls.as_ref().and_then(|tls| tls.cipher.as_deref()));
-    line.maybe("tls_client", record.tls.as_ref().and_then(|tls| tls.verified_name.as_deref()));
-    line.maybe("proxy_id", record.proxy_id.as_deref());
-    line.maybe("backend", record.backend.as_ref().map(|(id, _)| &**id));
-    line.maybe("backend_address", record.backend.as_ref().map(|(_, address)| address.as_str()));
-    line.maybe("handoff", record.handoff);
-    line.maybe("substituted", record.substituted);
+    if let hops @ [_, ..] = record.hops.as_slice() {
+        let hops: Vec<_> = hops.iter().map(ToString::to_string).collect();
+        line.text(key!("hops"), &hops.join(","));
+    }
+    if let Some(identity) = entry.identity() {
+        add_identity(identity, line);
+    }
+    if let Some(reached) = entry.backend() {
+        line.text(key!("backend"), &reached.backend);
+        line.text(key!("backend_address"), &reached.address);
+    }
+    line.maybe(key!("handoff"), record.handoff.map(Handoff::name));
+    line.maybe(key!("substituted"), record.substituted.words());
+}
+
+/// Whom the connection is for, and what the header adds.
+fn add_identity(identity: &ClientIdentity, line: &mut Line<'_>) {
+    match identity.role() {
+        Role::Client(client) => {
+            line.maybe_endpoint(key!("client"), Some(client));
+            if Scope::from(ClientIp::from(client)) == Scope::Private {
+                line.word(key!("client_scope"), Scope::Private.code());
+            }
+        }
+        Role::ProxyOwn(own) => line.word(key!("own"), own.code()),
+    }
+    line.maybe_endpoint(key!("destination"), identity.destination());
+    line.word(key!("source"), identity.source().code());
+    if let Some(tls) = identity.tls() {
+        line.wire(key!("tls"), Some(tls.version().unwrap_or(b"unknown")));
+        line.wire(key!("tls_cipher"), tls.cipher());
+        line.wire(key!("tls_client"), tls.verified_common_name());
+    }
+    line.wire(key!("proxy_id"), identity.unique_id());
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -87,7 +87,7 @@ pub enum Why<'a> {
 
 /// The answer for one address with everything that bears on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation<'a> {
+pub struct ExplainedIp<'a> {
     /// The address that was asked about, v4-mapped IPv6 folded to IPv4.
     pub client: IpAddr,
     /// What happens to it as a client.
@@ -121,11 +121,11 @@ impl AccessRules {
 
     /// As [`AccessRules::decide`], with every rule that holds the client: for `check --explain-ip`.
     #[must_use]
-    pub fn explain(&self, client: impl Into<ClientIp>) -> Explanation<'_> {
+    pub fn explain(&self, client: impl Into<ClientIp>) -> ExplainedIp<'_> {
         let client = client.into();
         let allow = self.scopes.iter().flat_map(|scope| scope.allow.holding(client));
         let deny = self.scopes.iter().flat_map(|scope| scope.deny.holding(client));
-        Explanation { client: client.ip(), decision: self.decide(client), rules: allow.chain(deny).collect() }
+        ExplainedIp { client: client.ip(), decision: self.decide(client), rules: allow.chain(deny).collect() }
     }
 }
 
@@ -192,7 +192,7 @@ impl fmt::Display for AccessDefault {
 }
 
 /// Lines for people, without a line feed at the end.
-impl fmt::Display for Explanation<'_> {
+impl fmt::Display for ExplainedIp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.decision {
             Decision::Admit(_) => "admitted",

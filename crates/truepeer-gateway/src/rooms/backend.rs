@@ -4,6 +4,7 @@
 
 pub mod connect;
 mod programs;
+mod reached;
 mod settings;
 mod target;
 
@@ -16,13 +17,16 @@ use arc_swap::ArcSwap;
 use truepeer::ClientIdentity;
 
 use crate::engine::label::Labels;
+use crate::engine::program::{Required, ToSay};
 use crate::engine::{Address, Bell, DialError, FirstLines, Wake};
 use crate::facts::address::Family;
 use crate::facts::ports::PortRange;
+use crate::facts::program::SocketLabel;
 use crate::facts::protocol::{FirstSpeaker, Protocol};
-use crate::rooms::handoff::{self, Counter, Dialled, Handoff, Introduction, Names, Proof, Untellable};
+use crate::rooms::handoff::{self, Counter, Dialled, Introduction, Names, Proof, Untellable};
 
 pub use programs::{Exec, Full, Programs, Slot};
+pub use reached::Reached;
 pub use settings::{Backend, BackendAddress, Check};
 pub use target::{MISREADS, MUTE, Target};
 
@@ -33,7 +37,7 @@ pub enum Readiness {
     Unasked,
     /// It greeted with our header, and did not without.
     Proved,
-    /// As proved, but it turns away whoever our header names with an address of this family.
+    /// As proved, but it turns away clients whom our header names with an address of this family.
     InPart {
         /// The family.
         refuses: Family,
@@ -126,7 +130,7 @@ impl fmt::Display for Unready {
                 write!(f, "it does not greet a peer that sends our header ({saw})")
             }
             Self::RefusesHandoff { saw } => {
-                write!(f, "it does not take from us who the client is: {saw}")
+                write!(f, "it does not believe truepeer who the client is: {saw}")
             }
             Self::Slow { saw } => write!(f, "it has not shown yet whether it reads our header ({saw})"),
             Self::Unreachable { error } => f.write_str(error),
@@ -153,6 +157,8 @@ pub struct Pool {
     ask_regularly: AtomicBool,
     /// Whether it was said that TLVs do not fit.
     said_over_budget: AtomicBool,
+    /// Whether it was said that its programs' connections do not say their client.
+    said_unlabelled: AtomicBool,
     programs: Arc<Programs>,
     changed: Bell,
 }
@@ -182,6 +188,7 @@ impl Pool {
             ask_all: AtomicBool::new(false),
             ask_regularly: AtomicBool::new(false),
             said_over_budget: AtomicBool::new(false),
+            said_unlabelled: AtomicBool::new(false),
             programs: Arc::default(),
             changed: Bell::default(),
         }
@@ -229,6 +236,25 @@ impl Pool {
         &self.labels
     }
 
+    /// What the connection of a program of `exec` is to say itself.
+    fn to_say(&self, exec: &Exec, introduction: &Introduction) -> Option<ToSay> {
+        let required = match exec.label {
+            SocketLabel::Never => return None,
+            SocketLabel::IfPossible => Required::No,
+            SocketLabel::Required => Required::Yes,
+        };
+        Some(ToSay { labels: self.labels.clone(), label: introduction.label()?, required })
+    }
+
+    /// The connections of its programs do not say their client, for this reason: said once.
+    pub fn note_unlabelled(&self, cause: &str) {
+        const REMEDY: &str = "nothing, if the program takes the client from its environment (`exec.label = false` says so); if it asks the socket, it finds the proxy there: `exec.label = true` lets nobody in until its socket says the client";
+        if !self.said_unlabelled.swap(true, Ordering::Relaxed) {
+            let backend = &*self.backend.id;
+            tracing::info!(event = "program_not_labelled", backend, cause, remedy = REMEDY);
+        }
+    }
+
     /// Connects to `address` as whom `introduction` says, and writes `opening` first.
     ///
     /// # Errors
@@ -263,6 +289,26 @@ impl Pool {
     ) -> Result<Introduction, Untellable> {
         let counter = Counter { protocol: self.protocol, hostname: Arc::clone(&self.hostname) };
         handoff::introduce(self.backend.telling(), &counter, identity, reached, names)
+    }
+
+    /// What to change, where one of its addresses is unready for this reason.
+    #[must_use]
+    pub fn remedy(&self, why: &Unready) -> &'static str {
+        match why {
+            Unready::IgnoresHeader { .. }
+            | Unready::RefusesHeader { .. }
+            | Unready::RefusesHandoff { .. } => self.backend.telling().remedy(),
+            Unready::Slow { .. } => {
+                "nothing, if this delay is intended: truepeer waits for the answer; otherwise find what delays its greeting (mostly a look-up of truepeer's own address), or raise backend.<id>.proof-timeout"
+            }
+            Unready::Unreachable { .. } if self.backend.exec().is_some() => self.backend.telling().remedy(),
+            Unready::Unreachable { .. } => {
+                "start the backend, or correct its `address`; until then clients hear a temporary refusal"
+            }
+            Unready::NotAsked { .. } => {
+                "raise the limit that is reached (LimitNOFILE=, net.ipv4.ip_local_port_range); it is asked again and again"
+            }
+        }
     }
 
     /// Whether its addresses are to be proved, not only connected to.
@@ -330,19 +376,17 @@ impl Pool {
         }
     }
 
-    /// The addresses to try for the next client of `family`, in order: those that may serve it, each client starting one
-    /// further. `None` is a client that no header tells of.
-    #[must_use]
-    pub fn next(&self, family: Option<Family>) -> Vec<Arc<Target>> {
-        let targets = self.targets();
-        let serving: Vec<_> = targets
-            .iter()
-            .filter(|target| target.readiness().may_serve_family(family))
-            .map(Arc::clone)
-            .collect();
+    /// The addresses to try for the next client of `family`, in order: those that may serve it, each client starting
+    /// one further. `None` is a client that no header tells of.
+    pub fn next(&self, family: Option<Family>) -> impl Iterator<Item = Arc<Target>> + use<> {
+        let targets = self.targets.load();
+        let serving = || targets.iter().filter(|target| target.may_serve_family(family));
+        let count = serving().count();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let start = turn.checked_rem(serving.len()).unwrap_or(0);
-        serving.iter().cycle().skip(start).take(serving.len().min(MAX_TRIES)).map(Arc::clone).collect()
+        let start = turn.checked_rem(count).unwrap_or(0);
+        let mut next = serving().cycle().skip(start).take(count);
+        let tries: [_; MAX_TRIES] = std::array::from_fn(|_| next.next().map(Arc::clone));
+        tries.into_iter().flatten()
     }
 
     /// Whether a client would be served now.
@@ -393,7 +437,7 @@ impl Pool {
     /// before is not to lie there: a connection that is not accepted when labels end would show us.
     #[must_use]
     pub fn speaks_once_it_knows(&self) -> bool {
-        self.backend.handoff == Handoff::Label
+        self.backend.handoff.facts().fades
             && self.greeting == Greeting::Readable
             && self.protocol.first_speaker() == FirstSpeaker::Server
     }

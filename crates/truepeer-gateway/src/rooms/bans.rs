@@ -11,7 +11,11 @@ pub mod clock;
 pub mod denied;
 pub mod feed;
 pub mod journal;
+mod mark;
+mod nodes;
 mod order;
+mod reasons;
+pub mod shared;
 pub mod state;
 mod table;
 
@@ -25,18 +29,23 @@ use truepeer::TrustedNetworks;
 use crate::facts::address::ClientIp;
 use crate::facts::network::{WIDEST_V4, WIDEST_V6, fold, is_too_wide};
 
+pub use nodes::NodeName;
 pub use order::{BanChange, BanDuration, BanDurationError, BanOrder, BanReason};
 
+use nodes::{NodeNumber, Nodes};
+use reasons::Reasons;
 use table::{HeldBan, Table};
 
 /// The bans of this server.
 ///
 /// Memory: at most [`MAX_BANS`] entries, each about 95 bytes (IPv4) or 130 bytes (IPv6), and its reason of at most
-/// [`BanReason::MAX_LEN`] bytes: 95 MB for a full table of IPv4 bans without reasons, 245 MB at worst.
+/// [`BanReason::MAX_LEN`] bytes, which bans of the same one share: 95 MB for a full table of IPv4 bans without reasons, 245 MB at worst.
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
     v4: Table<u32>,
     v6: Table<u128>,
+    nodes: Nodes,
+    reasons: Reasons,
 }
 
 /// One ban.
@@ -50,6 +59,8 @@ pub struct Ban {
     pub until: SystemTime,
     /// Why.
     pub reason: BanReason,
+    /// The node that ordered it; `None` for this one.
+    pub node: Option<NodeName>,
 }
 
 /// Trusted networks that no ban may touch, and the list they are written in.
@@ -118,6 +129,8 @@ pub enum BanError {
     },
     /// [`MAX_BANS`] are set.
     Full,
+    /// Another process makes the changes from now on.
+    HandedOver,
 }
 
 impl Bans {
@@ -134,18 +147,56 @@ impl Bans {
         let mut restored = Self::default();
         let mut refused = Vec::new();
         for ban in bans {
-            let (since, until) = (secs(ban.since), secs(ban.until));
-            let longest = until.saturating_sub(since).min(BanDuration::MAX.as_secs());
-            let until = until.min(secs(now).saturating_add(longest));
-            let held = HeldBan { since, until, reason: ban.reason.clone() };
-            if held.until <= secs(now) {
-                continue;
-            }
-            if let Err(error) = restored.put(ban.network, held, protected, secs(now)) {
+            if let Err(error) = restored.hold(&ban, protected, now) {
                 refused.push((ban, error));
             }
         }
         (restored, refused)
+    }
+
+    /// Takes over a ban that was ordered elsewhere or before, unless it has ended. It lasts no longer from now on than
+    /// it was ordered for, nor than [`BanDuration::MAX`], whatever its times say.
+    ///
+    /// Returns what held before.
+    ///
+    /// # Errors
+    /// [`BanError`]; nothing changes then.
+    pub fn hold(
+        &mut self,
+        ban: &Ban,
+        protected: &[Protected<'_>],
+        now: SystemTime,
+    ) -> Result<Option<Ban>, BanError> {
+        let (since, until) = (secs(ban.since), secs(ban.until));
+        let longest = until.saturating_sub(since).min(BanDuration::MAX.as_secs());
+        let until = until.min(secs(now).saturating_add(longest));
+        if until <= secs(now) {
+            return Ok(None);
+        }
+        let held = HeldBan::new(
+            (since, until),
+            self.nodes.number(ban.node.as_ref()),
+            self.reasons.once(&ban.reason),
+        );
+        let before = self.put(ban.network, held, protected, secs(now))?;
+        Ok(before.filter(|old| old.until > secs(now)).map(|old| self.ban(ban.network, &old)))
+    }
+
+    /// The ban of exactly this network.
+    #[must_use]
+    pub fn get(&self, network: IpNet, now: SystemTime) -> Option<Ban> {
+        let held = match network {
+            IpNet::V4(net) => self.v4.get(net.network().to_bits(), net.prefix_len()),
+            IpNet::V6(net) => self.v6.get(net.network().to_bits(), net.prefix_len()),
+        };
+        held.filter(|held| held.until > secs(now)).map(|held| self.ban(network, held))
+    }
+
+    /// The networks of every ban, those included that have ended.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let v4 = self.v4.iter().map(|(first, len, _)| (IpAddr::V4(first.into()), len));
+        let v6 = self.v6.iter().map(|(first, len, _)| (IpAddr::V6(first.into()), len));
+        v4.chain(v6).filter_map(|(first, len)| IpNet::new(first, len).ok())
     }
 
     /// Keeps a network out from now on. The latest order for a network holds.
@@ -161,9 +212,9 @@ impl Bans {
         // A second that has begun counts as a whole one: a ban never ends too soon.
         let end = now.checked_add(ALMOST_A_SECOND).map_or(secs(now), secs);
         let until = end.saturating_add(order.lasts.as_secs());
-        let held = HeldBan { since: secs(now), until, reason: order.reason.clone() };
+        let held = HeldBan::new((secs(now), until), NodeNumber::OWN, self.reasons.once(&order.reason));
         let network = fold(order.network);
-        let ban = ban(network, &held);
+        let ban = self.ban(network, &held);
         let before = self.put(network, held, protected, secs(now))?;
         Ok(if before.is_some_and(|old| old.until > secs(now)) {
             Added::Replaced(ban)
@@ -179,7 +230,7 @@ impl Bans {
             IpNet::V4(net) => self.v4.remove(net.network().to_bits(), net.prefix_len()),
             IpNet::V6(net) => self.v6.remove(net.network().to_bits(), net.prefix_len()),
         };
-        let lifted = held.filter(|held| held.until > secs(now)).map(|held| ban(network, &held));
+        let lifted = held.filter(|held| held.until > secs(now)).map(|held| self.ban(network, &held));
         let still = self.find_within(network.addr(), network.prefix_len(), now);
         Lifted { network, ban: lifted, still }
     }
@@ -192,10 +243,15 @@ impl Bans {
     /// Lifts the bans that touch `protected`: for a reload that brings new trusted networks.
     pub fn release(&mut self, protected: &[Protected<'_>]) -> Vec<(Ban, BanError)> {
         let mut released = Vec::new();
-        self.v4
-            .retain(|first, len, held| keep(IpAddr::V4(first.into()), len, held, protected, &mut released));
-        self.v6
-            .retain(|first, len, held| keep(IpAddr::V6(first.into()), len, held, protected, &mut released));
+        let nodes = &self.nodes;
+        let mut keep = |first, len, held: &HeldBan| {
+            let Ok(network) = IpNet::new(first, len) else { return false };
+            let Some(error) = touches(network, protected) else { return true };
+            released.push((ban(nodes, network, held), error));
+            false
+        };
+        self.v4.retain(|first, len, held| keep(IpAddr::V4(first.into()), len, held));
+        self.v6.retain(|first, len, held| keep(IpAddr::V6(first.into()), len, held));
         released
     }
 
@@ -214,7 +270,7 @@ impl Bans {
         let v6 = self.v6.iter().map(|(first, len, held)| (IpAddr::V6(first.into()), len, held));
         v4.chain(v6)
             .filter(|(_, _, held)| held.until > now)
-            .filter_map(|(first, len, held)| Some(ban(IpNet::new(first, len).ok()?, held)))
+            .filter_map(|(first, len, held)| Some(self.ban(IpNet::new(first, len).ok()?, held)))
             .collect()
     }
 
@@ -263,28 +319,40 @@ impl Bans {
         .map_err(|table::NoRoom| BanError::Full)
     }
 
+    fn ban(&self, network: IpNet, held: &HeldBan) -> Ban {
+        ban(&self.nodes, network, held)
+    }
+
     /// The most specific ban of at most `longest` prefix bits that holds `addr`.
     fn find_within(&self, addr: IpAddr, longest: u8, now: SystemTime) -> Option<Ban> {
         match addr {
             IpAddr::V4(addr) => {
                 let (first, len, held) = self.v4.find(addr.to_bits(), longest, secs(now))?;
-                Some(ban(IpNet::new(IpAddr::V4(first.into()), len).ok()?, held))
+                Some(self.ban(IpNet::new(IpAddr::V4(first.into()), len).ok()?, held))
             }
             IpAddr::V6(addr) => {
                 let (first, len, held) = self.v6.find(addr.to_bits(), longest, secs(now))?;
-                Some(ban(IpNet::new(IpAddr::V6(first.into()), len).ok()?, held))
+                Some(self.ban(IpNet::new(IpAddr::V6(first.into()), len).ok()?, held))
             }
         }
     }
 }
 
-/// `ban 192.0.2.0/24 until 2026-01-31T12:00:00Z (fail2ban sshd)`: what records say.
+/// `ban 192.0.2.0/24 until 2026-01-31T12:00:00Z (fail2ban sshd)`: what records say; behind the reason the node, if it
+/// was another one.
 impl fmt::Display for Ban {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = humantime::format_rfc3339_seconds(self.until);
-        write!(f, "ban {} until {until} ({})", self.network, self.reason)
+        write!(f, "ban {} until {until} ({}", self.network, self.reason)?;
+        match &self.node {
+            Some(node) => write!(f, ", by {node})"),
+            None => f.write_str(")"),
+        }
     }
 }
+
+/// What is said of an order that came to a process whose place another one takes.
+pub const HANDED_OVER: &str = "an upgrade is under way: ask again";
 
 impl fmt::Display for BanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -300,6 +368,7 @@ impl fmt::Display for BanError {
             Self::Full => {
                 write!(f, "{MAX_BANS} bans are set, which is the most; lift some, or use access.deny-files")
             }
+            Self::HandedOver => f.write_str(HANDED_OVER),
         }
     }
 }
@@ -311,26 +380,14 @@ fn touches(network: IpNet, protected: &[Protected<'_>]) -> Option<BanError> {
     Some(BanError::Trusted { network, list: trusting.list.to_owned() })
 }
 
-/// Whether a ban stays beside `protected`; if not, it is noted.
-fn keep(
-    first: IpAddr,
-    len: u8,
-    held: &HeldBan,
-    protected: &[Protected<'_>],
-    released: &mut Vec<(Ban, BanError)>,
-) -> bool {
-    let Ok(network) = IpNet::new(first, len) else { return false };
-    match touches(network, protected) {
-        None => true,
-        Some(error) => {
-            released.push((ban(network, held), error));
-            false
-        }
+fn ban(nodes: &Nodes, network: IpNet, held: &HeldBan) -> Ban {
+    Ban {
+        network,
+        since: time(held.since()),
+        until: time(held.until),
+        reason: held.reason.clone(),
+        node: nodes.name(held.node),
     }
-}
-
-fn ban(network: IpNet, held: &HeldBan) -> Ban {
-    Ban { network, since: time(held.since), until: time(held.until), reason: held.reason.clone() }
 }
 
 /// Whole seconds since 1970; times before count as its beginning.

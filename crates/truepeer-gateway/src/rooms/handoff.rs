@@ -20,25 +20,26 @@ mod xclient;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use truepeer::proto::{Addresses, EncodeError, Encoder};
-use truepeer::{ClientIdentity, ClientPair, Endpoint, OutgoingHeader, PeerAddress, Role};
+use truepeer::{ClientIdentity, ClientPair, Endpoint, PeerAddress, Role};
 
-use crate::engine::label::{Destination, Label};
+use crate::engine::label::Label;
+use crate::engine::spare;
 use crate::facts::address::Family;
 
-pub use crate::engine::label::{Destination as LabelDestination, Settings as LabelSettings};
+pub use crate::engine::label::{LabelDestination, Settings as LabelSettings};
 use about::About;
 pub use about::Counter;
 pub use choice::{Handoff, HandoffFacts, Proof};
 use conversation::Words;
-pub use conversation::{Conversation, Dialled, Introduction, Source, Step, drive};
-pub use host::lacking;
+pub use conversation::{ConnectAs, Conversation, Dialled, Introduction, Step, drive};
+pub use host::{behind_a_proxy, lacking, lacking_for_programs};
 use imap_id::{Confirmed, ImapId};
 pub use kind::Kind;
 use kind::PortZero;
 pub use opening::{Company, Opening};
 pub use own_tlvs::{CUSTOM, Names, OwnFact, OwnTlvs};
 use tlvs::Collected;
-pub use tlvs::{Fact, Facts, TlvChoice};
+pub use tlvs::{Fact, FactSet, TlvChoice};
 pub use turn::{Purpose, Untold};
 use xclient::Xclient;
 
@@ -90,6 +91,23 @@ pub struct Substituted {
     pub client_address: bool,
 }
 
+impl Substituted {
+    /// What was, in the words of a record; `None` if nothing was.
+    #[must_use]
+    pub fn words(self) -> Option<&'static str> {
+        match (self.destination, self.client_address, self.client_port) {
+            (true, true, true) => Some("destination,client_address,client_port"),
+            (true, true, false) => Some("destination,client_address"),
+            (true, false, true) => Some("destination,client_port"),
+            (true, false, false) => Some("destination"),
+            (false, true, true) => Some("client_address,client_port"),
+            (false, true, false) => Some("client_address"),
+            (false, false, true) => Some("client_port"),
+            (false, false, false) => None,
+        }
+    }
+}
+
 /// Why a backend cannot be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untellable {
@@ -130,25 +148,34 @@ pub fn introduce(
             Ok(Introduction::from_address(client.to_socket_addr(client.port.map_or(0, Into::into))))
         }
         Handoff::Label => {
-            let client = client(identity)?;
-            let mut substituted =
-                Substituted { client_port: client.port.is_none(), ..Substituted::default() };
-            let destination = match telling.label.destination {
-                Destination::Own => None,
-                Destination::Clients => Some(destination(identity, client.ip, reached, &mut substituted)),
-            };
-            let client = client.to_socket_addr(client.port.map_or(0, Into::into));
-            let label = Label { client, destination, substitute: telling.label.substitute };
+            let (label, substituted) = label(telling, identity, reached)?;
             Ok(Introduction::labelled(label, substituted))
         }
         Handoff::Exec => {
             let (environment, substituted) = environment::of(identity, reached, names.id)?;
-            Ok(Introduction::in_environment(environment, substituted))
+            let (label, _) = label(telling, identity, reached)?;
+            Ok(Introduction::to_program(environment, label, substituted))
         }
         Handoff::Xclient => spoken(|about| Words::Xclient(Xclient::new(about))),
         Handoff::ImapId => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Said))),
         Handoff::ImapIdUnconfirmed => spoken(|about| Words::ImapId(ImapId::new(about, Confirmed::Unsaid))),
     }
+}
+
+/// What a socket is to say of the client.
+fn label(
+    telling: Telling<'_>,
+    identity: &ClientIdentity,
+    reached: Option<SocketAddr>,
+) -> Result<(Label, Substituted), Untellable> {
+    let client = client(identity)?;
+    let mut substituted = Substituted { client_port: client.port.is_none(), ..Substituted::default() };
+    let destination = match telling.label.destination {
+        LabelDestination::Own => None,
+        LabelDestination::Clients => Some(destination(identity, client.ip, reached, &mut substituted)),
+    };
+    let client = client.to_socket_addr(client.port.map_or(0, Into::into));
+    Ok((Label { client, destination, substitute: telling.label.substitute }, substituted))
 }
 
 /// The header for a backend that reads one.
@@ -179,7 +206,7 @@ fn header(
         let bytes = encode(&Encoder::v1(addresses))?;
         return Ok(Header { bytes, substituted, dropped_tlvs: 0, family });
     }
-    let breaks = facts.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
+    let breaks = facts.breaks.map_or(FactSet::NONE, |(breaks, _)| breaks);
     let collected = Collected::new(telling, facts.tlvs, breaks, identity, names);
     let mut tlvs = collected.tlvs();
     let mut dropped_tlvs = 0_usize;
@@ -229,8 +256,16 @@ fn destination(
     SocketAddr::new(reached.map(|reached| reached.ip()).filter(same_family).unwrap_or(unspecified), port)
 }
 
+/// With room for the client's first bytes, which mostly follow in the same write.
 fn encode(encoder: &Encoder<'_>) -> Result<Vec<u8>, Untellable> {
-    OutgoingHeader::encode(encoder).map(OutgoingHeader::into_bytes).map_err(Untellable::Encode)
+    const FIRST_BYTES: usize = 256;
+    let len = encoder.encoded_len().map_err(Untellable::Encode)?;
+    let mut bytes = spare();
+    bytes.reserve(len.saturating_add(FIRST_BYTES));
+    bytes.resize(len, 0);
+    let len = encoder.encode(&mut bytes).map_err(Untellable::Encode)?;
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 #[cfg(test)]

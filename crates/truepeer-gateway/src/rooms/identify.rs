@@ -4,17 +4,20 @@
 //! headers. Bytes behind the header are the client's and are returned untouched.
 
 mod acquaintances;
+pub mod habit;
 mod missing;
+mod recent;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use truepeer::{ClientIdentity, HeaderReader, IdentifyError, Progress, Seen};
 
-use crate::engine::{Pending, Reading, Received, Socket, receive_as};
+use crate::engine::{Looked, Pending, Reading, Received, Socket, look, receive_as, spare};
 
-pub use acquaintances::{Acquaintances, Known, Recent};
+pub use acquaintances::{Acquaintances, Known, Sender};
 pub use missing::{Begins, MissingHeader, begins, doubt};
+pub use recent::{HeaderFacts, Headers, PeerReport, RecentPeers};
 
 /// Proxies that may stand in a row behind the peer. Each header of a loop among them would name the next.
 pub const MAX_HOPS: usize = 8;
@@ -71,7 +74,7 @@ pub async fn read(
 
 /// As [`read`], for a header where none may come, with the bytes that are already here.
 ///
-/// It is not counted as unfinished: whoever sends it need not be trusted, and must not push out those who are. Its
+/// It is not counted as unfinished: anyone who sends it need not be trusted, and must not push out those who are. Its
 /// bounds are the deadline and the number of connections.
 ///
 /// # Errors
@@ -92,6 +95,24 @@ async fn finish(
     unfinished: Option<&Pending>,
     mut received: Vec<u8>,
 ) -> Result<(ClientIdentity, Vec<u8>), Unidentified> {
+    if received.is_empty() && reading == Reading::Ahead {
+        let whole = |came: &[u8]| match reader.advance(came) {
+            Ok(Progress::Done { identity, header_len }) => {
+                let mut early = Vec::new();
+                if let Some(rest @ [_, ..]) = came.get(header_len..) {
+                    early = spare();
+                    early.extend_from_slice(rest);
+                }
+                Some((identity, early))
+            }
+            _ => None,
+        };
+        match look(client, reader.deadline(), unfinished, whole).await {
+            Looked::Enough(found) => return Ok(found),
+            Looked::Kept(came) => received = came,
+            Looked::Nothing(why) => return Err(nothing_more(why, reader, received)),
+        }
+    }
     loop {
         let progress = match reader.advance(&received) {
             Ok(progress) => progress,
@@ -110,12 +131,19 @@ async fn finish(
         }
         match receive_as(reading, client, &mut received, reader.deadline(), unfinished).await {
             Received::Bytes(_) => {}
-            Received::Expired => return Err(Unidentified::Error(reader.expired(&received), received)),
-            Received::Evicted => return Err(Unidentified::Evicted(Seen::new(&received))),
-            // A reset is as much an end as a close: what matters is how far the header got.
-            Received::Ended | Received::Failed(_) => {
-                return Err(Unidentified::Error(reader.ended(&received), received));
-            }
+            why => return Err(nothing_more(why, reader, received)),
+        }
+    }
+}
+
+/// What it means that nothing came behind what was `received`.
+fn nothing_more(why: Received, reader: &HeaderReader, received: Vec<u8>) -> Unidentified {
+    match why {
+        Received::Expired => Unidentified::Error(reader.expired(&received), received),
+        Received::Evicted => Unidentified::Evicted(Seen::new(&received)),
+        // A reset is as much an end as a close: what matters is how far the header got.
+        Received::Bytes(_) | Received::Ended | Received::Failed(_) => {
+            Unidentified::Error(reader.ended(&received), received)
         }
     }
 }

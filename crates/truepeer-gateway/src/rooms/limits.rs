@@ -7,6 +7,7 @@
 //! It must not know sockets, headers or protocols' words, and what it says is always temporary: a limit never bounces
 //! mail.
 
+pub mod elsewhere;
 mod policy;
 mod rate;
 mod table;
@@ -14,6 +15,7 @@ mod verdict;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +23,7 @@ use std::time::Instant;
 
 pub use policy::{Mode, Policy, PrefixLengths, Prefixes};
 pub use rate::{Allowance, Rate};
-pub use verdict::{Rule, Which};
+pub use verdict::{LimitRule, Which};
 
 use rate::Nanos;
 use table::{ClientState, Key, Table};
@@ -90,6 +92,8 @@ impl Limits {
             Slot::Vacant(new) => Arc::clone(new.insert(Arc::new(ListenerCounts::new(number)))),
         };
         drop(listeners);
+        let limit = policy.connections_per_client.map_or(0, NonZeroU32::get);
+        counts.limit.store(limit, Ordering::Relaxed);
         Gate(Arc::new(Terms { limits: Arc::clone(self), counts, policy }))
     }
 
@@ -109,6 +113,13 @@ impl Limits {
         }
     }
 
+    /// Each listener's name and limit of connections of one client, 0 for none, by its number.
+    fn names(&self) -> HashMap<u32, (Arc<str>, u32)> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = |counts: &ListenerCounts| counts.limit.load(Ordering::Relaxed);
+        listeners.iter().map(|(name, counts)| (counts.number, (Arc::clone(name), limit(counts)))).collect()
+    }
+
     fn nanos(&self, now: Instant) -> Nanos {
         Nanos::since(self.start, now)
     }
@@ -119,13 +130,15 @@ impl Limits {
 struct ListenerCounts {
     number: u32,
     open: OpenCount,
+    /// Connections of one client that the latest configuration allows; 0 for any number.
+    limit: AtomicU32,
     /// What new clients share while the table is full.
     overflow: Mutex<ClientState>,
 }
 
 impl ListenerCounts {
     fn new(number: u32) -> Self {
-        Self { number, open: OpenCount::default(), overflow: Mutex::default() }
+        Self { number, open: OpenCount::default(), limit: AtomicU32::default(), overflow: Mutex::default() }
     }
 
     fn overflow(&self) -> MutexGuard<'_, ClientState> {
@@ -168,11 +181,12 @@ impl Gate {
         let mut permit = Permit { gate: self.clone(), held: HeldCounts::default() };
         let mut first_over = None;
 
-        let server = limits.open.enter(Rule::ServerConnections, policy.server_connections, mode);
+        let server = limits.open.enter(LimitRule::ServerConnections, policy.server_connections, mode);
         permit.held.server = server.is_in();
         first_over = first_over.or(server.over());
         if permit.held.server {
-            let listener = counts.open.enter(Rule::ListenerConnections, policy.listener_connections, mode);
+            let listener =
+                counts.open.enter(LimitRule::ListenerConnections, policy.listener_connections, mode);
             permit.held.listener = listener.is_in();
             first_over = first_over.or(listener.over());
         }
@@ -202,7 +216,7 @@ impl Gate {
         let key = Key::new(policy.prefixes.group(client), counts.number);
         let step = if let Some(step) = limits.table.enter(key, policy, now) {
             if step.is_in() {
-                held.client = HeldClient::Own(key);
+                held.client = HeldClient::Own(key.first());
             }
             step
         } else {
@@ -217,7 +231,7 @@ impl Gate {
     }
 }
 
-/// One admitted connection; dropping it counts it out. 40 bytes.
+/// One admitted connection; dropping it counts it out. 32 bytes.
 #[derive(Debug)]
 pub struct Permit {
     gate: Gate,
@@ -236,7 +250,8 @@ enum HeldClient {
     /// Exempt, or nothing is limited.
     #[default]
     Nothing,
-    Own(Key),
+    /// By the first address of its group.
+    Own(Ipv6Addr),
     Shared,
 }
 
@@ -245,7 +260,7 @@ impl Drop for Permit {
         let Terms { limits, counts, .. } = &*self.gate.0;
         match self.held.client {
             HeldClient::Nothing => {}
-            HeldClient::Own(key) => limits.table.leave(key),
+            HeldClient::Own(first) => limits.table.leave(Key::of(first, counts.number)),
             HeldClient::Shared => counts.overflow().leave(),
         }
         if self.held.listener {
@@ -262,7 +277,7 @@ impl Drop for Permit {
 struct OpenCount(AtomicU32);
 
 impl OpenCount {
-    fn enter(&self, rule: Rule, max: Option<NonZeroU32>, mode: Mode) -> Counted {
+    fn enter(&self, rule: LimitRule, max: Option<NonZeroU32>, mode: Mode) -> Counted {
         let limit = max.map_or(u32::MAX, NonZeroU32::get);
         let room = |open: u32| match mode {
             Mode::Enforce if open >= limit => None,

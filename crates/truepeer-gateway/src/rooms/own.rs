@@ -32,7 +32,7 @@ pub enum BackendState {
 pub enum Asker {
     /// A proxy, over a connection that it made for itself.
     Proxy,
-    /// Whoever connects to a health port.
+    /// Anyone who connects to a health port.
     Check,
 }
 

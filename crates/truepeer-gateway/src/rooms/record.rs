@@ -2,19 +2,25 @@
 //!
 //! Peer and client are always two fields. Text from the wire is escaped before it gets here or by the writer.
 
+mod ended;
 mod entry;
+mod id;
 mod words;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use truepeer::{ClientIdentity, Endpoint, IdentitySource, Role};
+use truepeer::{ClientIdentity, Endpoint};
 
+use crate::engine::CompactInstant;
 use crate::facts::program::Exit;
 use crate::rooms::backend::Backend;
-use crate::rooms::handoff::Substituted;
+use crate::rooms::handoff::{Handoff, Substituted};
 
-pub use entry::{Entry, Found, HeaderState};
+pub use ended::{Ended, Explanation, Way};
+pub use entry::{Entrance, Entry};
+pub use id::ConnectionId;
 pub use words::{RefusedBy, Scope, Source};
 
 /// Proxies behind proxies, the nearest first. Few connections have one, and each holds this as long as it lasts.
@@ -38,70 +44,54 @@ impl Hops {
 /// What a connection leaves.
 #[derive(Debug)]
 pub struct Record {
-    /// The connection as others may see it while it is open: id, listener, peer, bytes.
+    /// The connection as others may see it while it is open: id, listener, peer, identity, backend, bytes.
     pub entry: Arc<Entry>,
     /// Listed proxies that headers named before the last one, the nearest first.
     pub hops: Hops,
     /// Whether a trusted peer is taken for the client itself, since no header came.
     pub presumed: bool,
-    /// Whom the connection is for.
-    pub client: Option<Endpoint>,
-    /// Why it is the proxy's own, if it is.
-    pub own: Option<&'static str>,
-    /// Where the client wanted to go.
-    pub destination: Option<Endpoint>,
-    /// How we know.
-    pub source: Option<IdentitySource>,
-    /// TLS between client and proxy, as conveyed.
-    pub tls: Option<TlsFacts>,
-    /// The proxy's id for the connection, escaped.
-    pub proxy_id: Option<String>,
-    /// The backend, and which of its addresses.
-    pub backend: Option<(Arc<str>, String)>,
     /// How it was told.
-    pub handoff: Option<&'static str>,
-    /// What our header says that the proxy did not: `destination`, `client_port` or both.
-    pub substituted: Option<&'static str>,
+    pub handoff: Option<Handoff>,
+    /// What the backend was told that the proxy did not say.
+    pub substituted: Substituted,
     /// How the program ended that the connection was given to.
     pub exit: Option<Exit>,
-    /// Which kind of rule the client was refused by.
-    pub refusal: Option<RefusedBy>,
-    /// The rule itself: a line of a list with its place, or its code.
-    pub rule: Option<Box<str>>,
-    /// The limit that would have refused it, were it enforced.
-    pub would_refuse: Option<RefusedBy>,
-    /// What came where a header was due, escaped and cut; only where no identity was reached.
-    pub seen: Option<Box<str>>,
-    /// The likely cause in words.
-    pub cause: Option<String>,
-    /// What to change, and on which side.
-    pub remedy: Option<String>,
+    /// What there is to say of a misfit or a refusal. In a box, since most connections have none.
+    pub why: Option<Box<Explanation>>,
     /// How long each room took.
     pub times: Times,
-    /// When the connection was accepted.
-    pub accepted: Instant,
-}
-
-/// TLS facts for the line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// Such as `TLSv1.3`, escaped.
-    pub version: String,
-    /// Cipher name, escaped.
-    pub cipher: Option<String>,
-    /// Common name of a certificate that the proxy verified, escaped.
-    pub verified_name: Option<String>,
+    accepted: CompactInstant,
 }
 
 /// Wall time per room; `None` for rooms that were not entered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     /// From accept to identity.
-    pub identify: Option<Duration>,
+    pub identify: Option<Took>,
     /// Choosing and connecting to a backend, our header included.
-    pub handoff: Option<Duration>,
+    pub handoff: Option<Took>,
     /// From the first to the last byte.
-    pub relay: Option<Duration>,
+    pub relay: Option<Took>,
+}
+
+/// How long something took; at most 584 years, in half the memory of a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Took(NonZeroU64);
+
+impl From<Duration> for Took {
+    fn from(took: Duration) -> Self {
+        // One more, so that nothing is something.
+        Self(
+            u64::try_from(took.as_nanos())
+                .map_or(NonZeroU64::MAX, |nanos| NonZeroU64::MIN.saturating_add(nanos)),
+        )
+    }
+}
+
+impl From<Took> for Duration {
+    fn from(took: Took) -> Self {
+        Self::from_nanos(took.0.get().saturating_sub(1))
+    }
 }
 
 impl Record {
@@ -112,70 +102,35 @@ impl Record {
             entry,
             hops: Hops::default(),
             presumed: false,
-            client: None,
-            own: None,
-            destination: None,
-            source: None,
-            tls: None,
-            proxy_id: None,
-            backend: None,
             handoff: None,
-            substituted: None,
+            substituted: Substituted::default(),
             exit: None,
-            refusal: None,
-            rule: None,
-            would_refuse: None,
-            seen: None,
-            cause: None,
-            remedy: None,
+            why: None,
             times: Times::default(),
-            accepted,
+            accepted: accepted.into(),
         }
     }
 
+    /// When the connection was accepted.
+    #[must_use]
+    pub fn accepted(&self) -> Instant {
+        self.accepted.into()
+    }
+
     /// Notes who the client is.
-    pub fn identified(&mut self, identity: &ClientIdentity, now: Instant) {
-        self.client = identity.client();
-        self.entry.identified(self.client);
-        self.own = match identity.role() {
-            Role::ProxyOwn(own) => Some(own.code()),
-            Role::Client(_) => None,
-        };
-        self.destination = identity.destination();
-        self.source = Some(identity.source());
-        self.tls = identity.tls().map(|tls| TlsFacts {
-            version: tls.version().map_or_else(|| "unknown".to_owned(), escape),
-            cipher: tls.cipher().map(escape),
-            verified_name: tls.verified_common_name().map(escape),
-        });
-        self.proxy_id = identity.unique_id().map(escape);
-        self.times.identify = Some(now.saturating_duration_since(self.accepted));
+    pub fn identified(&mut self, identity: ClientIdentity, now: Instant) {
+        self.entry.identified(identity);
+        self.times.identify = Some(now.saturating_duration_since(self.accepted()).into());
     }
 
     /// Notes what the backend is told.
     pub fn handed(&mut self, backend: &Backend, substituted: Substituted) {
-        self.handoff = Some(backend.handoff.name());
-        let Substituted { destination, client_port, client_address } = substituted;
-        self.substituted = match (destination, client_address, client_port) {
-            (true, true, true) => Some("destination,client_address,client_port"),
-            (true, true, false) => Some("destination,client_address"),
-            (true, false, true) => Some("destination,client_port"),
-            (true, false, false) => Some("destination"),
-            (false, true, true) => Some("client_address,client_port"),
-            (false, true, false) => Some("client_address"),
-            (false, false, true) => Some("client_port"),
-            (false, false, false) => None,
-        };
+        (self.handoff, self.substituted) = (Some(backend.handoff), substituted);
     }
 
-    /// Notes which backend was reached.
-    pub fn reached(&mut self, backend: &Arc<str>, address: String) {
-        self.entry.reached(Arc::clone(backend), address.clone());
-        self.backend = Some((Arc::clone(backend), address));
+    /// Whom it is for, if that was found out.
+    #[must_use]
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        self.entry.identity()
     }
-}
-
-fn escape(bytes: &[u8]) -> String {
-    const LONGEST: usize = 128;
-    bytes.get(..LONGEST).unwrap_or(bytes).escape_ascii().to_string()
 }

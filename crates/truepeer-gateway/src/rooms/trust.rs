@@ -74,8 +74,8 @@ impl Named {
         Self { name, meaning: ArcSwap::default() }
     }
 
-    /// Takes the answer of a look-up made at `at`. A bad one changes nothing but that it failed. `gateways`: the default
-    /// gateways of this machine.
+    /// Takes the answer of a look-up made at `at`. A bad one changes nothing but that it failed. `gateways`: the
+    /// default gateways of this machine.
     pub fn take(&self, answer: Result<Vec<IpAddr>, String>, at: SystemTime, gateways: &[IpAddr]) -> News {
         let before = self.meaning.load_full();
         let addresses = match answer.and_then(judge) {
@@ -160,7 +160,7 @@ impl fmt::Display for Surprise {
                 "{addr} is loopback: every process on this machine can claim to be any client; if a proxy here is meant, write its address"
             ),
             Self::Unspecified(addr) => {
-                write!(f, "{addr} is nobody's address: a filter answers instead of the name server")
+                write!(f, "{addr} is no host's address: a filter answers instead of the name server")
             }
             Self::Gateway(addr) => write!(
                 f,
@@ -168,7 +168,7 @@ impl fmt::Display for Surprise {
             ),
             Self::Public(addr) => write!(
                 f,
-                "{addr} is on the internet: whoever can answer for this name can name any address; if the proxy is there, write its address"
+                "{addr} is on the internet: anyone who can answer for this name can name any address; if the proxy is there, write its address"
             ),
         }
     }

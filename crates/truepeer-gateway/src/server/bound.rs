@@ -1,4 +1,4 @@
-//! What an address that is listened on is called: in the log, in reports, and for whoever started the server.
+//! What an address that is listened on is called: in the log, in reports, and for the command that started the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

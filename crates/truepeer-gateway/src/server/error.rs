@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::engine::ListenError;
-use crate::facts::bind::Bind;
 use crate::facts::machine::TooFewDescriptors;
 use crate::rooms::bans::state::StateError;
 
@@ -21,19 +20,12 @@ pub enum StartError {
         /// Why.
         error: ListenError,
     },
-    /// A reload wants another kind of socket where one is served.
-    Kept {
-        /// The listener.
-        listener: Arc<str>,
-        /// The setting that names the address.
-        setting: &'static str,
-        /// The address, as configured.
-        address: Bind,
-    },
     /// The configured numbers do not fit the descriptor limit.
     Descriptors(TooFewDescriptors),
     /// The state file cannot be used.
     State(StateError),
+    /// The process before goes on, and why.
+    NotSucceeded(String),
     /// The system refused a thread, a runtime or a socket.
     System(io::Error),
 }
@@ -44,21 +36,12 @@ impl fmt::Display for StartError {
             Self::Listen { listener, setting, error } => {
                 write!(f, "server.listener.{listener}.{setting}: {error}")
             }
-            Self::Kept { listener, setting, address } => {
-                let what = match address {
-                    Bind::Tcp { .. } => "whether it serves IPv4, too,",
-                    Bind::Unix { .. } => "`socket-mode`",
-                };
-                write!(
-                    f,
-                    "server.listener.{listener}.{setting}: {address} is served already, and {what} is decided when its socket is made: restart to apply the change"
-                )
-            }
             Self::Descriptors(error) => error.fmt(f),
             Self::State(error) => match error {
                 StateError::Unreadable { cause, .. } => write!(f, "admin.state: {error}: {cause}"),
                 _ => write!(f, "admin.state: {error}"),
             },
+            Self::NotSucceeded(why) => write!(f, "the process before goes on: {why}"),
             Self::System(error) => write!(f, "the system refused a thread or a socket: {error}"),
         }
     }

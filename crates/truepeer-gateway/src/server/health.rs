@@ -1,11 +1,10 @@
 //! Health ports: where balancers that cannot send a header ask whether a listener's clients would be served.
 //!
-//! A check hears the greeting of the listener's protocol exactly while a backend of it can be reached, and the temporary
-//! refusal that clients would hear otherwise, or while the server drains. No byte of it reaches a backend; it is no
-//! client, so nothing of access, limits, bans and records is about it. Whoever connects and leaves is counted, too, and
-//! nothing is ever said about it in the log.
-//! Served on the keepers' thread. Anybody may come, so connections and their time are bounded; the oldest makes room,
-//! so that nobody who stays keeps a check out.
+//! A check hears the greeting of the listener's protocol exactly while a backend of it can be reached, and the
+//! temporary refusal that clients would hear otherwise, or while the server drains. No byte of it reaches a backend; it
+//! is no client, so nothing of access, limits, bans and records is about it. Anyone who connects and leaves is counted,
+//! too, and nothing is ever said about it in the log. Served on the keepers' thread. Anybody may come, so connections
+//! and their time are bounded; the oldest makes room, so that nobody who stays keeps a check out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ pub(crate) async fn attend(mut post: Post, desk: HealthContext) {
                 biased;
                 order = orders.next() => {
                     let obeyed = match order {
-                        PortCommand::Leave => return,
+                        PortCommand::Leave | PortCommand::HandOver => return,
                         PortCommand::Listen => gate.open(),
                         // Who waits in the queue learns the same from being cut off.
                         PortCommand::Shut => gate.shut(drop),
@@ -91,11 +90,14 @@ pub(crate) async fn attend(mut post: Post, desk: HealthContext) {
         }
     })
     .await;
+    drop(gate);
+    // Who has been asked answers: each check has its own end.
+    while checks.join_next().await.is_some() {}
 }
 
 /// Answers one check, from what is known when it comes.
 fn answer(arrival: Arrival, door: Arc<Door>, desk: &HealthContext) -> impl Future<Output = ()> + use<> {
-    let state = match (*desk.stop.borrow(), door.is_reachable()) {
+    let state = match (*desk.stop.borrow(), door.is_open_for_clients()) {
         (Stop::DrainUntil(_), _) => BackendState::Draining,
         (Stop::No, true) => BackendState::Reachable,
         (Stop::No, false) => BackendState::Unreachable,

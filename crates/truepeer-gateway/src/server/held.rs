@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::bound::Bound;
 use super::shutters::Shuttered;
 use super::view;
-use crate::config::{Advice, Config, Listener, WhenBackendDown};
+use crate::config::{Advice, Config, Listener, StatusPage, WhenBackendDown};
 use crate::door::Door;
 use crate::engine::Listening;
 use crate::facts::bind::Bind;
@@ -52,7 +52,7 @@ pub(super) struct HeldAddress {
     pub(super) bound: Bound,
     pub(super) door: Arc<ArcSwap<Door>>,
     pub(super) tell: watch::Sender<PortCommand>,
-    /// Whether it was shut when it was made: then that it opens is said by whoever opens it.
+    /// Whether it was shut when it was made: then that it opens is said by the code that opens it.
     pub(super) was_shut: bool,
     /// How many workers listen there now.
     pub(super) open: Arc<AtomicU32>,
@@ -69,13 +69,10 @@ impl HeldAddress {
         self.bind == *address && (self.bound.listener == *listener || !any_port)
     }
 
-    /// Whether this has the place of `address`, though as a socket of another kind.
-    pub(super) fn is_at(&self, address: &Bind) -> bool {
-        match (&self.bind, address) {
-            (Bind::Tcp { addr: has, .. }, Bind::Tcp { addr: wants, .. }) => has == wants && has.port() != 0,
-            (Bind::Unix { path: has, .. }, Bind::Unix { path: wants, .. }) => has == wants,
-            _ => false,
-        }
+    /// Where it is, unless the service manager holds it, too.
+    fn own_place(&self) -> Option<Bind> {
+        let own = self.listening.as_ref().filter(|listening| !listening.given);
+        own.map(|listening| listening.place(&self.bind))
     }
 
     /// Whether it is shut while no backend can be reached: if its listener wants that, and it is ours alone.
@@ -125,6 +122,31 @@ impl HeldAddress {
     }
 }
 
+/// Addresses that a reload gave up. Their sockets take connections until this is dropped, so that nobody is refused
+/// while an address goes on in another place.
+#[derive(Debug, Default)]
+pub struct Leaving(pub(super) Vec<HeldAddress>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        for gone in &self.0 {
+            // The workers may have given it up already.
+            gone.tell.send_replace(PortCommand::Leave);
+        }
+    }
+}
+
+/// Those of `held` that `config` does not have as they are, where they are ours alone.
+pub(super) fn leaving<'a>(held: impl Iterator<Item = &'a HeldAddress>, config: &Config) -> Vec<Bind> {
+    let stays = |held: &HeldAddress| {
+        config
+            .listeners
+            .iter()
+            .any(|listener| held.whom.binds(listener).iter().any(|address| held.is(address, &listener.id)))
+    };
+    held.filter(|held| !stays(held)).filter_map(HeldAddress::own_place).collect()
+}
+
 /// What `config` listens on.
 pub(super) fn sockets(config: &Config) -> machine::SocketCounts {
     let count = |of: For| config.listeners.iter().map(|listener| of.binds(listener).len()).sum();
@@ -133,5 +155,11 @@ pub(super) fn sockets(config: &Config) -> machine::SocketCounts {
         health_ports: count(For::HealthChecks),
         admin: config.admin.bind().into_iter().count(),
         status: config.status.binds.len(),
+        pages: match config.status.page {
+            StatusPage::None => 0,
+            StatusPage::WithoutAddresses | StatusPage::WithAddresses => {
+                machine::max_pages(machine::descriptors().max)
+            }
+        },
     }
 }

@@ -7,15 +7,16 @@ mod names;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use truepeer_doctor::change;
 
-use crate::engine::{Bell, later};
+use crate::engine::Bell;
 use crate::rooms::backend::{Check, Pool, Readiness, Target, Unready};
-use crate::server::prober::{self, Leave, Still};
+use crate::server::prober::{Leave, Questions, Still};
 
 use names::{Name, Names};
 
@@ -78,7 +79,7 @@ impl Kept {
     }
 }
 
-/// Keeps one pool until its future is dropped. `asked` turns true once every name was looked up and every address asked
+/// Keeps one pool until its future is dropped; its addresses are asked by `prober`. `asked` turns true once every name was looked up and every address asked
 /// at least once; `moved` is rung when its addresses have become others.
 ///
 /// Each address is asked apart, so that one that takes minutes delays no other.
@@ -86,7 +87,10 @@ impl Kept {
 ///
 /// # Cancel safety
 /// Dropping the future stops the keeping; what was found out stays.
-pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
+pub(super) async fn keep<Q>(pool: Arc<Pool>, prober: Q, asked: watch::Sender<bool>, moved: Bell)
+where
+    Q: Questions + Clone + 'static,
+{
     let names = Names::of(&pool.backend.addresses);
     let mut known = Names::default();
     let mut looking: JoinSet<(Name, Result<Vec<SocketAddr>, String>)> = JoinSet::new();
@@ -134,9 +138,9 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
                 && now >= kept.next_family
             {
                 kept.next_family = later(now, RECHECK);
-                let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
+                let (pool, prober, target) = (Arc::clone(&pool), prober.clone(), Arc::clone(&kept.target));
                 kept.asking = Some(asking.spawn_local(async move {
-                    ask_about_family(&pool, &target).await;
+                    ask_about_family(&pool, &prober, &target).await;
                     None
                 }));
                 continue;
@@ -153,14 +157,13 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
             let is_due = if serves { kept.anew || watch || recheck } else { now >= kept.next };
             if is_due {
                 kept.anew = false;
-                let (pool, target) = (Arc::clone(&pool), Arc::clone(&kept.target));
+                let (pool, prober, target) = (Arc::clone(&pool), prober.clone(), Arc::clone(&kept.target));
                 kept.asking = Some(asking.spawn_local(async move {
-                    if !anew
-                        && let (Still::Serves, leave) = prober::still_serves(&pool, &target.address).await
+                    if !anew && let (Still::Serves, leave) = prober.still_serves(&pool, &target.address).await
                     {
                         return leave;
                     }
-                    ask(&pool, &target).await
+                    ask(&pool, &prober, &target).await
                 }));
             }
         }
@@ -208,16 +211,21 @@ pub async fn keep(pool: Arc<Pool>, asked: watch::Sender<bool>, moved: Bell) {
     }
 }
 
+/// A time that cannot be told is now: asked too early beats never.
+fn later(instant: Instant, by: Duration) -> Instant {
+    instant.checked_add(by).unwrap_or(instant)
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
 
-async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
+async fn ask(pool: &Pool, prober: &impl Questions, target: &Target) -> Option<Leave> {
     let known = target.readiness();
-    let question = prober::ask(pool, &target.address, &known);
+    let question = prober.ask(pool, &target.address, &known);
     tokio::pin!(question);
     let (readiness, leave) = match tokio::time::timeout(NOTABLE, &mut question).await {
         Ok(asked) => asked,
@@ -242,11 +250,11 @@ async fn ask(pool: &Pool, target: &Target) -> Option<Leave> {
 }
 
 /// A client of the other family found the end right behind our header: the backend may take none of them.
-async fn ask_about_family(pool: &Pool, target: &Target) {
+async fn ask_about_family(pool: &Pool, prober: &impl Questions, target: &Target) {
     let refuses = target.asked_family().other();
-    let Some(saw) = prober::refuses_family(pool, &target.address, refuses).await else { return };
+    let Some(saw) = prober.refuses_family(pool, &target.address, refuses).await else { return };
     // One that turns everybody away at present says nothing of a family.
-    let (still, _) = prober::still_serves(pool, &target.address).await;
+    let (still, _) = prober.still_serves(pool, &target.address).await;
     if still == Still::Serves && *target.readiness() == Readiness::Proved {
         pool.note(target, Readiness::InPart { refuses, saw });
         say(pool, target);
@@ -271,36 +279,17 @@ fn say(pool: &Pool, target: &Target) {
         Readiness::Unproven => {
             let question = pool.backend.handoff.facts().question;
             let cause = if pool.backend.has_range() {
-                "nobody but a client connects to the ports of a range, so that nothing is asked there"
-                    .to_owned()
+                "the ports of a range are not tested: only clients may connect there".to_owned()
             } else {
                 format!("{question} does not show in what it says without a client")
             };
             tracing::info!(event = "backend_unproven", backend, address, cause);
         }
         Readiness::Unready(why) => {
-            let (event, cause, remedy) = (why.code(), why.to_string(), remedy(pool, why));
+            let (event, cause, remedy) = (why.code(), why.to_string(), pool.remedy(why));
             tracing::warn!(event, backend, address, cause, remedy);
         }
         Readiness::Unasked => {}
-    }
-}
-
-fn remedy(pool: &Pool, why: &Unready) -> &'static str {
-    match why {
-        Unready::IgnoresHeader { .. } | Unready::RefusesHeader { .. } | Unready::RefusesHandoff { .. } => {
-            pool.backend.telling().remedy()
-        }
-        Unready::Slow { .. } => {
-            "nothing, if it is meant to take so long: it is asked until it has answered; otherwise find what delays its greeting (mostly a look-up of truepeer's own address), or raise backend.<id>.proof-timeout"
-        }
-        Unready::Unreachable { .. } if pool.backend.exec().is_some() => pool.backend.telling().remedy(),
-        Unready::Unreachable { .. } => {
-            "start the backend, or correct `address`; clients are asked to come back later"
-        }
-        Unready::NotAsked { .. } => {
-            "raise the limit that is reached (LimitNOFILE=, net.ipv4.ip_local_port_range); it is asked again and again"
-        }
     }
 }
 
@@ -333,3 +322,6 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         Err(_) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
     }
 }
+
+#[cfg(test)]
+mod tests;

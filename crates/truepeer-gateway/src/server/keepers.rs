@@ -16,6 +16,7 @@ use crate::rooms::backend::Pool;
 use crate::rooms::handoff::kind::Kind;
 use crate::rooms::trust::Named;
 use crate::server::names::{self, Attending};
+use crate::server::prober::Prober;
 use crate::server::worker::Post;
 use crate::server::{health, keeper};
 
@@ -203,7 +204,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
             let (about, moved) = (pool.backend.id.to_string(), moved.clone());
             let keep = {
                 let pool = Arc::clone(&pool);
-                move || keeper::keep(Arc::clone(&pool), tell.clone(), moved.clone())
+                move || keeper::keep(Arc::clone(&pool), Prober, tell.clone(), moved.clone())
             };
             let end = keepers.spawn_local(async move { supervised("keeper", &about, keep).await });
             kept.push(Kept { pool, asked, end });
@@ -216,7 +217,7 @@ async fn follow(mut orders: mpsc::Receiver<Order>, changed: Bell, own: OwnAddres
         };
         let _ = tokio::time::timeout(patience, all_asked).await;
         own.set(addresses_of(kept.iter().map(|kept| &kept.pool)));
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let _ = report.send(Ok(()));
     }
 }
@@ -244,7 +245,7 @@ fn attend_names(
             }
         };
         let _ = tokio::time::timeout(patience, all).await;
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let _ = report.send(());
     });
 }

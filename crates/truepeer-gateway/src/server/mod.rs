@@ -4,19 +4,22 @@
 
 mod bound;
 mod doors;
+mod drain;
 mod error;
 pub mod health;
 mod held;
-pub mod keeper;
+mod keeper;
 mod keepers;
 pub mod names;
 mod posts;
-pub mod prober;
+mod prober;
 pub mod pulse;
 pub mod registry;
 mod shutter;
 mod shutters;
+mod succession;
 mod supervised;
+mod take;
 pub mod trouble;
 mod view;
 pub mod worker;
@@ -41,7 +44,7 @@ use crate::observe::metrics::Metrics;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
 use crate::rooms::bans::state;
-use crate::rooms::identify::{Acquaintances, Recent};
+use crate::rooms::identify::{Acquaintances, RecentPeers};
 use crate::rooms::limits::Limits;
 use crate::server::pulse::Pulse;
 use crate::server::registry::Registry;
@@ -49,21 +52,22 @@ use crate::server::worker::{POSTS_QUEUED, PortCommand, Post, Stop, Tools};
 
 pub use bound::Bound;
 use bound::named_once;
-use doors::Common;
 pub use doors::own_addresses;
+pub use drain::{Cutter, Drained};
 pub use error::StartError;
-use held::{For, HeldAddress, sockets};
+pub use held::Leaving;
+use held::{HeldAddress, sockets};
 use keepers::Keepers;
+pub use succession::Succeed;
 pub use view::{Layout, ListeningAt, View};
-
-/// How long backends may take to prove themselves before clients are accepted without them; a client whose backend is
-/// not proved by then hears a temporary refusal.
-const PROOF_TIME: Duration = Duration::from_secs(2);
 
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     drain_timeout: Duration,
+    upgrade_drain_timeout: Duration,
+    /// Asked before the first connection is accepted, where this process takes another's place.
+    succeed: Option<Succeed>,
     listening: Vec<HeldAddress>,
     given: Given,
     /// The health ports.
@@ -96,24 +100,6 @@ pub struct Server {
     changed: Bell,
 }
 
-/// How a drain went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
-    /// Connections that were open when it began, and those that waited in the kernel's queue.
-    pub open: u32,
-    /// Connections that were cut at its end.
-    pub cut: u32,
-}
-
-impl Drained {
-    /// Connections that ended by themselves meanwhile.
-    #[must_use]
-    pub fn done(&self) -> u32 {
-        // One that arrived in the very moment may have been cut without having been counted.
-        self.open.saturating_sub(self.cut)
-    }
-}
-
 impl Server {
     /// Binds every address, asks every backend, and starts the workers.
     ///
@@ -123,11 +109,11 @@ impl Server {
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
         let bans = config.admin.state.as_deref().map(state::load).transpose().map_err(StartError::State)?;
-        Self::start_given(config, log, Given::default(), bans.unwrap_or_default())
+        Self::start_given(config, log, Given::default(), bans.unwrap_or_default(), None)
     }
 
-    /// The same on `given` sockets, each of which serves the address that it is bound to, with the `bans` that the state
-    /// file holds.
+    /// The same on `given` sockets, each of which serves the address that it is bound to, with the `bans` that the
+    /// state file holds; with `succeed`, in the place of another process.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -136,6 +122,7 @@ impl Server {
         log: &Log,
         given: Given,
         bans: state::LoadedBans,
+        succeed: Option<Succeed>,
     ) -> Result<Self, StartError> {
         let descriptors = machine::raise_descriptor_limit();
         let room = machine::room(
@@ -149,6 +136,8 @@ impl Server {
         let changed = Bell::default();
         let mut server = Self {
             drain_timeout: config.server.drain_timeout,
+            upgrade_drain_timeout: config.server.upgrade_drain_timeout,
+            succeed,
             listening: Vec::new(),
             given,
             health: Vec::new(),
@@ -192,97 +181,6 @@ impl Server {
         server.start_workers(&tools)?;
         server.take(config)?;
         Ok(server)
-    }
-
-    /// Takes a new configuration as a whole, or changes nothing.
-    ///
-    /// Open connections live on with what they came with. Addresses that stay keep their sockets and lose nothing;
-    /// one that is gone is accepted from until its queue is empty, then closed. The numbers that descriptors and
-    /// threads were sized by (`max-connections`, `max-pending`, `max-clients`, workers) stay as they were at start.
-    ///
-    /// # Errors
-    /// [`StartError`]: an address that cannot be listened on; the old configuration goes on.
-    pub fn take(&mut self, config: &Config) -> Result<(), StartError> {
-        // Bind first: nothing else is touched if an address cannot be had.
-        let mut fresh = Vec::new();
-        for listener in &config.listeners {
-            for whom in [For::Clients, For::HealthChecks] {
-                for address in whom.binds(listener) {
-                    if !self.held(whom).iter().any(|held| held.is(address, &listener.id)) {
-                        let listening = self.bind(listener, whom, address)?;
-                        fresh.push((whom, address.clone(), listening));
-                    }
-                }
-            }
-        }
-        let pools = doors::pools(config, &self.layout.load().pools, &self.changed, &self.labels);
-        self.keepers.keep(pools.clone(), PROOF_TIME)?;
-
-        // From here on nothing fails.
-        let names = doors::names(config, &self.layout.load().names);
-        // A proxy that comes before its name has an answer would be taken for a client.
-        let named = self.keepers.name(names.clone(), doors::attending(config, &self.denied), PROOF_TIME);
-        let _ = named.recv();
-        self.keepers.shut(Vec::new());
-        doors::ask_where_shown(config, &pools);
-        let common = Common::new(
-            config,
-            &names,
-            self.own_connections.clone(),
-            self.keepers.own_addresses().clone(),
-            Arc::clone(&self.limits),
-            self.denied.clone(),
-            self.acquaintances.clone(),
-        );
-        self.denied.take(doors::guarded(&config.listeners, &names));
-        let mut held: Vec<HeldAddress> = std::mem::take(&mut self.listening);
-        held.append(&mut self.health);
-        for listener in &config.listeners {
-            // Every series exists from the start, before a worker counts the first connection; the last shard is that
-            // of health checks.
-            for shard in 0..=self.posts.len() {
-                let _ = self.metrics.shard(shard, &listener.id);
-            }
-            let Some(door) = common.door(listener, &pools).map(Arc::new) else { continue };
-            for whom in [For::Clients, For::HealthChecks] {
-                for address in whom.binds(listener) {
-                    let is = |held: &HeldAddress| held.whom == whom && held.is(address, &listener.id);
-                    if let Some(at) = held.iter().position(is) {
-                        let mut kept = held.swap_remove(at);
-                        kept.door.store(Arc::clone(&door));
-                        if let Some(listening) = &kept.listening {
-                            kept.bound = Bound::of(listening, listener);
-                        }
-                        if !whom.is_shut_without_backend(listener, address) {
-                            let was = kept.tell.send_replace(PortCommand::Listen);
-                            if was == PortCommand::Shut {
-                                shutters::say_opened(&listener.id, &kept.bound.address);
-                            }
-                        }
-                        self.hold(kept);
-                    } else if let Some(at) =
-                        fresh.iter().position(|(of, bind, _)| *of == whom && bind == address)
-                    {
-                        let (whom, bind, listening) = fresh.swap_remove(at);
-                        self.post(whom, bind, listening, &door);
-                    }
-                }
-            }
-        }
-        for gone in held {
-            // The workers may have given it up already.
-            gone.tell.send_replace(PortCommand::Leave);
-        }
-        let held = self.listening.iter().chain(&self.health);
-        self.keepers.shut(held.filter_map(HeldAddress::shuttered).collect());
-        self.drain_timeout = config.server.drain_timeout;
-        let mut listening: Vec<ListeningAt> = self.listening.iter().map(HeldAddress::view).collect();
-        listening.dedup_by(|next, one| next.bound == one.bound);
-        let health = self.health.iter().map(HeldAddress::view).collect();
-        let advice = self.listening.iter().chain(&self.health).filter_map(HeldAddress::advice);
-        let advice = config.advice.iter().cloned().chain(advice).collect();
-        self.layout.store(Arc::new(Layout { pools, names, listening, health, advice }));
-        Ok(())
     }
 
     /// The sockets that the service manager gave.
@@ -348,6 +246,7 @@ impl Server {
             max_pending: self.max_pending,
             metrics: Arc::clone(&self.metrics),
             log: self.log.clone(),
+            acquaintances: self.acquaintances.clone(),
             limits: Arc::clone(&self.limits),
             denied: self.denied.clone(),
             layout: Arc::clone(&self.layout),
@@ -367,7 +266,7 @@ impl Server {
         &self.limits
     }
 
-    /// What asks the workers whether they are alive; whoever takes it first has it.
+    /// What asks the workers whether they are alive; the first caller has it.
     pub fn take_pulse(&mut self) -> Option<Pulse> {
         self.pulse.take()
     }
@@ -395,7 +294,8 @@ impl Server {
         open
     }
 
-    /// Accepts no more but what the kernel has queued, lets open connections end until the drain timeout, then cuts them.
+    /// Accepts no more but what the kernel has queued, lets open connections end until the drain timeout, then cuts
+    /// them.
     /// [`Cutter::cut`] ends the drain at once.
     #[must_use]
     pub fn drain(mut self) -> Drained {
@@ -424,7 +324,7 @@ impl Server {
                 let pending = PendingHeaders::new(max_pending, total);
                 let lingering = Lingering::new(tools.admission.max(), lingering);
                 let ids = Ids::new(started, number);
-                let recent = Recent::default();
+                let recent = RecentPeers::default();
                 let desk = WorkerContext { pending, lingering, recent, ids, log: tools.log.clone() };
                 if let Err(error) = engine::run(beat.during(worker::work(posts, desk, tools))) {
                     let cause = error.to_string();
@@ -450,10 +350,12 @@ impl Server {
             }
         }
         for held in self.listening.iter_mut().chain(&mut self.health) {
-            drop(held.listening.take());
+            if let Some(listening) = &mut held.listening {
+                listening.give_up();
+            }
         }
-        // Asked at the last moment, since workers accept until then, and those in the queue are counted by whoever takes
-        // them.
+        // Asked at the last moment, since workers accept until then, and those in the queue are counted by the code
+        // that takes them.
         let open = self.admission.open();
         self.stop.send_replace(Stop::DrainUntil(drain_until));
         open
@@ -477,16 +379,5 @@ impl Drop for Server {
         self.accept_no_more(Instant::now());
         self.wait_for_workers();
         self.labels.settle();
-    }
-}
-
-/// Ends a drain early.
-#[derive(Debug, Clone)]
-pub struct Cutter(watch::Sender<Stop>);
-
-impl Cutter {
-    /// Cuts what is still open.
-    pub fn cut(&self) {
-        self.0.send_replace(Stop::DrainUntil(Instant::now()));
     }
 }

@@ -31,7 +31,8 @@ pub struct Attending {
     pub denied: Denied,
 }
 
-/// Looks `named` up by `resolve` until the future is dropped. `asked` turns true at the first answer, or when it is late.
+/// Looks `named` up by `resolve` until the future is dropped. `asked` turns true at the first answer, or when it is
+/// late.
 ///
 /// # Cancel safety
 /// Dropping the future stops the looking up; what was found out stays.
@@ -227,7 +228,7 @@ mod tests {
         let told = Cell::new(false);
         let known = || {
             if *asked.borrow() && !told.get() {
-                // It is late: whoever waits for the start goes on, and nobody is trusted yet.
+                // It is late: anyone who waits for the start goes on, and nobody is trusted yet.
                 assert!(named.meaning().addresses.is_empty() && named.meaning().failing.is_some());
                 assert_eq!(questions.get(), 1);
                 told.set(true);

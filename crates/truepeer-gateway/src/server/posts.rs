@@ -30,26 +30,28 @@ impl Server {
         }
     }
 
+    /// Binds what is not held yet, beside those of `leaving` that have it now.
     pub(super) fn bind(
         &self,
         listener: &Listener,
         whom: For,
         address: &Bind,
+        leaving: &[Bind],
     ) -> Result<Listening, StartError> {
         let (setting, sockets) = match whom {
             For::Clients => ("bind", self.posts.len()),
             For::HealthChecks => ("health-bind", 1),
         };
-        let binding = if whom.is_shut_without_backend(listener, address) {
+        let binding = if leaving.iter().any(|gone| gone.overlaps(address)) {
+            Binding::Beside
+        } else if whom.is_shut_without_backend(listener, address) {
             Binding::Reserves
         } else {
             Binding::Listens
         };
         let listener = listener.id.clone();
-        if self.held(whom).iter().any(|held| held.is_at(address)) {
-            return Err(StartError::Kept { listener, setting, address: address.clone() });
-        }
-        bind(address, sockets, binding, &self.given).map_err(|error| StartError::Listen {
+        let key = format!("server.listener.{listener}.{setting}");
+        bind(address, &key, sockets, binding, &self.given).map_err(|error| StartError::Listen {
             listener,
             setting,
             error,
@@ -62,15 +64,20 @@ impl Server {
         let may_shut = whom.is_shut_without_backend(&door.listener, &bind) && !listening.given;
         let shut = may_shut && !door.is_reachable();
         if shut {
-            // Here, since it happens once: whoever shuts and opens it begins anew with each reload.
+            // Here, since it happens once: the shutter begins anew with each reload.
             shutters::say_shut(&door.listener.id, &listening.address);
         }
         // Listened to here, so that it is once this returns. Somebody may have taken the port since it was reserved:
-        // then it waits like one that has to be opened.
-        let first = if shut || listening.listen().is_err() { PortCommand::Shut } else { PortCommand::Listen };
+        // then it waits like one that has to be opened. Where that is done by nobody, those who accept there try again.
+        let first = match if shut { Ok(()) } else { listening.listen() } {
+            Ok(()) if !shut => PortCommand::Listen,
+            Err(_) if !may_shut => PortCommand::Listen,
+            Ok(()) | Err(_) => PortCommand::Shut,
+        };
         let (tell, told) = watch::channel(first);
         let open = Arc::default();
         let current = Arc::new(ArcSwap::new(Arc::clone(door)));
+        let shares = listening.shares();
         let mut share = || Post {
             listening: listening.share(),
             door: Arc::clone(&current),
@@ -79,14 +86,18 @@ impl Server {
         };
         match whom {
             For::Clients => {
-                for worker in &self.posts {
+                // All of them: a process before may have had more workers than there are now.
+                for worker in self.posts.iter().cycle().take(shares) {
                     // A worker that is gone has panicked and said so; the others go on.
                     let _ = worker.blocking_send(share());
                 }
             }
             For::HealthChecks => {
-                let (stop, metrics) = (self.stop.subscribe(), Arc::clone(&self.metrics));
-                self.keepers.check(share(), health::HealthContext { stop, metrics, shard: self.posts.len() });
+                for _ in 0..shares {
+                    let (stop, metrics) = (self.stop.subscribe(), Arc::clone(&self.metrics));
+                    let desk = health::HealthContext { stop, metrics, shard: self.posts.len() };
+                    self.keepers.check(share(), desk);
+                }
             }
         }
         let bound = Bound::of(&listening, &door.listener);

@@ -36,16 +36,46 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const ANSWER_MAX: usize = 4096;
 
 /// What was found out, and the connection of which leave is to be taken, if there is one.
-pub type Asked<T> = (T, Option<Leave>);
+pub(super) type Asked<T> = (T, Option<Leave>);
+
+/// What an address of a backend is asked. The keeper's tests answer instead of a backend, on a clock of their own.
+pub(super) trait Questions {
+    /// In full: may clients be handed to `address`, of which `known` was found out before?
+    async fn ask(&self, pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness>;
+
+    /// Briefly: does an address that may serve still answer as it did?
+    async fn still_serves(&self, pool: &Pool, address: &Address) -> Asked<Still>;
+
+    /// What it does with a header that names a client of `family`; `None` if that shows nothing against it.
+    async fn refuses_family(&self, pool: &Pool, address: &Address, family: Family) -> Option<String>;
+}
+
+/// Asks the backend itself, through sockets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prober;
+
+impl Questions for Prober {
+    async fn ask(&self, pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness> {
+        ask(pool, address, known).await
+    }
+
+    async fn still_serves(&self, pool: &Pool, address: &Address) -> Asked<Still> {
+        still_serves(pool, address).await
+    }
+
+    async fn refuses_family(&self, pool: &Pool, address: &Address, family: Family) -> Option<String> {
+        refuses_family(pool, address, family).await
+    }
+}
 
 /// Asks `address`, of which `known` was found out before.
-pub async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness> {
+async fn ask(pool: &Pool, address: &Address, known: &Readiness) -> Asked<Readiness> {
     if pool.backend.has_range() {
         return (Readiness::Unproven, None);
     }
     if let Address::Program(program) = address {
         let readiness = match may_run(program).await {
-            Ok(()) => Readiness::Unproven,
+            Ok(()) => way::ask_for_program(pool),
             Err(error) => Readiness::Unready(Unready::Unreachable { error }),
         };
         return (readiness, None);
@@ -143,7 +173,7 @@ fn unreached(error: &DialError) -> Readiness {
 
 /// What became of an address that may serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Still {
+pub(super) enum Still {
     /// It answers as it did, or takes its time, which proves nothing.
     Serves,
     /// It answers otherwise: it is to be asked anew.
@@ -153,7 +183,7 @@ pub enum Still {
 /// Whether an address that may serve still answers as it did.
 ///
 /// With our header and a goodbye, so that a server that waits for a header finds nothing to warn about.
-pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
+async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
     if let Address::Program(program) = address {
         return (if may_run(program).await.is_ok() { Still::Serves } else { Still::Differs }, None);
     }
@@ -177,14 +207,14 @@ pub async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
 
 /// The connection to a server that is told nothing.
 #[derive(Debug)]
-pub struct Leave(Socket);
+pub(super) struct Leave(Socket);
 
 impl Leave {
     /// Leaves as a client does, after the greeting and with a goodbye, if the backend is asked in its protocol.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
-    pub async fn take(self, pool: &Pool) {
+    pub(super) async fn take(self, pool: &Pool) {
         let protocol = pool.protocol;
         if pool.check() != Check::Protocol || protocol.first_speaker() != FirstSpeaker::Server {
             return;
@@ -201,7 +231,7 @@ impl Leave {
 
 /// What it does with a header that names a client of the family in which it was not asked; `None` if that shows nothing
 /// against it.
-pub async fn refuses_family(pool: &Pool, address: &Address, family: Family) -> Option<String> {
+async fn refuses_family(pool: &Pool, address: &Address, family: Family) -> Option<String> {
     let socket = dial(address, &[], pool.backend.connect_timeout).await.ok()?;
     let ours = socket.local_addr().map_or(0, |ours| ours.port());
     match ask_about(pool, address, &socket, Some(SocketAddr::new(family.loopback(), ours))).await {

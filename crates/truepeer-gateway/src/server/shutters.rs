@@ -132,6 +132,6 @@ pub(super) fn say_opened(listener: &Arc<str>, address: &str) {
 /// Nobody listens at `address` for now.
 pub(super) fn say_shut(listener: &Arc<str>, address: &str) {
     let (listener, cause) = (&**listener, "none of its backends can be reached");
-    let remedy = "start the backend, or correct its `address`; then this address listens again by itself";
+    let remedy = "start the backend, or correct its `address`; then truepeer listens on this address again";
     tracing::warn!(event = "listener_closed", listener, address, cause, remedy);
 }

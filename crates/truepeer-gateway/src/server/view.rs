@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -11,11 +11,14 @@ use crate::config::Advice;
 use crate::door::Door;
 use crate::engine::Admission;
 use crate::facts::machine;
-use crate::observe::habits::Remark;
 use crate::observe::log::Log;
-use crate::observe::metrics::{BackendGauge, Format, Gauges, Metrics};
+use crate::observe::metrics::{BackendGauge, Format, Gauges, Metrics, Totals};
+use crate::observe::recent::Recent;
+use crate::observe::turned_away::RefusalsOfCause;
 use crate::rooms::backend::Pool;
 use crate::rooms::bans::denied::Denied;
+use crate::rooms::identify::habit::Remark;
+use crate::rooms::identify::{Acquaintances, Sender};
 use crate::rooms::limits::Limits;
 use crate::rooms::trust::Named;
 use crate::server::Bound;
@@ -37,6 +40,7 @@ pub struct View {
     pub(super) max_pending: u32,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Log,
+    pub(super) acquaintances: Acquaintances,
     pub(super) limits: Arc<Limits>,
     pub(super) layout: Arc<ArcSwap<Layout>>,
     pub(super) stop: watch::Receiver<Stop>,
@@ -103,7 +107,31 @@ impl View {
     /// What peers do again and again, and the operator should know of.
     #[must_use]
     pub fn habits(&self) -> Vec<Remark> {
-        self.log.habits()
+        self.acquaintances.remarks()
+    }
+
+    /// The latest refusals, and who came how often.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        self.log.recent()
+    }
+
+    /// The peers whose headers came, with what these told.
+    #[must_use]
+    pub fn senders(&self) -> Vec<Sender> {
+        self.acquaintances.senders()
+    }
+
+    /// Who was turned away in the hour before `now`.
+    #[must_use]
+    pub fn turned_away(&self, now: Instant) -> Vec<RefusalsOfCause> {
+        self.log.turned_away().of_last_hour(now)
+    }
+
+    /// What each listener has counted.
+    #[must_use]
+    pub fn totals(&self) -> Vec<Totals> {
+        self.metrics.totals()
     }
 
     /// Everything that is counted, as text.
@@ -116,6 +144,7 @@ impl View {
             pending_headers: self.pending_headers().into(),
             max_pending_headers: self.max_pending.into(),
             active_bans: u64::try_from(self.denied.count()).unwrap_or(u64::MAX),
+            sharing: self.denied.sharing().status(Instant::now()),
             lost_log_lines: self.log.lost(),
             open_descriptors: descriptors.open,
             max_descriptors: descriptors.max,
@@ -136,6 +165,18 @@ impl View {
             }
         }
         gauges
+    }
+
+    /// The counts that limits go by.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits)
+    }
+
+    /// Whether clients are not to be sent here before the store of `[shared]` was read.
+    #[must_use]
+    pub fn awaits_store(&self) -> bool {
+        self.denied.sharing().is_awaited()
     }
 
     /// The names of all listeners, each once.

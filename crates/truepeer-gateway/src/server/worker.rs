@@ -3,10 +3,12 @@
 //! It owns every connection it accepts until that connection's record is written.
 
 mod gate;
+mod open;
+mod serve;
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,24 +17,19 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
-use crate::connection;
 use crate::door::{Door, WorkerContext};
 use crate::engine::{
-    AcceptPause, Acceptor, Admission, Arrival, Listening, Tasks, in_time, later, now, until, wall,
+    AcceptPause, Acceptor, Admission, Arrival, FuturePool, Listening, Tasks, in_time, later, now, until,
 };
-use crate::facts::lines::LogFormat;
-use crate::facts::outcome::{Level, Outcome};
-use crate::observe::folding::{Cause, Example, Fold, Standing};
-use crate::observe::habits::Did;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, Shard};
-use crate::observe::record::{Observer, line as record_line};
-use crate::rooms::record::{Record, RefusedBy};
-use crate::server::registry::{Listed, Registry};
+use crate::server::registry::Registry;
 use crate::server::supervised::begun_again;
 use crate::server::trouble::Trouble;
 
 pub(crate) use gate::PostGate;
+use open::Threshold;
+use serve::serve;
 
 /// Posts that a worker may be told of before it takes them.
 pub const POSTS_QUEUED: usize = 64;
@@ -55,6 +52,8 @@ pub enum PortCommand {
     Shut,
     /// The configuration has no such address any more.
     Leave,
+    /// Another process accepts there from now on; who waits in the queue is its.
+    HandOver,
 }
 
 /// What every connection of a server is given.
@@ -120,52 +119,52 @@ pub async fn work(mut posts: mpsc::Receiver<Post>, desk: WorkerContext, tools: T
 async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
     let Some(socket) = post.listening.take_raw() else { return };
     let mut gate = PostGate::new(socket, Arc::clone(&post.open));
+    if post.listening.given {
+        gate = gate.of_others();
+    }
     let mut orders = Orders::new(post.told.clone());
-    let connections = Tasks::default();
-    let mut stop = tools.stop.clone();
-    let counters = Counters::new(&tools, &post.door.load());
-    let served = |arrival: Arrival| {
-        let door = post.door.load_full();
-        let counters = counters.of(&door);
-        serve(arrival, door, Rc::clone(&desk), counters, &tools)
-    };
+    let (connections, walks) = (Tasks::default(), FuturePool::default());
+    let stop = tools.stop.clone();
+    let latest = Latest::new(&tools, Rc::clone(&desk), post.door.load_full());
+    let served = |arrival: Arrival| serve(arrival, &tools, latest.of(&post.door.load()));
     let mut pause = AcceptPause::default();
     let address = post.listening.address.clone();
     let why = begun_again("post", &address, async || {
+        let mut stop = stop.clone();
+        // Waited for once, not anew for each connection, which would cost it two locks each.
+        let mut stopping = pin!(stopped(&mut stop));
         loop {
-            tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return Ended::Stopped,
-                order = orders.next() => {
-                    let obeyed = match order {
-                        PortCommand::Leave => return Ended::Retired,
-                        PortCommand::Listen => gate.open(),
-                        PortCommand::Shut => gate.shut(|arrival| connections.spawn(served(arrival))),
-                    };
-                    orders.obeyed(obeyed, &post.listening.address);
-                }
-                accepted = next(gate.acceptor(), &pause, &tools, &counters) => match accepted {
-                    Ok(arrival) => {
-                        pause.succeeded();
-                        if let Some(lasted) = tools.trouble.accepted(arrival.at) {
-                            let seconds = lasted.as_secs();
-                            tracing::info!(event = "accept_recovered", seconds);
+            let order = {
+                let mut ordered = pin!(orders.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = &mut stopping => return Ended::Stopped,
+                        order = &mut ordered => break order,
+                        accepted = next(gate.acceptor(), &pause, &latest) => {
+                            if let Some(arrival) = arrived(accepted, &mut pause, &latest, &post.listening.address) {
+                                connections.spawn_from(&walks, || served(arrival));
+                            }
                         }
-                        connections.spawn(served(arrival));
                     }
-                    Err(error) => {
-                        counters.last().accept_failed();
-                        back_off(&mut pause, &error, &post.listening.address, &tools.trouble);
-                    },
                 }
-            }
+            };
+            let obeyed = match order {
+                PortCommand::Leave => return Ended::Retired,
+                PortCommand::HandOver => return Ended::HandedOver,
+                PortCommand::Listen => gate.open(),
+                PortCommand::Shut => gate.shut(|arrival| connections.spawn_from(&walks, || served(arrival))),
+            };
+            orders.obeyed(obeyed, &post.listening.address);
         }
     })
     .await;
+    let is_anothers = *post.told.borrow() == PortCommand::HandOver;
     let takes_queue = match why {
+        Ended::HandedOver => false,
         Ended::Retired => true,
         // A successor gets what waits at a given socket. A stop without time leaves nobody to serve.
-        Ended::Stopped => !post.listening.given && !is_over(*stop.borrow()),
+        Ended::Stopped => !is_anothers && !post.listening.given && !is_over(*stop.borrow()),
     };
     if takes_queue {
         // What the kernel has already accepted for us is served; only then is the address given up.
@@ -173,11 +172,13 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
             if why == Ended::Stopped {
                 tools.queued.fetch_add(1, Ordering::Relaxed);
             }
-            connections.spawn(served(arrival));
+            connections.spawn_from(&walks, || served(arrival));
         };
         leave(gate, take, &mut pause, &stop, &post.listening.address, &tools.trouble).await;
-    } else {
+    } else if is_anothers {
         drop(gate);
+    } else {
+        gate.abandon();
     }
     if drain(&connections, stop).await == Drain::Over {
         tools.cut.fetch_add(u32::try_from(connections.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -185,8 +186,8 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
     connections.cut();
 }
 
-/// Gives a post up once all have been taken who are queued there. Where the system lacks something for that, it is tried
-/// again and again for [`QUEUE_PATIENCE`], but not past the end of a drain; connections go on and end meanwhile.
+/// Gives a post up once all have been taken who are queued there. Where the system lacks something for that, it is
+/// tried again and again for [`QUEUE_PATIENCE`], but not past the end of a drain; connections go on and end meanwhile.
 async fn leave(
     mut gate: PostGate,
     mut take: impl FnMut(Arrival),
@@ -213,31 +214,31 @@ async fn leave(
     }
 }
 
-/// The counters of one worker's post: looked up again only when a reload gave its address to another listener.
-struct Counters {
-    metrics: Arc<Metrics>,
-    worker: usize,
-    last: RefCell<Arc<Shard>>,
+/// What the latest connections of one worker's post share: made anew only when a reload brought another door, and kept
+/// until the first connection that comes through that.
+struct Latest<'a> {
+    tools: &'a Tools,
+    threshold: RefCell<Rc<Threshold>>,
     /// Whether a pause was counted that still goes on.
     paused: Cell<bool>,
 }
 
-impl Counters {
-    fn new(tools: &Tools, door: &Door) -> Self {
-        let last = RefCell::new(tools.metrics.shard(tools.worker, &door.listener.id));
-        Self { metrics: Arc::clone(&tools.metrics), worker: tools.worker, last, paused: Cell::default() }
+impl<'a> Latest<'a> {
+    fn new(tools: &'a Tools, desk: Rc<WorkerContext>, door: Arc<Door>) -> Self {
+        let threshold = RefCell::new(Rc::new(Threshold::new(tools, desk, door)));
+        Self { tools, threshold, paused: Cell::default() }
     }
 
-    fn of(&self, door: &Door) -> Arc<Shard> {
-        let mut last = self.last.borrow_mut();
-        if last.listener() != &door.listener.id {
-            *last = self.metrics.shard(self.worker, &door.listener.id);
+    fn of(&self, door: &Arc<Door>) -> Rc<Threshold> {
+        let mut last = self.threshold.borrow_mut();
+        if !Arc::ptr_eq(&last.door, door) {
+            *last = Rc::new(Threshold::new(self.tools, Rc::clone(&last.desk), Arc::clone(door)));
         }
-        Arc::clone(&last)
+        Rc::clone(&last)
     }
 
-    fn last(&self) -> Arc<Shard> {
-        Arc::clone(&self.last.borrow())
+    fn counters(&self) -> Arc<Shard> {
+        Arc::clone(&self.threshold.borrow().counters)
     }
 }
 
@@ -248,6 +249,8 @@ enum Ended {
     Stopped,
     /// Only this address is no longer wanted.
     Retired,
+    /// Another process has taken it.
+    HandedOver,
 }
 
 fn is_over(stop: Stop) -> bool {
@@ -311,6 +314,30 @@ enum Drain {
     Over,
 }
 
+/// Who came, if somebody did; after an error nobody is accepted for a while.
+fn arrived(
+    accepted: io::Result<Arrival>,
+    pause: &mut AcceptPause,
+    latest: &Latest<'_>,
+    address: &str,
+) -> Option<Arrival> {
+    match accepted {
+        Ok(arrival) => {
+            pause.succeeded();
+            if let Some(lasted) = latest.tools.trouble.accepted(arrival.at) {
+                let seconds = lasted.as_secs();
+                tracing::info!(event = "accept_recovered", seconds);
+            }
+            Some(arrival)
+        }
+        Err(error) => {
+            latest.counters().accept_failed();
+            back_off(pause, &error, address, &latest.tools.trouble);
+            None
+        }
+    }
+}
+
 /// Waits until all connections have ended, or their time is over: that of a stop, which may come late or be shortened.
 async fn drain(connections: &Tasks, mut stop: watch::Receiver<Stop>) -> Drain {
     while !connections.is_empty() {
@@ -333,21 +360,17 @@ async fn drain(connections: &Tasks, mut stop: watch::Receiver<Stop>) -> Drain {
     Drain::Empty
 }
 
-async fn next(
-    acceptor: Option<&Acceptor>,
-    pause: &AcceptPause,
-    tools: &Tools,
-    counters: &Counters,
-) -> io::Result<Arrival> {
+async fn next(acceptor: Option<&Acceptor>, pause: &AcceptPause, latest: &Latest<'_>) -> io::Result<Arrival> {
     let Some(acceptor) = acceptor else { return std::future::pending().await };
+    let tools = latest.tools;
     let admission = &tools.admission;
     if pause.lasts() || admission.is_full() {
         acceptor.rest();
     }
     pause.over().await;
     // Asked anew at each turn of the worker; a pause goes on through many.
-    if admission.is_full() && !counters.paused.replace(true) {
-        counters.last().accept_paused();
+    if admission.is_full() && !latest.paused.replace(true) {
+        latest.counters().accept_paused();
     }
     if admission.is_full() && tools.trouble.full(now()) {
         let (cause, remedy) =
@@ -355,7 +378,7 @@ async fn next(
         tracing::warn!(event = "accept_paused", cause, remedy);
     }
     admission.room().await;
-    counters.paused.set(false);
+    latest.paused.set(false);
     acceptor.accept().await
 }
 
@@ -366,86 +389,6 @@ fn back_off(pause: &mut AcceptPause, error: &io::Error, address: &str, trouble: 
         let remedy =
             "accepting goes on as soon as it can; raise the descriptor limit if this is about descriptors";
         tracing::warn!(event = "accept_failed", address, cause, remedy);
-    }
-}
-
-/// One connection, from arrival to record.
-fn serve(
-    arrival: Arrival,
-    door: Arc<Door>,
-    desk: Rc<WorkerContext>,
-    counters: Arc<Shard>,
-    tools: &Tools,
-) -> impl Future<Output = ()> + use<> {
-    let listener = &door.listener;
-    let listed = tools.registry.open(desk.ids.next(), listener.id.clone(), listener.protocol, arrival.peer);
-    let entry = Arc::clone(&listed.entry);
-    let seen = Observer::new(Record::new(Arc::clone(&entry), arrival.at), counters);
-    // Kept out of the future, which holds its arguments as long as it lives.
-    let (arrival, permit) = (Box::new(arrival), tools.admission.enter());
-    let mut open =
-        OpenRecord { seen, _listed: listed, outcome: None, log: tools.log.clone(), stop: tools.stop.clone() };
-    async move {
-        let outcome = tokio::select! {
-            biased;
-            outcome = connection::walk(arrival, &door, &desk, &mut open.seen) => outcome,
-            () = entry.cut().woken() => {
-                // It has the connection, and we have not.
-                entry.end_program();
-                Err(Outcome::Cut)
-            }
-        };
-        let (Ok(outcome) | Err(outcome)) = outcome;
-        open.end(outcome);
-        drop(permit);
-    }
-}
-
-/// A record that is written when it is dropped: at the end, when the connection is cut, and after a mistake of ours.
-struct OpenRecord {
-    seen: Observer,
-    _listed: Listed,
-    outcome: Option<Outcome>,
-    log: Log,
-    stop: watch::Receiver<Stop>,
-}
-
-impl OpenRecord {
-    fn end(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for OpenRecord {
-    fn drop(&mut self) {
-        let cut = *self.stop.borrow() != Stop::No && !std::thread::panicking();
-        let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
-        let outcome = self.outcome.unwrap_or(unfinished);
-        // Before the line: whoever has read it finds it counted.
-        self.seen.ended(outcome, now());
-        let Record { entry, source, presumed, own, .. } = &self.seen.record;
-        if let Some(did) = Did::of(outcome, *source, *presumed, own.is_some()) {
-            self.log.peer_did(&entry.listener, entry.peer, did);
-        }
-        if outcome.facts().level == Level::Debug {
-            return;
-        }
-        let line = |format: LogFormat| record_line(&self.seen.record, outcome, format, now(), wall());
-        if outcome.was_served() {
-            return self.log.line(line);
-        }
-        let entry = &self.seen.record.entry;
-        let cause = Cause {
-            listener: Arc::clone(&entry.listener),
-            outcome,
-            rule: self.seen.record.refusal.map(RefusedBy::code),
-        };
-        let standing = Standing::of(outcome, entry.peer, self.seen.record.source);
-        let client = self.seen.record.client.map(|client| client.ip);
-        let example = Example { peer: entry.peer, client, standing };
-        if self.log.refused(&cause, example, line) == Fold::Count {
-            self.seen.counters.folded();
-        }
     }
 }
 

@@ -3,14 +3,14 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use truepeer_gateway::facts::cgroup::CgroupName;
 
 use crate::support::cgroup::Cgroup;
-use crate::support::fake::Fake;
-use crate::support::namespace::{enter, run};
+use crate::support::namespace::{Container, enter, run};
 use crate::support::{House, eventually, expect};
 use crate::{V4, assert_nobody_is_us, assert_refused, at, cgroup, client, mirror, plan};
 
@@ -64,7 +64,15 @@ fn a_group_that_is_not_there_is_named_and_awaited() {
 #[test]
 fn a_listener_that_waits_for_data_cannot_take_a_label_which_is_said() {
     let Some(cgroup) = cgroup("defer") else { return };
-    let backend = Deferred::start(&cgroup);
+    // Its accept waits for data. It says each pair of address and first bytes.
+    const PROGRAM: &str = "import socket\n\
+        s = socket.socket()\n\
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)\n\
+        s.bind(('127.0.0.1', 0))\n\
+        s.listen()\n\
+        print(s.getsockname()[1], flush=True)\n\
+        while True:\n    c, who = s.accept()\n    print(who, c.recv(99), flush=True)\n";
+    let backend = Scripted::start(&cgroup, PROGRAM);
     let house = plan(backend.address).start();
     assert_refused(&house, &["has not taken the client's address", "TCP_DEFER_ACCEPT", &cgroup.name()]);
     house.finish();
@@ -74,25 +82,17 @@ fn a_listener_that_waits_for_data_cannot_take_a_label_which_is_said() {
     }
 }
 
-/// A server whose accept waits for data, in Python, for which that is an option of a socket like any other. It says each
-/// pair of address and first bytes.
-struct Deferred {
-    address: SocketAddr,
+/// A server in Python, for which every option of a socket is like any other. It says its port first, and is heard to the end.
+pub(crate) struct Scripted {
+    pub(crate) address: SocketAddr,
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
-impl Deferred {
-    fn start(cgroup: &Cgroup) -> Self {
-        const PROGRAM: &str = "import socket\n\
-            s = socket.socket()\n\
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)\n\
-            s.bind(('127.0.0.1', 0))\n\
-            s.listen()\n\
-            print(s.getsockname()[1], flush=True)\n\
-            while True:\n    c, who = s.accept()\n    print(who, c.recv(99), flush=True)\n";
+impl Scripted {
+    pub(crate) fn start(cgroup: &Cgroup, program: &str) -> Self {
         let mut command = Command::new("python3");
-        command.args(["-c", PROGRAM]).stdout(Stdio::piped());
+        command.args(["-c", program]).stdout(Stdio::piped());
         // What is started in the group stays there.
         let mut child = cgroup.during(|| command.spawn()).unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
@@ -101,7 +101,7 @@ impl Deferred {
         Self { address: SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap())), child, said }
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let mut said = String::new();
@@ -310,30 +310,13 @@ fn a_backend_in_a_namespace_of_its_own_needs_its_group_named() {
     let Some(cgroup) = cgroup("container") else { return };
     let front = std::thread::spawn(move || {
         let Some(_front) = enter() else { return skip_namespace() };
-        let (send_pid, pid) = std::sync::mpsc::sync_channel(1);
-        let (send_cable, cable) = std::sync::mpsc::sync_channel(1);
-        let (send_server, server) = std::sync::mpsc::sync_channel(1);
-        let (end, ended) = std::sync::mpsc::sync_channel::<()>(1);
-        let name = cgroup.name();
-        let container = std::thread::spawn(move || {
-            let keeper = enter().unwrap();
-            send_pid.send(keeper.pid()).unwrap();
-            let () = cable.recv().unwrap();
-            run("ip link set lo up");
-            run("ip addr add 10.84.0.2/24 dev inside");
-            run("ip link set inside up");
-            // Threads that it starts are here, too.
-            let backend = mirror(cgroup.listen("10.84.0.2:0".parse().unwrap()));
-            send_server.send(backend.address).unwrap();
-            let _ = ended.recv();
-            assert_nobody_is_anybody_here(backend);
-        });
         run("ip link set lo up");
-        run(&format!("ip link add outside type veth peer name inside netns {}", pid.recv().unwrap()));
-        run("ip addr add 10.84.0.1/24 dev outside");
-        run("ip link set outside up");
-        send_cable.send(()).unwrap();
-        let address: SocketAddr = server.recv().unwrap();
+        // Threads that the server starts are in its namespace, too.
+        let name = cgroup.name();
+        let cgroup = Arc::new(cgroup);
+        let its_own = Arc::clone(&cgroup);
+        let container = Container::start(move || mirror(its_own.listen("10.84.0.2:0".parse().unwrap())));
+        let address = container.server;
         let house = plan(address).start();
         assert_refused(&house, &["nobody listens on 10.84.0.2:", "say `label.cgroup`"]);
         house.finish();
@@ -346,8 +329,7 @@ fn a_backend_in_a_namespace_of_its_own_needs_its_group_named() {
             client.write_all(b"secret").unwrap();
         }
         house.finish();
-        end.send(()).unwrap();
-        container.join().unwrap();
+        container.end();
     });
     front.join().unwrap();
 }
@@ -356,14 +338,4 @@ fn skip_namespace() {
     let required = std::env::var("TRUEPEER_REQUIRE").is_ok_and(|list| list.contains("label"));
     assert!(!required, "no network namespaces");
     eprintln!("SKIPPED (LOUD): label: no network namespaces");
-}
-
-/// Whatever a client said came from its own address, and none of the cable's.
-#[track_caller]
-fn assert_nobody_is_anybody_here(backend: Fake) {
-    for heard in backend.finish() {
-        let heard = String::from_utf8(heard).unwrap();
-        let is_us = heard.starts_with("10.84.0.") && !heard.ends_with(' ');
-        assert!(!is_us, "a client appears as us: {heard}");
-    }
 }

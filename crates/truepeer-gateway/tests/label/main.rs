@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod exec;
 mod host;
 #[path = "../support/mod.rs"]
 mod support;
@@ -216,6 +217,58 @@ fn accept_and_so_peername_say_the_same() {
         assert_eq!(accepted, again);
         assert!(said.is_empty() || accepted == who, "a client appears as us: {accepted}");
     }
+}
+
+/// As the kernel's header has it: family, port, address.
+#[test]
+fn so_peername_says_the_client_as_well() {
+    const PROGRAM: &str = "import socket, struct\n\
+        s = socket.socket()\n\
+        s.bind(('127.0.0.1', 0))\n\
+        s.listen()\n\
+        print(s.getsockname()[1], flush=True)\n\
+        while True:\n    c, who = s.accept()\n    name = c.getsockopt(socket.SOL_SOCKET, 28, 16)\n    \
+        print(who[0], socket.inet_ntoa(name[4:8]), struct.unpack('!H', name[2:4])[0], c.recv(99), flush=True)\n    c.close()\n";
+    let Some(cgroup) = cgroup("peername") else { return };
+    let backend = host::Scripted::start(&cgroup, PROGRAM);
+    let house = plan(backend.address).start();
+    let mut client = client(&house, V4);
+    client.write_all(b"secret").unwrap();
+    drop(client);
+    house.record();
+    house.finish();
+    let said = backend.finish();
+    assert!(said.contains("203.0.113.7 203.0.113.7 4711 b'secret'\n"), "{said}");
+    // The last word: the proof alone has another name, and nothing to say.
+    let others = said.lines().filter(|line| !line.starts_with("203.0.113.7 203.0.113.7 4711 "));
+    others.for_each(|line| assert!(line.ends_with(" b''"), "a client appears as us: {line}"));
+}
+
+#[test]
+fn the_group_may_be_named_by_its_path_its_unit_or_a_file_with_a_process_number() {
+    let Some(slice) = cgroup("named") else { return };
+    let unit = format!("truepeer-{}.service", std::process::id());
+    let cgroup = slice.child(&unit);
+    let path = format!("{}/{unit}", slice.name());
+    let backend = mirror(cgroup.listen(at("127.0.0.1")));
+    // Somebody has to be there for the file to name.
+    let mut command = std::process::Command::new("cat");
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let mut there = cgroup.during(|| command.spawn()).unwrap();
+    let pid = std::env::temp_dir().join(format!("truepeer-named-{}.pid", std::process::id()));
+    std::fs::write(&pid, format!("{}\n", there.id())).unwrap();
+    for named in [&path, cgroup.folder.to_str().unwrap(), &unit, pid.to_str().unwrap()] {
+        let mut plan = plan(backend.address);
+        plan.label.cgroup = Some(CgroupName::parse(named).unwrap());
+        let house = plan.start();
+        assert_eq!(*house.readiness(), Readiness::Proved, "{named}");
+        expect(&client(&house, V4), b"you are 203.0.113.7:4711,");
+        house.finish();
+    }
+    drop(there.stdin.take());
+    there.wait().unwrap();
+    std::fs::remove_file(pid).unwrap();
+    assert_nobody_is_us(backend);
 }
 
 #[test]

@@ -29,7 +29,11 @@ impl Cgroup {
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
         let mount = mount.and_then(|line| line.split(' ').nth(4)).ok_or("no cgroup v2 is mounted")?;
-        let ours = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+        let ours = {
+            // Not while another test has moved this process: where it is then is gone soon.
+            let _alone = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?
+        };
         let ours = ours.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup v2")?;
         let folder = Path::new(mount).join(format!("truepeer-{name}-{}", std::process::id()));
         let cgroup = Self { folder, home: Path::new(mount).join(ours) };
@@ -69,7 +73,8 @@ impl Cgroup {
     /// Removes it and makes it again, as a restart of its unit does; it has another number then.
     pub fn make_again(&self) {
         let before = fs::metadata(&self.folder).unwrap().ino();
-        fs::remove_dir(&self.folder).unwrap();
+        // Whoever is just ending in it is in nobody's list any more, and holds it for a moment.
+        assert!(super::eventually(|| self.remove().is_ok()), "somebody stays in {}", self.folder.display());
         self.make().unwrap();
         assert_ne!(fs::metadata(&self.folder).unwrap().ino(), before);
     }
@@ -77,11 +82,20 @@ impl Cgroup {
     fn make(&self) -> io::Result<()> {
         fs::create_dir(&self.folder)
     }
+
+    /// Without whoever another test has started while this process was in here.
+    fn remove(&self) -> io::Result<()> {
+        for pid in fs::read_to_string(self.folder.join("cgroup.procs"))?.lines() {
+            // It may have ended by now.
+            let _ = fs::write(self.home.join("cgroup.procs"), pid);
+        }
+        fs::remove_dir(&self.folder)
+    }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.folder);
+        let _ = super::eventually(|| self.remove().is_ok());
     }
 }
 

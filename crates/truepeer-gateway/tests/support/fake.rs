@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually};
 
 /// A backend whose connections are served by one function.
 pub struct Fake {
@@ -84,7 +84,8 @@ impl Nobody {
     fn at(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket.bind(&address.into()).unwrap();
+        // A test beside this one may be starting a program, which has every socket of ours until it is that program.
+        assert!(eventually(|| socket.bind(&address.into()).is_ok()), "{address} is taken");
         Self(socket)
     }
 }

@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod cgroup;
+pub mod exchange;
 pub mod exec;
 pub mod fake;
 pub mod namespace;
 pub mod shapes;
 pub mod shown;
 pub mod space;
+pub mod store;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -21,14 +23,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use truepeer::{HeaderRules, TrustPolicy, UnixPeers, Unlisted};
-use truepeer_gateway::config::{
-    self, Config, Listener, Server as ServerConfig, Surroundings, WhenBackendDown,
-};
+use truepeer_gateway::config::{self, Config, Listener, ServerSettings, Surroundings, WhenBackendDown};
 use truepeer_gateway::facts::bind::{Bind, Families};
 use truepeer_gateway::facts::lines::{ConnectionLines, LogFormat};
 use truepeer_gateway::facts::outcome::Outcome;
 use truepeer_gateway::facts::protocol::{ClientTls, OwnConnections, Protocol};
-use truepeer_gateway::observe::log::{Log, Refusals, Writer};
+use truepeer_gateway::observe::log::{Log, RefusalLines, Writer};
 use truepeer_gateway::observe::metrics::Format;
 use truepeer_gateway::rooms::access::{AccessRules, InsecureClients};
 use truepeer_gateway::rooms::backend::{Backend, BackendAddress, Check, Readiness};
@@ -150,7 +150,7 @@ impl Plan {
             lines: ConnectionLines::End,
         };
         Config {
-            server: ServerConfig {
+            server: ServerSettings {
                 hostname: "mx.example".to_owned(),
                 max_connections: self.max_connections,
                 max_pending: self.max_pending,
@@ -158,6 +158,7 @@ impl Plan {
                 names_refresh: Duration::from_secs(10),
                 label_pins: self.label_pins,
                 drain_timeout: self.drain_timeout,
+                upgrade_drain_timeout: Duration::from_secs(60),
             },
             listeners: vec![Arc::new(listener)],
             backends: vec![backend],
@@ -167,6 +168,7 @@ impl Plan {
             },
             admin: config::Admin::default(),
             status: config::Status::default(),
+            shared: None,
             advice: Vec::new(),
         }
     }
@@ -230,7 +232,7 @@ impl House {
     pub fn start(config: &Config) -> Self {
         let (lines, records) = sync_channel(4096);
         let (log, writer) =
-            Log::start(config.log.format, Refusals::Fold, Lines { lines, partial: Vec::new() }).unwrap();
+            Log::start(config.log.format, RefusalLines::Fold, Lines { lines, partial: Vec::new() }).unwrap();
         let server = Server::start(config, &log).unwrap();
         Self { server, records, writer }
     }
@@ -447,7 +449,8 @@ fn serve(stream: TcpStream, tell: &SyncSender<(String, Vec<u8>)>) {
             break;
         }
     }
-    let _ = tell.send((header.trim_end().to_owned(), heard));
+    // Where nobody asks, no more than fits is kept, and no connection stays open for it.
+    let _ = tell.try_send((header.trim_end().to_owned(), heard));
 }
 
 /// Everything until the other end closes; a reset ends it as well.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Runs `test`, the test of that name, in a namespace of its own.
+/// Runs `test`, the test of that name (`file::function`), in a namespace of its own.
 pub fn inside(name: &str, test: impl FnOnce()) {
     const INSIDE: &str = "TRUEPEER_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {

@@ -10,7 +10,7 @@ use super::ours::ours;
 use crate::cli::reach::Failure;
 use crate::cli::{FAILED, INCONCLUSIVE, NOT_REACHED};
 use crate::config::{self, Colour, Loaded, Origin};
-use crate::doctor::neighbours::Asked;
+use crate::doctor::neighbours::NamedNeighbour;
 
 /// The most pairs that are listed for a person.
 const MAX_SHOWN: usize = 40;
@@ -18,7 +18,7 @@ const MAX_SHOWN: usize = 40;
 /// Reads all of them, compares, and prints what does not fit.
 pub(super) fn check(
     path: Option<&Path>,
-    asked: &[Asked],
+    asked: &[NamedNeighbour],
     json: bool,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use ipnet::IpNet;
 use truepeer_doctor::Product;
 use truepeer_doctor::neighbour::{
-    Address, Connect, Entry, Families, Host, Listen, ListenTls, Neighbour, Outsiders, Place, Protocol, Reads,
-    Sends, Trust, Versions,
+    Address, Connect, Entry, Families, Host, Listen, ListenTls, Neighbour, Outsiders, Patience, Place,
+    Protocol, Reads, Sends, Trust, Versions,
 };
 
 use crate::config::{Config, Listener};
@@ -51,7 +51,6 @@ fn listen(listener: &Listener, lines: &Lines<'_>) -> Listen {
         ClientTls::None => ListenTls::Unknown,
     };
     listen.outsiders = Outsiders::Clients;
-    listen.waits = Some(listener.header_timeout);
     let trusted = listener.trusted_lines.iter().map(|trusted| Entry {
         text: shown(trusted.network),
         place: lines.at(trusted.line),
@@ -64,6 +63,14 @@ fn listen(listener: &Listener, lines: &Lines<'_>) -> Listen {
         network: None,
     });
     let entries: Vec<Entry> = trusted.chain(named).collect();
+    let (waits, key) = match listener.missing {
+        MissingHeader::Refuse => (listener.header_timeout, "header-timeout"),
+        MissingHeader::UnsafeClientIsPeer { wait } => (wait, "missing-header-wait"),
+    };
+    listen.waits = Some(waits);
+    listen.waits_place = lines
+        .written(&format!("server.listener.{}.proxy.{key}", listener.id))
+        .or_else(|| lines.written(&format!("server.proxy.{key}")));
     let takes = |header: &[u8]| listener.header.decoder.decode(header).is_ok();
     let versions = Versions { v1: takes(b"PROXY UNKNOWN\r\n"), v2: takes(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0") };
     if let Some(first) = entries.first() {
@@ -109,6 +116,9 @@ fn connects<'b>(
         connect.sends = sends;
         connect.sends_place = lines.find("backend", &backend.id, "handoff");
         connect.protocol = Some(spoken(listener.protocol));
+        connect.patience = lines
+            .written(&format!("backend.{}.connect-timeout", backend.id))
+            .map(|place| Patience { time: backend.connect_timeout, place });
         connect.serves = vec![index];
         Some(connect)
     })
@@ -164,31 +174,47 @@ impl Lines<'_> {
 
     /// Where `key` of a named section stands: in the section, or with the whole name; else where the section begins.
     fn find(&self, table: &str, id: &str, key: &str) -> Place {
-        let bare =
-            |text: &str| text.chars().filter(|c| !matches!(c, '"' | '\'' | ' ' | '\t')).collect::<String>();
         let section = format!("{table}.{id}");
-        let (mut within, mut begins, mut found) = (String::new(), None, None);
+        self.written(&format!("{section}.{key}")).unwrap_or_else(|| {
+            let begins = self.lines.iter().position(|line| begun(&bare(line)) == Some(section.as_str()));
+            match begins {
+                Some(index) => self.at(index.saturating_add(1)),
+                None => Place::new(self.name, 0, &format!("[{section}]")),
+            }
+        })
+    }
+
+    /// Where that key is written, by its whole name or by the end of it in a section; nothing if nowhere.
+    fn written(&self, whole: &str) -> Option<Place> {
+        let (mut within, mut found) = (String::new(), None);
         for (index, line) in self.lines.iter().enumerate() {
-            let number = index.saturating_add(1);
             let plain = bare(line);
-            if let Some(name) = plain.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            if let Some(name) = begun(&plain) {
                 name.clone_into(&mut within);
-                if within == section {
-                    begins = Some(number);
-                }
                 continue;
             }
             let Some((name, _)) = plain.split_once('=') else { continue };
-            let whole = if within.is_empty() { name.to_owned() } else { format!("{within}.{name}") };
-            if whole == format!("{section}.{key}") {
-                found = Some(number);
+            let is_it = match whole.strip_suffix(name) {
+                Some("") => within.is_empty(),
+                Some(before) => before.strip_suffix('.') == Some(within.as_str()),
+                None => false,
+            };
+            if is_it {
+                found = Some(index.saturating_add(1));
             }
         }
-        match found.or(begins) {
-            Some(line) => self.at(line),
-            None => Place::new(self.name, 0, &format!("[{section}]")),
-        }
+        found.map(|line| self.at(line))
     }
+}
+
+/// Without quotes and blanks.
+fn bare(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '"' | '\'' | ' ' | '\t')).collect()
+}
+
+/// The section that a line begins.
+fn begun(plain: &str) -> Option<&str> {
+    plain.strip_prefix('[').and_then(|rest| rest.split(']').next())
 }
 
 #[cfg(test)]
@@ -205,5 +231,12 @@ mod tests {
         let lines = Lines { name: "t.toml", lines: text.lines().collect() };
         assert_eq!(lines.find("server.listener", "smtp", "bind").spot(), "t.toml:2");
         assert_eq!(lines.find("backend", "x", "address").to_string(), "t.toml: [backend.x]");
+        assert_eq!(lines.written("server.listener.smtp.proxy.header-timeout"), None);
+        let text = "[server.listener.smtp]\nproxy.header-timeout = \"4s\"\n[server]\nproxy.header-timeout = \"5s\"\n";
+        let lines = Lines { name: "t.toml", lines: text.lines().collect() };
+        let spot = |key: &str| lines.written(key).map(|place| place.spot());
+        assert_eq!(spot("server.listener.smtp.proxy.header-timeout").as_deref(), Some("t.toml:2"));
+        assert_eq!(spot("server.proxy.header-timeout").as_deref(), Some("t.toml:4"));
+        assert_eq!(spot("proxy.header-timeout"), None);
     }
 }

@@ -45,8 +45,8 @@ pub(in crate::cli) fn headline(note: &HeaderNote) -> String {
         (Some(source), Some(destination), None) => {
             format!("the client is {source}, it connected to {destination}")
         }
-        (Some(source), _, Some(own)) => format!("nobody's client ({own}), it names {source}"),
-        (_, _, own) => format!("nobody's client ({}), the proxy speaks for itself", own.unwrap_or("own")),
+        (Some(source), _, Some(own)) => format!("no client ({own}), it names {source}"),
+        (_, _, own) => format!("no client ({}), the proxy speaks for itself", own.unwrap_or("own")),
     };
     format!("version {}, {}, {} bytes: {}; {who}", note.version, note.command, note.length, note.verdict)
 }

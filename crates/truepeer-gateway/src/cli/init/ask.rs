@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::doctor::init::{Found, Given, GivenError, Service};
+use crate::doctor::init::{AnswersError, Found, GivenAnswers, Service};
 
 /// How often one question is asked before it counts as not answered.
 const TRIES: usize = 3;
@@ -15,15 +15,15 @@ const MAX_LINE: u64 = 4096;
 /// If the input ends, cannot be read, or has no usable answer after [`TRIES`].
 pub(super) fn ask(
     found: &Found,
-    mut given: Given,
+    mut given: GivenAnswers,
     input: &mut dyn BufRead,
     output: &mut dyn Write,
-) -> io::Result<Given> {
+) -> io::Result<GivenAnswers> {
     let usual = given.clone().or_found(found);
     let words = |items: Option<Vec<String>>| items.map(|items| items.join(" "));
     let mut question = |text: &str,
                         usual: Option<String>,
-                        set: &mut dyn FnMut(&[&str]) -> Result<(), GivenError>| {
+                        set: &mut dyn FnMut(&[&str]) -> Result<(), AnswersError>| {
         for _ in 0..TRIES {
             match &usual {
                 Some(usual) => write!(output, "{text} [{usual}]: ")?,
@@ -45,7 +45,7 @@ pub(super) fn ask(
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no usable answer to: {text}")))
     };
     if given.product.is_none() {
-        let product = usual.product.map(|product| Given::word(product).to_owned());
+        let product = usual.product.map(|product| GivenAnswers::word(product).to_owned());
         question("Which program is the proxy: haproxy, nginx, traefik or envoy?", product, &mut |words| {
             given.set_product(words)
         })?;
@@ -79,9 +79,9 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::doctor::snippet::Sender;
+    use crate::doctor::snippet::ProxyProduct;
 
-    fn asked(found: &Found, given: Given, answers: &str) -> (io::Result<Given>, String) {
+    fn asked(found: &Found, given: GivenAnswers, answers: &str) -> (io::Result<GivenAnswers>, String) {
         let mut output = Vec::new();
         let given = ask(found, given, &mut answers.as_bytes(), &mut output);
         (given, String::from_utf8(output).unwrap())
@@ -90,10 +90,13 @@ mod tests {
     #[test]
     fn an_empty_answer_takes_what_was_found_and_a_wrong_one_is_asked_again() {
         let found = Found { postfix: true, haproxy: true, ..Found::default() };
-        let (given, said) =
-            asked(&found, Given::default(), "\n10.0.0.0/8\n192.0.2.10, 192.0.2.11\n\nmx1.example.org\n");
+        let (given, said) = asked(
+            &found,
+            GivenAnswers::default(),
+            "\n10.0.0.0/8\n192.0.2.10, 192.0.2.11\n\nmx1.example.org\n",
+        );
         let given = given.unwrap();
-        assert_eq!(given.product, Some(Sender::Haproxy));
+        assert_eq!(given.product, Some(ProxyProduct::Haproxy));
         assert_eq!(given.proxies, Some(vec![IpAddr::from([192, 0, 2, 10]), IpAddr::from([192, 0, 2, 11])]));
         assert_eq!(given.services, Some(vec![Service::Smtp]));
         assert_eq!(given.hostname.as_deref(), Some("mx1.example.org"));
@@ -109,7 +112,8 @@ mod tests {
     fn what_was_said_before_is_not_asked() {
         let found = Found { postfix: true, ..Found::default() };
         let mut given =
-            Given::parse("proxy = \"192.0.2.10\"\nproduct = \"envoy\"\nservices = [\"smtp\"]\n").unwrap();
+            GivenAnswers::parse("proxy = \"192.0.2.10\"\nproduct = \"envoy\"\nservices = [\"smtp\"]\n")
+                .unwrap();
         given.hostname = Some("mx1.example.org".to_owned());
         let (same, said) = asked(&found, given.clone(), "");
         assert_eq!((same.unwrap(), said.as_str()), (given, ""));
@@ -119,10 +123,10 @@ mod tests {
     fn answers_that_end_or_are_never_usable_are_an_error() {
         let found = Found::default();
         assert_eq!(
-            asked(&found, Given::default(), "haproxy\n").0.unwrap_err().kind(),
+            asked(&found, GivenAnswers::default(), "haproxy\n").0.unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
-        let never = asked(&found, Given::default(), "caddy\ncaddy\ncaddy\n");
+        let never = asked(&found, GivenAnswers::default(), "caddy\ncaddy\ncaddy\n");
         assert_eq!(
             never.0.unwrap_err().to_string(),
             "no usable answer to: Which program is the proxy: haproxy, nginx, traefik or envoy?"

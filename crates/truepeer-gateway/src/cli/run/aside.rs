@@ -1,7 +1,8 @@
 //! Work on files off the main thread: signals are heard meanwhile, and a disk that does not answer holds up nobody.
 //!
-//! A disk behind a dead network lets an open or a read hang for ever, and no deadline of ours can end it. So a thread of
-//! its own does it; whoever waits gives up, and later work is done all the same, until too many such threads hang.
+//! A disk behind a dead network lets an open or a read hang for ever, and no deadline of ours can end it. So a thread
+//! of its own does it; the caller gives up, and later work is done all the same, until too many such threads
+//! hang.
 
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub(super) const STATE: Errand =
     Errand { what: "the state file of `admin.state` was not read", limit: Duration::from_secs(30) };
 pub(super) const LOG: Errand =
     Errand { what: "the file of `log.file` was not opened", limit: Duration::from_secs(5) };
+/// Longer than they are waited for.
+pub(super) const BEFORE: Errand =
+    Errand { what: "the processes before this one did not answer", limit: Duration::from_secs(30) };
 
 impl Aside {
     /// Does `work` on a thread of its own.
@@ -58,7 +62,7 @@ impl Aside {
         self.0.push(hanging);
         let body = move || {
             let done = work();
-            // Before the answer, so that whoever has it finds the thread gone.
+            // Before the answer, so that the caller finds the thread gone.
             drop(alive);
             // Nobody listens any more if it took too long.
             let _ = tell.send(done);

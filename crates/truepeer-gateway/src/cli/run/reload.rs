@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Main, Running, Undone, aside, moves};
+use super::{Main, Running, Undone, aside};
 use crate::config::{self, Advice, Colour, Config, Loaded, Readable};
 use crate::control::admin::Reloaded;
-use crate::facts::bind::Bind;
+use crate::control::predecessors::Predecessors;
+use crate::control::succession::Said as SaidBetween;
 use crate::facts::lines::LogTarget;
 use crate::observe::log::Destination;
 
 /// Settings that a reload cannot change.
 pub(super) struct AtStart {
-    server: config::Server,
+    server: config::ServerSettings,
     /// `admin.state`: what is denied was read from there.
     state: Option<PathBuf>,
 }
@@ -38,7 +39,7 @@ impl AtStart {
 impl Running {
     /// Reads the configuration again and takes it as a whole; a bad one changes nothing and says why.
     pub(super) fn reload(&mut self, path: Option<&Path>) -> Result<Reloaded, Undone> {
-        let Self { server, control, log, said, at_start, binds, main, .. } = self;
+        let Self { server, control, log, said, at_start, before, main, .. } = self;
         let open = |main: &mut Main, target: LogTarget| match main
             .errand(aside::LOG, move || Destination::open(&target))
         {
@@ -51,6 +52,7 @@ impl Running {
             Some(file) => log.go_on_in(open(main, file)?).err(),
             None => None,
         };
+        reopen_of_others(main, before)?;
         let failed = |cause: String| {
             let remedy = "the old configuration goes on; `truepeer check` shows what is wrong";
             tracing::error!(event = "reload_failed", cause, remedy);
@@ -63,23 +65,23 @@ impl Running {
             Undone::Stop => Undone::Stop,
         })?;
         let Loaded { config, .. } = loaded.map_err(|errors| failed(errors.render(Colour::Plain)))?;
-        let wanted = config::binds(&config);
-        // A given socket is not bound anew, and may change its purpose.
-        let ours = |binds: &[(String, Bind)]| {
-            let ours = binds.iter().filter(|(_, bind)| !server.given().has(bind));
-            ours.cloned().collect::<Vec<_>>()
-        };
-        if let Some(cause) = moves::conflict(&ours(binds), &ours(&wanted)) {
-            return Err(failed(cause));
-        }
         let destination = match log.elsewhere(&config.log) {
             Some(target) => Some(open(main, target)?.map_err(failed)?),
             None => None,
         };
-        let sockets = control.prepare(&config, server.given()).map_err(|error| failed(error.to_string()))?;
-        server.take(&config).map_err(|error| failed(error.to_string()))?;
+        // An address may go from one to the other: both listen there for a moment, so that nobody is refused.
+        let sockets = control
+            .prepare(&config, server.given(), &server.leaving(&config))
+            .map_err(|error| failed(error.to_string()))?;
+        let leaving = server
+            .take_beside(&config, &control.leaving(&config))
+            .map_err(|error| failed(error.to_string()))?;
         control.take(sockets);
-        *binds = wanted;
+        drop(leaving);
+        if let Err(error) = control.share(&config) {
+            let (trouble, cause) = ("thread", error.to_string());
+            tracing::warn!(event = "shared_lost", trouble, cause);
+        }
         not_logged = log.take(&config.log, destination).err().or(not_logged);
 
         let advice = server.advice();
@@ -99,4 +101,20 @@ impl Running {
         let advice = advice.into_iter().chain(about_log).collect();
         Ok(Reloaded { listening: server.listening(), advice, restart_for })
     }
+}
+
+/// Has the processes before this one open their log anew, and waits for them: whoever rotates the log may compress the
+/// file that was moved away as soon as the reload is answered.
+fn reopen_of_others(main: &mut Main, before: &Predecessors) -> Result<(), Undone> {
+    let all = before.clone();
+    let told = match main.errand(aside::BEFORE, move || all.have_done(&SaidBetween::Reopen)) {
+        Ok(told) => told.map_err(|error| error.to_string()),
+        Err(Undone::Because(cause)) => Err(cause),
+        Err(Undone::Stop) => return Err(Undone::Stop),
+    };
+    if let Err(cause) = told {
+        let remedy = "the processes before this one may write to the log that was moved away: reload again";
+        tracing::warn!(event = "predecessor_deaf", cause, remedy);
+    }
+    Ok(())
 }

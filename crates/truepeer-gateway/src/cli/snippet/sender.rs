@@ -2,15 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use truepeer::proto::Version;
 
-use crate::cli::FAILED;
-use crate::cli::reach::{Failure, answer, complain};
-use crate::config::{self, Colour, Listener};
-use crate::doctor::snippet::{Door, Sender};
+use super::{Printed, failed, load};
+use crate::cli::reach::Failure;
+use crate::config::Listener;
+use crate::doctor::snippet::{ListenerFacts, ProxyProduct};
 use crate::facts::bind::Bind;
 
 /// What is told below the options.
@@ -30,60 +29,59 @@ Examples:
 pub(in crate::cli) struct Arguments {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// For this listener only
     #[arg(long, value_name = "ID")]
-    listener: Option<String>,
+    pub(super) listener: Option<String>,
     /// The address at which the proxy reaches truepeer; needed where a listener is bound to all of them
     #[arg(long, value_name = "ADDRESS")]
     to: Option<IpAddr>,
     /// Where the proxy listens
     #[arg(long, value_name = "ADDRESS:PORT", requires = "listener")]
     front: Option<SocketAddr>,
+    /// Answer in JSON, one object (docs/json.md)
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
-/// Prints the lines.
-pub(super) fn print(sender: Sender, order: &Arguments) -> ExitCode {
-    answer(|out| {
-        let failed = |text: String| Failure { text: format!("error: {text}"), code: FAILED };
-        let loaded = config::load(order.config.as_deref())
-            .map_err(|errors| Failure { text: errors.render(Colour::for_stderr()), code: FAILED })?;
-        let wanted = |listener: &&std::sync::Arc<Listener>| {
-            order.listener.as_ref().is_none_or(|id| **id == *listener.id)
-        };
-        let listeners: Vec<_> = loaded.config.listeners.iter().filter(wanted).collect();
-        if listeners.is_empty() {
-            return Err(failed(format!(
-                "there is no listener `{}`",
-                order.listener.as_deref().unwrap_or_default()
-            )));
-        }
-        let doors: Vec<Door> = listeners
-            .iter()
-            .map(|listener| door(sender, listener, order))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        out.write_all(sender.lines(&doors).map_err(failed)?.as_bytes())?;
-        for Door { id, front, to, .. } in &doors {
-            let same = front.port() == to.port() && (front.ip().is_unspecified() || front.ip() == to.ip());
-            if same && to.ip().is_loopback() {
-                complain(&format!(
-                    "listener `{id}`: nobody else can listen on its port here; say where with `--front`"
-                ));
-            }
-        }
-        for listener in listeners.iter().filter(|listener| listener.trusted_lines.is_empty()) {
-            complain(&format!(
-                "listener `{}` trusts no address: add the proxy's to its `proxy.trusted-networks`, or every header is \
-                 refused",
-                listener.id
+/// The lines, and what is to be said beside them.
+pub(super) fn lines(sender: ProxyProduct, order: &Arguments) -> Result<Printed, Failure> {
+    let config = load(order.config.as_deref())?;
+    let wanted =
+        |listener: &&std::sync::Arc<Listener>| order.listener.as_ref().is_none_or(|id| **id == *listener.id);
+    let listeners: Vec<_> = config.listeners.iter().filter(wanted).collect();
+    if listeners.is_empty() {
+        return Err(failed(format!(
+            "there is no listener `{}`",
+            order.listener.as_deref().unwrap_or_default()
+        )));
+    }
+    let doors: Vec<ListenerFacts> = listeners
+        .iter()
+        .map(|listener| door(sender, listener, order))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    let text = sender.lines(&doors).map_err(failed)?;
+    let mut notes = Vec::new();
+    for ListenerFacts { id, front, to, .. } in &doors {
+        let same = front.port() == to.port() && (front.ip().is_unspecified() || front.ip() == to.ip());
+        if same && to.ip().is_loopback() {
+            notes.push(format!(
+                "listener `{id}`: nobody else can listen on its port here; say where with `--front`"
             ));
         }
-        Ok(0)
-    })
+    }
+    for listener in listeners.iter().filter(|listener| listener.trusted_lines.is_empty()) {
+        notes.push(format!(
+            "listener `{}` trusts no address: add the proxy's to its `proxy.trusted-networks`, or every header is \
+             refused",
+            listener.id
+        ));
+    }
+    Ok(Printed { text, notes })
 }
 
-fn door(sender: Sender, listener: &Listener, order: &Arguments) -> Result<Door, String> {
+fn door(sender: ProxyProduct, listener: &Listener, order: &Arguments) -> Result<ListenerFacts, String> {
     let id = listener.id.to_string();
     let tcp = |binds: &[Bind]| {
         binds.iter().find_map(|bind| match bind {
@@ -121,5 +119,5 @@ fn door(sender: Sender, listener: &Listener, order: &Arguments) -> Result<Door, 
         if both(Version::V2, v2) || (v2 && !both(Version::V1, v1)) { Version::V2 } else { Version::V1 };
     let health = tcp(&listener.health_binds).map(|addr| addr.port());
     let (protocol, tls, idle) = (listener.protocol, listener.tls, listener.idle_timeout);
-    Ok(Door { id, front, to, version, protocol, tls, health, idle })
+    Ok(ListenerFacts { id, front, to, version, protocol, tls, health, idle })
 }

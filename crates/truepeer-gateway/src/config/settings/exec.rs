@@ -63,14 +63,26 @@ pub(in crate::config) static EXEC_DIRECTORY: Setting = Setting {
     sample: Sample::CommentDefault,
 };
 
+pub(in crate::config) static EXEC_LABEL: Setting = Setting {
+    scope: Scope::Backend,
+    name: "exec.label",
+    shape: Shape::Flag,
+    default: Default::Derived("where this host allows it"),
+    docs: "Whether the program's socket, too, says the client's address (`getpeername`), as with `handoff = \"label\"` and with the same rights.\n\
+           For programs that ask the socket, such as sshd, Exim and rsync, say `true`: then nothing is started whose socket does not say the client, and the client hears a temporary refusal.\n\
+           Absent, the socket says so where this host allows it; the log says where it does not (`event=program_not_labelled`), and the environment alone names the client there.\n\
+           The listener must be bound to an IPv6 address such as `[::]` to show clients of IPv6.",
+    sample: Sample::Comment("true"),
+};
+
 pub(in crate::config) static EXEC_READS_ENVIRONMENT: Setting = Setting {
     scope: Scope::Backend,
     name: "exec.reads-environment",
     shape: Shape::Flag,
     default: Default::False,
     docs: "Confirms that you know: the program has to take the client's address from its environment.\n\
-           One that asks the socket, as Exim and sshd do, finds the proxy there; if the proxy's address is in its list of hosts that may relay, it is an open relay.\n\
-           Required to be `true` for a mail protocol with `handoff = \"exec\"`.",
+           One that asks the socket, as Exim and sshd do, finds the proxy there without `exec.label`; if the proxy's address is in its list of hosts that may relay, it is an open relay.\n\
+           For a mail protocol with `handoff = \"exec\"`, this or `exec.label` is required to be `true`.",
     sample: Sample::CommentDefault,
 };
 

@@ -30,7 +30,7 @@ pub(in crate::config) static LABEL_DESTINATION: Setting = Setting {
     name: "label.destination",
     shape: Shape::Flag,
     default: Default::False,
-    docs: "With `handoff = \"label\"`: whether the backend's own end, too, says where the client wanted to go, as in a log or in nginx' `$server_addr`.\n\
+    docs: "With `handoff = \"label\"` or `\"exec\"`: whether the backend's own end, too, says where the client wanted to go, as in a log or in nginx' `$server_addr`.\n\
            Not for a server that binds another socket to that address, as FTP servers do: it is not this host's.",
     sample: Sample::CommentDefault,
 };

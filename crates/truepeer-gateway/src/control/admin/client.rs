@@ -12,13 +12,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{ANSWER_TIME, OpenConnections, Request};
+use super::{ANSWER_TIME, OpenConnections, Request, UPGRADE_MARGIN};
+use crate::engine::later;
 
 /// The longest line of an answer that is read.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
 /// How long it may take until the server takes a connection and a request.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Who was told to ask again does it after so long.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the answer to a question may take, line by line.
 const QUICK: Duration = Duration::from_secs(10);
 /// How long work may take: a little more than the server allows itself.
@@ -51,13 +54,15 @@ pub enum AskError {
     },
     /// The server ended a feed, and why.
     Ended(String),
+    /// Another process takes the server's place at this moment.
+    Again(String),
 }
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, error, owner) = match self {
             Self::Unreachable { path, error, owner } => (path, error, owner),
-            Self::Broken(text) | Self::Refused(text) => return f.write_str(text),
+            Self::Broken(text) | Self::Refused(text) | Self::Again(text) => return f.write_str(text),
             Self::Ended(why) => return write!(f, "truepeer ended the feed: {why}"),
             Self::Late { path, awaited, waited } => {
                 let (path, seconds) = (path.display(), waited.as_secs());
@@ -93,7 +98,7 @@ impl std::error::Error for AskError {}
 
 /// The lines of an answer, up to the last one, which carries `ok`.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ReplyLines {
     lines: BufReader<UnixStream>,
     line: Vec<u8>,
     path: PathBuf,
@@ -103,7 +108,7 @@ pub struct Answer {
 
 /// One line of an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Line {
+pub enum ReplyLine {
     /// One of many.
     Item(Value),
     /// The end, and all went well.
@@ -113,8 +118,8 @@ pub enum Line {
 /// Asks the server behind `socket`.
 ///
 /// # Errors
-/// If it cannot be reached. What it says comes with [`Answer::next_line`].
-pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
+/// If it cannot be reached. What it says comes with [`ReplyLines::next_line`].
+pub fn ask(socket: &Path, request: &Request) -> Result<ReplyLines, AskError> {
     let unreachable = |error| AskError::Unreachable {
         path: socket.to_owned(),
         error,
@@ -139,12 +144,26 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
         Request::Status => ("the status", QUICK),
         Request::Connections(_) => ("the list of connections", QUICK),
         Request::Denied => ("the list of bans", QUICK),
+        Request::Page(_) => ("a page of connections", QUICK),
+        Request::Clients(_) => ("a page of clients", QUICK),
+        Request::Refusals(_) => ("the latest refusals", QUICK),
+        Request::Why(_) => ("the reasons", QUICK),
         Request::Feed(_) => ("the feed's answer", PATIENCE),
         Request::Deny(..) => ("the ban to be made", PATIENCE),
         Request::Undeny(_) => ("the ban to be lifted", PATIENCE),
         Request::Reload => ("the reload", PATIENCE),
+        Request::Upgrade(upgrade) => {
+            let margin = UPGRADE_MARGIN.saturating_add(CONNECT_TIME);
+            ("the new program to take over", upgrade.wait.saturating_add(margin))
+        }
     };
-    Ok(Answer { lines: BufReader::new(stream), line: Vec::new(), path: socket.to_owned(), awaited, patience })
+    Ok(ReplyLines {
+        lines: BufReader::new(stream),
+        line: Vec::new(),
+        path: socket.to_owned(),
+        awaited,
+        patience,
+    })
 }
 
 /// The system waits for room in the queue as long as a write may take.
@@ -161,7 +180,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// [`AskError`].
-pub fn feed(socket: &Path, open: OpenConnections) -> Result<(UnixStream, Answer), AskError> {
+pub fn feed(socket: &Path, open: OpenConnections) -> Result<(UnixStream, ReplyLines), AskError> {
     let mut answer = ask(socket, &Request::Feed(open))?;
     answer.patience = QUICK;
     answer.next_line()?;
@@ -177,9 +196,16 @@ pub fn feed(socket: &Path, open: OpenConnections) -> Result<(UnixStream, Answer)
 /// # Errors
 /// [`AskError`].
 pub fn ask_once(socket: &Path, request: &Request) -> Result<Value, AskError> {
-    match ask(socket, request)?.next_line()? {
-        Line::Done(value) => Ok(value),
-        Line::Item(_) => Err(AskError::Broken("the answer has more lines than it should".to_owned())),
+    let until = later(Instant::now(), CONNECT_TIME);
+    loop {
+        match ask(socket, request)?.next_line() {
+            Ok(ReplyLine::Done(value)) => return Ok(value),
+            Ok(ReplyLine::Item(_)) => {
+                return Err(AskError::Broken("the answer has more lines than it should".to_owned()));
+            }
+            Err(AskError::Again(_)) if Instant::now() < until => std::thread::park_timeout(ASK_AGAIN),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -195,12 +221,12 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, AskError> {
     })
 }
 
-impl Answer {
+impl ReplyLines {
     /// The next line.
     ///
     /// # Errors
     /// [`AskError::Broken`] if it ends before its last line, [`AskError::Refused`] with the server's reason.
-    pub fn next_line(&mut self) -> Result<Line, AskError> {
+    pub fn next_line(&mut self) -> Result<ReplyLine, AskError> {
         let line = self.next_of_feed(|| true)?;
         line.ok_or_else(|| broken("the server closed the connection"))?
     }
@@ -215,7 +241,7 @@ impl Answer {
     pub fn next_of_feed(
         &mut self,
         awaited: impl Fn() -> bool,
-    ) -> Result<Option<Result<Line, AskError>>, AskError> {
+    ) -> Result<Option<Result<ReplyLine, AskError>>, AskError> {
         self.line.clear();
         let mut was_awaited = awaited();
         let mut since = Instant::now();
@@ -268,13 +294,16 @@ enum Piece {
 }
 
 /// What one line says; the outer error is that it is none.
-fn parse(line: &[u8]) -> Result<Result<Line, AskError>, AskError> {
+fn parse(line: &[u8]) -> Result<Result<ReplyLine, AskError>, AskError> {
     let value: Value = serde_json::from_slice(line).map_err(broken)?;
     Ok(match value.get("ok").and_then(Value::as_bool) {
-        None => Ok(Line::Item(value)),
-        Some(true) => Ok(Line::Done(value)),
+        None => Ok(ReplyLine::Item(value)),
+        Some(true) => Ok(ReplyLine::Done(value)),
         Some(false) => {
             let why = value.get("error").and_then(Value::as_str).unwrap_or("the server refused");
+            if value.get("again").and_then(Value::as_bool) == Some(true) {
+                return Err(AskError::Again(why.to_owned()));
+            }
             if value.get("feed").and_then(Value::as_bool) == Some(false) {
                 return Err(AskError::Ended(why.to_owned()));
             }

@@ -8,12 +8,15 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::OpenConnections;
 use super::reply::{self, Done};
-use crate::facts::address::ClientIp;
+use super::{AdminContext, OpenConnections};
+use crate::control::cut::cut;
+use crate::control::succession::Said;
 use crate::rooms::bans::denied::Persisted;
-use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Bans, Changed, Lifted};
-use crate::server::View;
+use crate::rooms::bans::{Added, Ban, BanChange, BanOrder, Changed, Lifted};
+
+/// Networks that go into one message to the processes before.
+const CUT_TOGETHER: usize = 500;
 
 /// What came of changes that were made together.
 pub(super) struct Made {
@@ -38,8 +41,12 @@ pub(super) enum Answer {
 }
 
 /// Keeps a network out, and cuts what its clients have open.
-pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) -> Result<Answer, String> {
-    let Made { answers, cut } = make(view, vec![BanChange::Add(order)], open).await?;
+pub(super) async fn deny(
+    desk: &AdminContext,
+    order: BanOrder,
+    open: OpenConnections,
+) -> Result<Answer, String> {
+    let Made { answers, cut } = make(desk, vec![BanChange::Add(order)], open).await?;
     let Answered { change, mut answer } = only(answers)?;
     if let Changed::Added(added) = change {
         say_denied(added.ban(), cut);
@@ -51,8 +58,8 @@ pub(super) async fn deny(view: &View, order: BanOrder, open: OpenConnections) ->
 }
 
 /// Lets a network in again.
-pub(super) async fn undeny(view: &View, network: IpNet) -> Result<Answer, String> {
-    let made = make(view, vec![BanChange::Remove(network)], OpenConnections::Keep).await?;
+pub(super) async fn undeny(desk: &AdminContext, network: IpNet) -> Result<Answer, String> {
+    let made = make(desk, vec![BanChange::Remove(network)], OpenConnections::Keep).await?;
     let Answered { change, answer } = only(made.answers)?;
     match change {
         Changed::Removed(Lifted { ban: None, still: Some(wider), .. }) => {
@@ -71,21 +78,24 @@ pub(super) async fn undeny(view: &View, network: IpNet) -> Result<Answer, String
 /// Makes changes in their order, keeps them in the state file, and cuts the connections of those who are denied at
 /// the end.
 pub(super) async fn make(
-    view: &View,
+    desk: &AdminContext,
     changes: Vec<BanChange>,
     open: OpenConnections,
 ) -> Result<Made, String> {
+    let AdminContext { view, before, .. } = desk;
     let denied = view.denied.clone();
     let (made, kept) = blocking(move || denied.make(&changes)).await?;
     let now = SystemTime::now();
     // Only now: who comes from here on finds the ban, and who came before is in the registry.
     let cut = match open {
         OpenConnections::Cut => {
-            let bans = added(&made, now);
-            view.registry.cut(|entry| {
-                let client = entry.found().client.map(ClientIp::from);
-                client.is_some_and(|client| view.denied.ends(&bans, &entry.listener, client))
-            })
+            let bans: Vec<_> = added(&made).collect();
+            for bans in bans.chunks(CUT_TOGETHER) {
+                let networks = bans.iter().map(|ban| ban.network.to_string()).collect();
+                let before = before.clone();
+                blocking(move || before.tell(&Said::Cut { networks })).await?;
+            }
+            cut(view, bans, now)
         }
         OpenConnections::Keep => 0,
     };
@@ -95,7 +105,7 @@ pub(super) async fn make(
         let answer = answer(&change, kept.as_ref(), now);
         Ok(Answered { change, answer })
     });
-    Ok(Made { answers: answers.collect(), cut: u64::try_from(cut).unwrap_or(u64::MAX) })
+    Ok(Made { answers: answers.collect(), cut })
 }
 
 /// Somebody is shut out: the log says so.
@@ -108,8 +118,8 @@ pub(super) fn say_undenied(network: IpNet) {
     tracing::info!(event = "undenied", network = network.to_string());
 }
 
-/// The bans that `made` leaves in force, as a table of their own.
-fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
+/// The bans that `made` leaves in force.
+fn added<E>(made: &[Result<Changed, E>]) -> impl Iterator<Item = Ban> + use<E> {
     let mut added = BTreeMap::new();
     for change in made.iter().flatten() {
         match change {
@@ -121,8 +131,7 @@ fn added<E>(made: &[Result<Changed, E>], now: SystemTime) -> Bans {
             }
         }
     }
-    // The great table has taken them, so none is refused here.
-    Bans::restore(added.into_values(), &[], now).0
+    added.into_values()
 }
 
 fn answer(change: &Changed, kept: Option<&reply::Kept>, now: SystemTime) -> Answer {

@@ -16,9 +16,11 @@ use tokio::time::timeout;
 use super::deny::{self, Answered, Made};
 use super::lines::{read_line, refusal, say};
 use super::reply::{Done, FeedBegins, Refused};
-use super::{ANSWER_TIME, MAX_BATCH, OpenConnections, Presence, Request};
-use crate::rooms::bans::{BanChange, Changed};
-use crate::server::View;
+use super::{ANSWER_TIME, AdminContext, MAX_BATCH, OpenConnections, Presence, Request};
+use crate::rooms::bans::{BanChange, Changed, HANDED_OVER};
+
+/// Said to a feed whose process was replaced.
+const REPLACED: &str = "an upgrade has replaced this process: start the feed again";
 
 /// What came together: the changes, or what is wrong with the line where one was due.
 type Batch = Vec<Result<BanChange, String>>;
@@ -27,7 +29,7 @@ type Batch = Vec<Result<BanChange, String>>;
 pub(super) async fn serve(
     read: &mut BufReader<impl AsyncRead + Unpin>,
     write: &mut (impl AsyncWriteExt + Unpin),
-    view: &View,
+    desk: &AdminContext,
     open: OpenConnections,
     mut presence: watch::Receiver<Presence>,
 ) -> io::Result<()> {
@@ -36,8 +38,7 @@ pub(super) async fn serve(
     loop {
         let batch = tokio::select! {
             batch = gather(read) => batch?,
-            () = gone(&mut presence) => {
-                let why = "a reload removed `[admin]` from the configuration: orders are taken no more";
+            why = gone(&mut presence) => {
                 let end = refusal(why.to_owned());
                 return timeout(ANSWER_TIME, last_word(write, end)).await?;
             }
@@ -45,15 +46,19 @@ pub(super) async fn serve(
         if batch.is_empty() {
             return Ok(());
         }
-        timeout(ANSWER_TIME, answer(write, view, batch, open)).await??;
+        timeout(ANSWER_TIME, answer(write, desk, batch, open)).await??;
     }
 }
 
-/// Waits until no admin socket is wanted any more.
-async fn gone(presence: &mut watch::Receiver<Presence>) {
+/// Waits until the admin socket is not here any more, and says why.
+async fn gone(presence: &mut watch::Receiver<Presence>) -> &'static str {
     // A sender that is gone is the end of the process, which the other end sees.
-    if presence.wait_for(|presence| *presence == Presence::Nowhere).await.is_err() {
-        std::future::pending::<()>().await;
+    match presence.wait_for(|presence| *presence != Presence::Somewhere).await.map(|presence| *presence) {
+        Ok(Presence::Nowhere) => {
+            "a reload removed `[admin]` from the configuration: orders are taken no more"
+        }
+        Ok(Presence::Elsewhere | Presence::Somewhere) => REPLACED,
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -86,13 +91,18 @@ fn change(line: &str) -> Result<BanChange, String> {
 
 async fn answer(
     write: &mut (impl AsyncWriteExt + Unpin),
-    view: &View,
+    desk: &AdminContext,
     batch: Batch,
     open: OpenConnections,
 ) -> io::Result<()> {
     let changes = batch.iter().flatten().cloned().collect();
-    let Made { answers, cut } = deny::make(view, changes, open).await.map_err(io::Error::other)?;
+    let Made { answers, cut } = deny::make(desk, changes, open).await.map_err(io::Error::other)?;
     report(&answers, cut);
+    // None of them was made.
+    if answers.iter().any(|answer| answer.as_ref().is_err_and(|why| why == HANDED_OVER)) {
+        last_word(write, refusal(REPLACED.to_owned())).await?;
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let mut answers = answers.into_iter();
     for line in batch {
         let answer = match line {

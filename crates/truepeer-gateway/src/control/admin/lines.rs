@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::MAX_REQUEST;
 use super::reply::Refused;
+use crate::rooms::bans::HANDED_OVER;
 
 /// The request's line; the inner error is the asker's.
 pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<String, String>> {
@@ -20,7 +21,8 @@ pub(super) async fn read_line(read: &mut (impl AsyncBufRead + Unpin)) -> io::Res
 
 /// The answer to a request that cannot be done.
 pub(super) fn refusal(error: String) -> Refused {
-    Refused { ok: false, error, feed: None }
+    let again = (error == HANDED_OVER).then_some(true);
+    Refused { ok: false, error, feed: None, again }
 }
 
 /// Writes one line; it is not flushed.

@@ -3,13 +3,18 @@
 //! The names of fields are promised to programs (`docs/json.md`); those of a connection are the record's. A line without
 //! `ok` is one of many, the last one of an answer has it.
 
+mod pages;
+
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config;
+pub use crate::control::succession::Before;
 use crate::rooms::bans;
 use crate::server;
+
+pub use pages::{Client, ClientsPage, ConnectionsPage, Refusal, RefusalsPage, Step, Why};
 
 /// The last line of an answer that went well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +44,26 @@ pub struct Refused {
     /// `false` where a whole feed ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed: Option<bool>,
+    /// Whether another process answers in a moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<bool>,
+}
+
+/// Another process has taken this one's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// Its version.
+    pub version: String,
+    /// Its number.
+    pub pid: u32,
+    /// The version of the process before.
+    pub version_before: String,
+    /// The number of the process before, which ends with its last connection.
+    pub pid_before: u32,
+    /// Its connections.
+    pub open_before: u32,
+    /// How long they may go on.
+    pub drain_ms: u64,
 }
 
 /// A feed may begin.
@@ -77,6 +102,12 @@ pub struct Connection {
     pub bytes_in: u64,
     /// Bytes to the client.
     pub bytes_out: u64,
+    /// The process that has it.
+    #[serde(default)]
+    pub pid: u32,
+    /// Whether an upgrade has replaced that process.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// Whether a connection's header, if one was due, is there.
@@ -90,10 +121,13 @@ pub enum Header {
 }
 
 /// How many connections were listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// So many.
     pub connections: u64,
+    /// Processes before an upgrade that did not say which they have.
+    #[serde(default)]
+    pub unheard: Vec<u32>,
 }
 
 /// What runs.
@@ -121,6 +155,12 @@ pub struct Status {
     pub max_pending_headers: u32,
     /// Bans in force.
     pub denied: usize,
+    /// The store of `[shared]`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
+    /// Processes before an upgrade that still have connections.
+    #[serde(default)]
+    pub before: Vec<Before>,
     /// Where clients come in.
     pub listeners: Vec<Listener>,
     /// Where checks do.
@@ -135,6 +175,29 @@ pub struct Status {
     pub habits: Vec<Habit>,
     /// What is valid in the configuration but surprising.
     pub advice: Vec<Advice>,
+}
+
+/// The store of `[shared]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Whether it answers.
+    pub connected: bool,
+    /// Whether what it holds was read since the start.
+    pub read: bool,
+    /// What is wrong with it.
+    pub trouble: Option<String>,
+    /// What to do about that.
+    pub remedy: Option<String>,
+    /// How long ago it last answered.
+    pub silent_ms: u64,
+    /// Networks that it knows.
+    pub entries: u64,
+    /// Orders of this front door that others may not know yet.
+    pub pending: u64,
+    /// Entries that were not taken over since the start.
+    pub refused: u64,
+    /// Whether this front door is not ready before it was read.
+    pub awaited: bool,
 }
 
 /// What one peer does again and again.
@@ -284,6 +347,9 @@ pub struct Ban {
     pub since: String,
     /// Until when, RFC 3339.
     pub until: String,
+    /// The node that ordered it, if it was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// How many bans were listed.
@@ -344,6 +410,7 @@ impl Ban {
             seconds_left: ban.until.duration_since(now).unwrap_or_default().as_secs(),
             since: time(ban.since),
             until: time(ban.until),
+            node: ban.node.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -374,6 +441,7 @@ mod tests {
             since: at(0),
             until: at(3600),
             reason: bans::BanReason::new("fail2ban \"sshd\""),
+            node: None,
         };
         assert_eq!(
             serde_json::to_string(&Ban::of(&ban, at(60))).unwrap(),

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use truepeer::PeerAddress;
 
 use super::reply;
-use crate::observe::habits::Remark;
+use crate::control::predecessors::Predecessors;
 use crate::rooms::backend::{Pool, Readiness};
-use crate::rooms::record::{Entry, HeaderState};
+use crate::rooms::identify::habit::Remark;
+use crate::rooms::record::Entry;
 use crate::rooms::trust::Named;
 use crate::server::{ListeningAt, View};
 
@@ -20,31 +21,29 @@ const MAX_HABITS: usize = 50;
 
 /// One open connection.
 pub(super) fn connection(entry: &Entry, now: SystemTime) -> reply::Connection {
-    let found = entry.found();
-    let (backend, backend_address) = found.backend.unzip();
-    let header = match found.header {
-        HeaderState::Awaited => reply::Header::Awaited,
-        HeaderState::Known => reply::Header::Known,
-    };
+    let (identity, client, reached) = (entry.identity(), entry.client(), entry.backend());
+    let header = if identity.is_some() { reply::Header::Known } else { reply::Header::Awaited };
     reply::Connection {
-        id: entry.id.clone(),
-        listener: entry.listener.to_string(),
-        protocol: entry.protocol.name().to_owned(),
+        id: entry.id().to_string(),
+        listener: entry.listener().to_string(),
+        protocol: entry.protocol().name().to_owned(),
         peer: peer(&entry.peer),
-        client: found.client.map(|client| client.to_string()),
+        client: client.map(|client| client.to_string()),
         header,
-        own: header == reply::Header::Known && found.client.is_none(),
-        backend: backend.map(|backend| backend.to_string()),
-        backend_address,
-        since: time(entry.since),
-        duration_ms: millis(entry.since, now),
+        own: identity.is_some() && client.is_none(),
+        backend: reached.map(|reached| reached.backend.to_string()),
+        backend_address: reached.map(|reached| reached.address.to_string()),
+        since: time(entry.since()),
+        duration_ms: millis(entry.since(), now),
         bytes_in: entry.traffic.bytes_in(),
         bytes_out: entry.traffic.bytes_out(),
+        pid: std::process::id(),
+        replaced: false,
     }
 }
 
 /// What runs, what is unproven, who is pending, which advice is open.
-pub(super) fn status(view: &View, now: SystemTime) -> reply::Status {
+pub(super) fn status(view: &View, before: &Predecessors, now: SystemTime) -> reply::Status {
     let layout = view.layout();
     let unready = view.unready();
     let listener = |at: &ListeningAt| reply::Listener {
@@ -68,6 +67,8 @@ pub(super) fn status(view: &View, now: SystemTime) -> reply::Status {
         pending_headers: view.pending_headers(),
         max_pending_headers: view.max_pending_headers(),
         denied: view.denied.count(),
+        shared: shared(view),
+        before: before.list(),
         listeners: layout.listening.iter().map(listener).collect(),
         health: layout.health.iter().map(health).collect(),
         backends: layout.pools.iter().map(backend).collect(),
@@ -76,6 +77,23 @@ pub(super) fn status(view: &View, now: SystemTime) -> reply::Status {
         habits: view.habits().iter().take(MAX_HABITS).map(habit).collect(),
         advice: layout.advice.iter().map(reply::Advice::from).collect(),
     }
+}
+
+/// How sharing goes.
+fn shared(view: &View) -> Option<reply::Shared> {
+    let sharing = view.denied.sharing();
+    let status = sharing.status(Instant::now());
+    status.on.then(|| reply::Shared {
+        connected: status.connected,
+        read: status.complete,
+        trouble: status.trouble.map(|trouble| trouble.code().to_owned()),
+        remedy: status.trouble.map(|trouble| trouble.remedy().to_owned()),
+        silent_ms: u64::try_from(status.silent.as_millis()).unwrap_or(u64::MAX),
+        entries: status.entries,
+        pending: status.pending,
+        refused: status.refused.into_iter().fold(0, u64::saturating_add),
+        awaited: sharing.is_awaited(),
+    })
 }
 
 /// What a peer does again and again.
@@ -139,7 +157,7 @@ fn backend(pool: &Arc<Pool>) -> reply::Backend {
 fn unproven(pool: &Pool) -> String {
     let protocol = pool.protocol.name();
     if pool.backend.has_range() {
-        return "nobody but a client connects to the ports of a range: whether they work shows when one does"
+        return "the ports of a range are not tested, because only clients may connect there: clients show whether they work"
             .to_owned();
     }
     let lead = format!("it accepts connections; {}", pool.backend.handoff.facts().question);
@@ -160,12 +178,13 @@ fn unproven(pool: &Pool) -> String {
 /// The peers with unfinished headers, those with most first.
 fn pending(view: &View, now: SystemTime) -> Vec<reply::PendingPeer> {
     let mut peers: BTreeMap<(String, Arc<str>), (u64, SystemTime)> = BTreeMap::new();
-    for entry in view.registry.list() {
-        if entry.found().header == HeaderState::Awaited {
+    for (_, entry) in view.registry.parts().flatten() {
+        if entry.identity().is_none() {
             let ip = entry.peer.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
-            let (count, oldest) = peers.entry((ip, Arc::clone(&entry.listener))).or_insert((0, entry.since));
+            let (count, oldest) =
+                peers.entry((ip, Arc::clone(entry.listener()))).or_insert((0, entry.since()));
             *count = count.saturating_add(1);
-            *oldest = (*oldest).min(entry.since);
+            *oldest = (*oldest).min(entry.since());
         }
     }
     let mut peers: Vec<_> = peers.into_iter().collect();
@@ -180,7 +199,8 @@ fn pending(view: &View, now: SystemTime) -> Vec<reply::PendingPeer> {
     named.collect()
 }
 
-fn peer(peer: &PeerAddress) -> String {
+/// A peer as it is shown.
+pub(super) fn peer(peer: &PeerAddress) -> String {
     match peer {
         PeerAddress::Tcp(addr) => addr.to_string(),
         PeerAddress::Unix { uid: Some(uid) } => format!("unix:uid={uid}"),
@@ -188,11 +208,13 @@ fn peer(peer: &PeerAddress) -> String {
     }
 }
 
-fn time(at: SystemTime) -> String {
+/// RFC 3339.
+pub(super) fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-fn millis(since: SystemTime, now: SystemTime) -> u64 {
+/// From one time to the other.
+pub(super) fn millis(since: SystemTime, now: SystemTime) -> u64 {
     // A clock that was set back means no time at all.
     now.duration_since(since).map_or(0, |passed| u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }

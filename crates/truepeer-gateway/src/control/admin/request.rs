@@ -1,10 +1,15 @@
 //! What an operator asks: the same type on both ends of the socket, so that they cannot drift apart.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::page::{ClientsBy, ConnectionsBy, PageRequest, Subject};
 use crate::facts::network::parse_network;
 use crate::rooms::bans::{BanDuration, BanOrder, BanReason};
 use crate::rooms::record::Entry;
@@ -26,6 +31,32 @@ pub enum Request {
     Feed(OpenConnections),
     /// Whom do denials keep out?
     Denied,
+    /// Which connections are open, in part?
+    Page(PageRequest<ConnectionsBy>),
+    /// Which clients have connections open, or had some of late, in part?
+    Clients(PageRequest<ClientsBy>),
+    /// Which connections were refused behind the one of this number?
+    Refusals(u64),
+    /// Why is this as it is?
+    Why(Subject),
+    /// Let another process take your place.
+    Upgrade(Upgrade),
+}
+
+/// Who takes a running server's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The program; the one at the path by which the running one was started, if none is named.
+    pub program: Option<PathBuf>,
+    /// How long it may take until it is ready.
+    pub wait: Duration,
+}
+
+impl Upgrade {
+    /// What is waited if nothing is said.
+    pub const WAIT: Duration = Duration::from_secs(60);
+    /// The longest wait.
+    pub const LONGEST: Duration = Duration::from_secs(600);
 }
 
 /// What becomes of the open connections of those who are denied.
@@ -57,9 +88,9 @@ impl Filter {
             Some(network) => ip().is_some_and(|ip| network.contains(&ip)),
             None => true,
         };
-        self.listener.as_deref().is_none_or(|listener| *entry.listener == *listener)
+        self.listener.as_deref().is_none_or(|listener| **entry.listener() == *listener)
             && within(&self.peer, &|| entry.peer.ip())
-            && within(&self.client, &|| entry.found().client.map(|client| client.ip))
+            && within(&self.client, &|| entry.client().map(|client| client.ip))
     }
 }
 
@@ -95,6 +126,15 @@ impl Request {
             Self::Undeny(network) => json!({ "command": "undeny", "network": network.to_string() }),
             Self::Feed(open) => json!({ "command": "feed", "keep": *open == OpenConnections::Keep }),
             Self::Denied => json!({ "command": "denied" }),
+            Self::Page(page) => with("page", page),
+            Self::Clients(page) => with("clients", page),
+            Self::Refusals(after) => with("refusals", after),
+            Self::Why(subject) => with("why", subject),
+            Self::Upgrade(upgrade) => json!({
+                "command": "upgrade",
+                "program": upgrade.program,
+                "wait": upgrade.wait.as_secs(),
+            }),
         };
         value.to_string()
     }
@@ -129,9 +169,27 @@ impl Request {
             "undeny" => Ok(Self::Undeny(required_network(&value)?)),
             "feed" => Ok(Self::Feed(open(&value))),
             "denied" => Ok(Self::Denied),
+            "page" => Ok(Self::Page(of(&value)?)),
+            "clients" => Ok(Self::Clients(of(&value)?)),
+            "refusals" => Ok(Self::Refusals(of(&value)?)),
+            "why" => Ok(Self::Why(of(&value)?)),
+            "upgrade" => Ok(Self::Upgrade(Upgrade {
+                program: text(&value, "program")?.map(PathBuf::from),
+                wait: value.get("wait").and_then(Value::as_u64).map_or(Upgrade::WAIT, Duration::from_secs),
+            })),
             other => Err(format!("there is no command {other:?}: this server may be older than the command")),
         }
     }
+}
+
+/// A command about something that is made of several values.
+fn with(command: &str, of: &impl Serialize) -> Value {
+    json!({ "command": command, "of": of })
+}
+
+fn of<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    let of = value.get("of").unwrap_or(&Value::Null);
+    T::deserialize(of).map_err(|error| format!("`of`: {error}"))
 }
 
 /// A string that may be missing or `null`.
@@ -176,7 +234,20 @@ mod tests {
             Request::Denied,
             Request::Feed(OpenConnections::Cut),
             Request::Feed(OpenConnections::Keep),
+            Request::Upgrade(Upgrade { program: None, wait: Upgrade::WAIT }),
+            Request::Upgrade(Upgrade { program: Some("/usr/bin/x".into()), wait: Duration::from_secs(7) }),
             Request::Undeny(network("2001:db8::/64").unwrap()),
+            Request::Page(PageRequest {
+                by: ConnectionsBy::BytesOut,
+                direction: super::super::ListOrder::Rising,
+                search: "203.0.113.".to_owned(),
+                skip: 40,
+                rows: 20,
+            }),
+            Request::Clients(PageRequest { by: ClientsBy::New, rows: 7, ..PageRequest::default() }),
+            Request::Refusals(17),
+            Request::Why(Subject::Connection("5f-0-1".to_owned())),
+            Request::Why(Subject::Client("2001:db8::1".parse().unwrap())),
             Request::Deny(
                 BanOrder {
                     network: network("203.0.113.0/24").unwrap(),
@@ -206,6 +277,9 @@ mod tests {
             (r#"{"command":"deny","network":"192.0.2.1"}"#, "`for`: a ban lasts"),
             (r#"{"command":"undeny"}"#, "`network`: "),
             (r#"{"command":"connections","peer":7}"#, "`peer` must be a string"),
+            (r#"{"command":"page"}"#, "`of`: "),
+            (r#"{"command":"page","of":{"by":"mood","rows":1}}"#, "`of`: unknown variant `mood`"),
+            (r#"{"command":"refusals","of":-1}"#, "`of`: "),
         ] {
             let error = Request::parse(line).unwrap_err();
             assert!(error.contains(says), "{error}");

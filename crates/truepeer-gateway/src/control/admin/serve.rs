@@ -1,7 +1,8 @@
 //! The server's end of the admin socket: one request, one answer, then the end; `feed` takes over where one goes on.
 //!
-//! Bounds: [`MAX_OPERATORS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`] for
-//! it and [`ANSWER_TIME`] for the answer. A list of connections is written line by line and never held as a whole text.
+//! Bounds: [`MAX_OPERATORS`] at once, of whom the slow make room; [`MAX_REQUEST`] bytes of request, [`REQUEST_TIME`]
+//! for it and [`ANSWER_TIME`] for the answer. A list of connections is written line by line and never held as a whole
+//! text.
 
 use std::io;
 use std::sync::Arc;
@@ -17,14 +18,15 @@ use tokio::time::timeout;
 use super::lines::{read_line, refusal, say};
 use super::reply::Done;
 use super::{
-    ANSWER_TIME, AdminContext, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, deny, feed,
-    reply, report,
+    ANSWER_TIME, AdminContext, Filter, MAX_FEEDS, MAX_REQUEST, Order, REQUEST_TIME, Request, UPGRADE_MARGIN,
+    Upgrade, before, deny, feed, look, reply, report, why,
 };
 use crate::control::places::{Place, Places, Stage};
 use crate::engine::{AcceptPause, Acceptor, Stream};
 use crate::facts::machine::MAX_OPERATORS;
+use crate::rooms::bans::HANDED_OVER;
 
-/// Told to whoever loses the place.
+/// Told to the one who loses the place.
 const DISPLACED: &[u8] =
     b"{\"ok\":false,\"error\":\"too many ask at once, and this request was not finished: ask again\"}\n";
 
@@ -43,6 +45,8 @@ pub(crate) enum Presence {
     Somewhere,
     /// It has none any more.
     Nowhere,
+    /// Another process has it.
+    Elsewhere,
 }
 
 impl AdminPlaces {
@@ -52,7 +56,7 @@ impl AdminPlaces {
     }
 }
 
-/// Answers whoever connects, until `until` is over and those who have asked by then are answered.
+/// Answers anyone who connects, until `until` is over and those who have asked by then are answered.
 ///
 /// # Cancel safety
 /// Dropping the future ends every answer.
@@ -85,7 +89,7 @@ async fn accept(acceptor: Acceptor, desk: AdminContext, room: AdminPlaces, clien
                 clients.spawn(async move {
                     if let Stream::Unix(mut stream) = stream {
                         tokio::select! {
-                            // Whoever asked and does not listen any more misses the answer; nothing else is lost.
+                            // A client that does not listen any more misses the answer; nothing else is lost.
                             _ = attend(&mut stream, &desk, &room, &place) => return,
                             () = place.needed() => {}
                         }
@@ -124,36 +128,69 @@ async fn attend(
     };
     if let Some((open, Ok(_permit))) = feed {
         place.reached(Stage::Working);
-        return feed::serve(&mut read, &mut write, &desk.view, open, room.presence.clone()).await;
+        return feed::serve(&mut read, &mut write, desk, open, room.presence.clone()).await;
     }
+    // Who comes in this moment is told to ask again: then it is the other process that hears.
+    let request = match request {
+        Ok(Request::Reload | Request::Upgrade(_) | Request::Deny(..) | Request::Undeny(_))
+            if desk.view.denied.is_handed_over() =>
+        {
+            Err(HANDED_OVER.to_owned())
+        }
+        request => request,
+    };
+    let time = match &request {
+        Ok(Request::Upgrade(upgrade)) => upgrade.wait.saturating_add(UPGRADE_MARGIN),
+        _ => ANSWER_TIME,
+    };
     place.reached(match request {
-        Ok(Request::Reload | Request::Deny(..) | Request::Undeny(_)) => Stage::Working,
+        Ok(Request::Reload | Request::Upgrade(_) | Request::Deny(..) | Request::Undeny(_)) => Stage::Working,
         _ => Stage::Answered,
     });
     let answered = async {
         match request {
-            Ok(Request::Connections(filter)) => connections(&mut write, desk, &filter).await?,
+            Ok(Request::Connections(filter)) => connections(&mut write, desk, filter).await?,
             Ok(Request::Status) => {
-                say(&mut write, &Done::well(report::status(&desk.view, SystemTime::now()))).await?;
+                say(&mut write, &Done::well(report::status(&desk.view, &desk.before, SystemTime::now())))
+                    .await?;
             }
             Ok(Request::Reload) => {
                 let answer = reload(desk).await;
                 place.reached(Stage::Answered);
                 say_either(&mut write, answer).await?;
             }
+            Ok(Request::Upgrade(upgrade)) => {
+                let answer = self::upgrade(desk, upgrade).await;
+                place.reached(Stage::Answered);
+                say_either(&mut write, answer).await?;
+            }
             Ok(Request::Deny(order, open)) => {
-                let answer = deny::deny(&desk.view, order, open).await;
+                let answer = deny::deny(desk, order, open).await;
                 place.reached(Stage::Answered);
                 say_either(&mut write, answer).await?;
             }
             Ok(Request::Undeny(network)) => {
-                let answer = deny::undeny(&desk.view, network).await;
+                let answer = deny::undeny(desk, network).await;
                 place.reached(Stage::Answered);
                 say_either(&mut write, answer).await?;
             }
             Ok(Request::Feed(_)) => {
                 let full = format!("{MAX_FEEDS} feeds are open already, which is the most: end one of them");
                 say(&mut write, &refusal(full)).await?;
+            }
+            Ok(Request::Page(page)) => {
+                say(&mut write, &Done::well(look::connections(&desk.view.registry, &page).await)).await?;
+            }
+            Ok(Request::Clients(page)) => {
+                let arrivals = &desk.view.recent().arrivals;
+                let clients = look::clients(&desk.view.registry, arrivals, &page).await;
+                say(&mut write, &Done::well(clients)).await?;
+            }
+            Ok(Request::Refusals(after)) => {
+                say(&mut write, &Done::well(look::refusals(&desk.view.recent().refusals, after))).await?;
+            }
+            Ok(Request::Why(subject)) => {
+                say_either(&mut write, why::why(&desk.view, &subject).map(Done::well)).await?;
             }
             Ok(Request::Denied) => {
                 let now = SystemTime::now();
@@ -167,14 +204,14 @@ async fn attend(
         }
         write.flush().await
     };
-    timeout(ANSWER_TIME, answered).await?
+    timeout(time, answered).await?
 }
 
 /// A line for each connection, and one that says how many there were: without it the list is not whole.
 async fn connections(
     write: &mut (impl AsyncWriteExt + Unpin),
     desk: &AdminContext,
-    filter: &Filter,
+    filter: Filter,
 ) -> io::Result<()> {
     let now = SystemTime::now();
     let mut connections = 0_u64;
@@ -184,7 +221,9 @@ async fn connections(
             connections = connections.saturating_add(1);
         }
     }
-    say(write, &Done::well(reply::Connections { connections })).await
+    let (more, unheard) = before::pass_on(write, &desk.before, &Request::Connections(filter)).await?;
+    let connections = connections.saturating_add(more);
+    say(write, &Done::well(reply::Connections { connections, unheard })).await
 }
 
 async fn reload(desk: &AdminContext) -> Result<Done<reply::Reloaded>, String> {
@@ -197,6 +236,13 @@ async fn reload(desk: &AdminContext) -> Result<Done<reply::Reloaded>, String> {
         advice: reloaded.advice.iter().map(reply::Advice::from).collect(),
         restart_for: reloaded.restart_for,
     }))
+}
+
+async fn upgrade(desk: &AdminContext, upgrade: Upgrade) -> Result<Done<reply::Upgraded>, String> {
+    let (tell, told) = oneshot::channel();
+    let busy = |_| "the server is stopping, or busy with a reload or an upgrade: ask again";
+    desk.orders.try_send(Order::Upgrade(upgrade, tell)).map_err(busy)?;
+    told.await.map_err(|_| "the server is stopping: nothing was upgraded")?.map(Done::well)
 }
 
 async fn say_either(

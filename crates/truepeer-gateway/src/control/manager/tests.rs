@@ -15,7 +15,13 @@ fn manager(name: &str) -> (Manager, UnixDatagram) {
 
 fn heard(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 4096];
-    let count = socket.recv(&mut bytes).unwrap();
+    let count = loop {
+        match socket.recv(&mut bytes) {
+            // A signal of somebody else's, such as the end of a child.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => break received.unwrap(),
+        }
+    };
     String::from_utf8(bytes[..count].to_vec()).unwrap()
 }
 

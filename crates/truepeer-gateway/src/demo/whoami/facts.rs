@@ -64,14 +64,6 @@ pub(super) fn words(identity: &ClientIdentity) -> Vec<String> {
     words
 }
 
-/// The value of the fact `name` in what the built-in backend said, in whichever protocol.
-#[must_use]
-pub fn fact<'a>(said: &'a str, name: &str) -> Option<&'a str> {
-    said.split([' ', '\r', '\n', '"'])
-        .map(|word| word.strip_prefix("250-").unwrap_or(word))
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-}
-
 fn tls_version(tls: &Tls<'_>) -> String {
     tls.version().map_or_else(|| "TLS".to_owned(), plain)
 }
@@ -92,8 +84,15 @@ fn plain(value: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The value of the fact `name` in what the built-in backend said, in whichever protocol.
+    pub(crate) fn fact<'a>(said: &'a str, name: &str) -> Option<&'a str> {
+        said.split([' ', '\r', '\n', '"'])
+            .map(|word| word.strip_prefix("250-").unwrap_or(word))
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    }
 
     #[test]
     fn a_value_stays_one_plain_word() {

@@ -18,17 +18,17 @@ use crate::rooms::own::{Reply, Then};
 
 /// The bounds of one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Wall time for the whole header.
-    pub header: Duration,
+    pub(super) header: Duration,
     /// How long the other end may be silent afterwards.
-    pub idle: Duration,
+    pub(super) idle: Duration,
     /// Wall time for the whole conversation after the header.
-    pub session: Duration,
+    pub(super) session: Duration,
     /// Wall time for discarding what still arrives after the last word.
-    pub linger: Duration,
+    pub(super) linger: Duration,
     /// Connections at once; further ones wait in the socket's queue.
-    pub at_once: usize,
+    pub(super) at_once: usize,
 }
 
 impl Default for Limits {
@@ -56,7 +56,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Cancel safety
 /// Dropping it closes the listener and every connection at once; nothing else is lost.
-pub async fn serve(listener: TcpListener, protocol: Protocol, limits: Limits) {
+pub(super) async fn serve(listener: TcpListener, protocol: Protocol, limits: Limits) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}

@@ -46,9 +46,3 @@ impl Session {
         self.dialogue.receive(bytes)
     }
 }
-
-/// What a client of `protocol` writes to be told every fact and then goodbye, whole and ready to send.
-#[must_use]
-pub const fn question(protocol: Protocol) -> &'static [u8] {
-    protocol.question()
-}

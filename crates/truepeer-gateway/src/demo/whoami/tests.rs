@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use truepeer::{ClientIdentity, HeaderReader, HeaderRules, PeerAddress, Progress};
 
+use super::facts::tests::fact;
 use super::session::Session;
-use super::{Limits, Whoami, fact, question};
+use super::{Limits, Whoami};
 use crate::facts::protocol::Protocol;
 use crate::rooms::own::{Answer, Then};
 
@@ -38,7 +39,7 @@ fn interview(protocol: Protocol, header: &[u8]) -> (String, Then) {
     let mut session = Session::new(protocol, &identity(header));
     let mut reply = session.greet();
     if reply.then == Then::GoOn {
-        let answers = session.receive(question(protocol));
+        let answers = session.receive(protocol.question());
         reply.bytes.extend(answers.bytes);
         reply.then = answers.then;
     }
@@ -222,13 +223,13 @@ async fn every_port_tells_the_facts_over_loopback_and_ends() {
     for protocol in Protocol::ALL {
         let address = whoami.address(protocol);
         assert!(address.ip().is_loopback());
-        let pieces = [V1, question(protocol)];
+        let pieces = [V1, protocol.question()];
         for said in [heard(address, &pieces).await, heard(address, &[&pieces.concat()]).await] {
             assert_eq!(fact(&said, "client"), Some("203.0.113.7:4711"), "{protocol}: {said}");
             assert_eq!(fact(&said, "source"), Some("v1"), "{protocol}: {said}");
         }
     }
-    whoami.shutdown().await;
+    shutdown(whoami).await;
 }
 
 #[tokio::test]
@@ -299,7 +300,7 @@ async fn shutting_down_or_dropping_it_ends_connections_and_closes_the_ports() {
         if drop_only {
             drop(whoami);
         } else {
-            whoami.shutdown().await;
+            shutdown(whoami).await;
         }
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
@@ -311,4 +312,9 @@ async fn shutting_down_or_dropping_it_ends_connections_and_closes_the_ports() {
 fn outside_a_runtime_it_says_what_it_needs() {
     let error = Whoami::start().unwrap_err();
     assert_eq!(error.to_string(), "the built-in backend needs a tokio runtime around it");
+}
+
+/// Ends every connection and closes the ports, then returns.
+async fn shutdown(mut whoami: Whoami) {
+    whoami._ports.shutdown().await;
 }

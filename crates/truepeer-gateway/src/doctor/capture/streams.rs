@@ -78,7 +78,7 @@ impl Streams {
             && !self.done.contains(&key)
             && !self.open.contains_key(&(key.1, key.0))
         {
-            // Whoever speaks first in a connection that began before the capture may be either side.
+            // The side that speaks first in a connection that began before the capture may be either side.
             self.note_done((key.1, key.0));
             self.begin(key, segment.sequence, false, tell);
         }

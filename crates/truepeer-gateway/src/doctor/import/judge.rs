@@ -11,7 +11,7 @@ use super::note::{NoteKind, Section};
 use super::plan::{Plan, Trust};
 use super::{Behind, Form, Unreadable};
 use truepeer_doctor::stalwart::lists::{self, Item, Made, Spelled, Written};
-use truepeer_doctor::stalwart::{Entry, EntryForm, Place};
+use truepeer_doctor::stalwart::{Assignment, Position, Syntax};
 
 const TRUSTED: &str = "server.proxy.trusted-networks";
 /// Its name in 0.5.1 and 0.5.2.
@@ -20,7 +20,7 @@ const TRUSTED_BEFORE: &str = "server.proxy-trusted-networks";
 const MAX_LISTENERS: usize = 256;
 
 /// Judges a whole file.
-pub(super) fn judge(entries: &[Entry], form: Form, behind: Behind) -> Result<Plan, Unreadable> {
+pub(super) fn judge(entries: &[Assignment], form: Form, behind: Behind) -> Result<Plan, Unreadable> {
     let mut plan = Plan::default();
     let ids = listeners::ids(entries, form);
     if ids.len() > MAX_LISTENERS {
@@ -51,7 +51,7 @@ pub(super) fn judge(entries: &[Entry], form: Form, behind: Behind) -> Result<Pla
 }
 
 struct Judge<'e> {
-    entries: &'e [Entry],
+    entries: &'e [Assignment],
     form: Form,
     behind: Behind,
     /// The names of all listeners, in the order of the file.
@@ -62,14 +62,14 @@ struct Judge<'e> {
 }
 
 impl<'e> Judge<'e> {
-    fn get(&self, key: &str) -> Option<&'e Entry> {
-        self.entries.iter().find(|entry| entry.key == key && entry.form != EntryForm::Empty)
+    fn get(&self, key: &str) -> Option<&'e Assignment> {
+        self.entries.iter().find(|entry| entry.key == key && entry.form != Syntax::Empty)
     }
 
     fn server(&mut self) {
         const LIMIT: &str = "server.max-connections";
         let named = ["server.hostname", "lookup.default.hostname"].iter().find_map(|key| self.get(key));
-        if let Some(Entry { key, value, place, .. }) = named {
+        if let Some(Assignment { key, value, place, .. }) = named {
             if is_host_name(value) {
                 self.plan.hostname = Some(value.clone());
             } else {
@@ -77,7 +77,7 @@ impl<'e> Judge<'e> {
                 self.plan.note(Section::Server, Some(place), key, NoteKind::Left, text);
             }
         }
-        if let Some(Entry { value, place, .. }) = self.get(LIMIT) {
+        if let Some(Assignment { value, place, .. }) = self.get(LIMIT) {
             let text = format!(
                 "{} is for each listener there; here `max-connections` is for the whole process, and without it follows \
                  from the limit on open files",
@@ -96,7 +96,7 @@ impl<'e> Judge<'e> {
             list.items.extend(before.items);
         }
         if let Some(place) = list.empty {
-            let text = "an empty list is as good as none: nobody is trusted";
+            let text = "an empty list is the same as none: nobody is trusted";
             self.plan.note(Section::Proxy, Some(place), TRUSTED, NoteKind::Stalwart, text);
         }
         self.spelled(&Section::Proxy, TRUSTED, &list);
@@ -118,7 +118,7 @@ impl<'e> Judge<'e> {
         }
         let set = list.items.iter().find(|item| item.spelled.is_set());
         let single = list.items.iter().find(|item| item.spelled == Spelled::Single && !item.text.is_empty());
-        let mut say = |place: &Place, text: &str| {
+        let mut say = |place: &Position, text: &str| {
             self.plan.note(section.clone(), Some(place), key, NoteKind::Stalwart, text);
         };
         if let Some(Item { place, .. }) = set {
@@ -243,6 +243,6 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// A value that Stalwart takes for yes.
-fn is_true(entry: Option<&Entry>) -> bool {
+fn is_true(entry: Option<&Assignment>) -> bool {
     entry.is_some_and(|entry| entry.value.eq_ignore_ascii_case("true"))
 }

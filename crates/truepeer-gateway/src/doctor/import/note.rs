@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use truepeer_doctor::stalwart::Place;
+use truepeer_doctor::stalwart::Position;
 
 /// One thing to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Note {
     /// Beside what of our configuration it stands.
     pub section: Section,
     /// Where it comes from.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     /// The key or entry that it is about.
     pub key: String,
     /// Of which kind it is.
@@ -54,7 +54,7 @@ impl Note {
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         match self.place {
-            Some(Place::Line(line)) => Some(line),
+            Some(Position::Line(line)) => Some(line),
             _ => None,
         }
     }
@@ -63,7 +63,7 @@ impl Note {
     #[must_use]
     pub fn object(&self) -> Option<&str> {
         match &self.place {
-            Some(Place::Object(name)) => Some(name),
+            Some(Position::Object(name)) => Some(name),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::note::{Note, NoteKind, Section};
-use truepeer_doctor::stalwart::Place;
+use truepeer_doctor::stalwart::Position;
 
 /// Our configuration, in parts.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +49,7 @@ impl Plan {
     pub(super) fn note(
         &mut self,
         section: Section,
-        place: Option<&Place>,
+        place: Option<&Position>,
         key: impl Into<String>,
         kind: NoteKind,
         text: impl Into<String>,

@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use toml::de::{DeTable, DeValue};
 
 use super::{Answers, Found, Service};
-use crate::doctor::snippet::Sender;
+use crate::doctor::snippet::ProxyProduct;
 
 /// Answers so far; what is `None` has its default, where there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenAnswers {
     /// Where the proxy connects from.
     pub proxies: Option<Vec<IpAddr>>,
     /// Which program it is.
-    pub product: Option<Sender>,
+    pub product: Option<ProxyProduct>,
     /// What is served.
     pub services: Option<Vec<Service>>,
     /// What this host is called.
@@ -23,34 +23,34 @@ pub struct Given {
 
 /// Why answers cannot be used, in words that say what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenError(pub String);
+pub struct AnswersError(pub String);
 
-impl fmt::Display for GivenError {
+impl fmt::Display for AnswersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for GivenError {}
+impl std::error::Error for AnswersError {}
 
 /// The keys of a file of answers.
 const KEYS: &str = "`proxy`, `product`, `services` and `hostname`";
 
 /// The proxies, each with its word.
-const PRODUCTS: [(&str, Sender); 4] = [
-    ("haproxy", Sender::Haproxy),
-    ("nginx", Sender::Nginx),
-    ("traefik", Sender::Traefik),
-    ("envoy", Sender::Envoy),
+const PRODUCTS: [(&str, ProxyProduct); 4] = [
+    ("haproxy", ProxyProduct::Haproxy),
+    ("nginx", ProxyProduct::Nginx),
+    ("traefik", ProxyProduct::Traefik),
+    ("envoy", ProxyProduct::Envoy),
 ];
 
-impl Given {
+impl GivenAnswers {
     /// Reads a file of answers: TOML, every key optional.
     ///
     /// # Errors
     /// If it is no TOML, or a key or a value is not known.
-    pub fn parse(text: &str) -> Result<Self, GivenError> {
-        let table = DeTable::parse(text).map_err(|error| GivenError(error.to_string()))?;
+    pub fn parse(text: &str) -> Result<Self, AnswersError> {
+        let table = DeTable::parse(text).map_err(|error| AnswersError(error.to_string()))?;
         let mut given = Self::default();
         for (key, value) in table.get_ref() {
             let key = key.get_ref();
@@ -60,16 +60,16 @@ impl Given {
                 "product" => given.set_product(&words),
                 "services" => given.set_services(&words),
                 "hostname" => given.set_hostname(&words),
-                _ => Err(GivenError(format!("no answer is called that; there are {KEYS}"))),
+                _ => Err(AnswersError(format!("no answer is called that; there are {KEYS}"))),
             };
-            read.map_err(|error| GivenError(format!("`{key}`: {error}")))?;
+            read.map_err(|error| AnswersError(format!("`{key}`: {error}")))?;
         }
         Ok(given)
     }
 
     /// The word of a product.
     #[must_use]
-    pub fn word(product: Sender) -> &'static str {
+    pub fn word(product: ProxyProduct) -> &'static str {
         PRODUCTS.iter().find(|(_, known)| *known == product).map_or("proxy", |(word, _)| word)
     }
 
@@ -77,21 +77,21 @@ impl Given {
     ///
     /// # Errors
     /// If one is no address, or a network.
-    pub fn set_proxies(&mut self, words: &[&str]) -> Result<(), GivenError> {
+    pub fn set_proxies(&mut self, words: &[&str]) -> Result<(), AnswersError> {
         const FORM: &str = "write single addresses, such as 192.0.2.10 or 2001:db8::10";
         let read = |word: &&str| match word.parse::<IpAddr>() {
             Ok(addr) if addr.is_unspecified() || addr.is_multicast() => {
-                Err(GivenError(format!("nobody connects from {addr}; {FORM}")))
+                Err(AnswersError(format!("nobody connects from {addr}; {FORM}")))
             }
             Ok(addr) => Ok(addr.to_canonical()),
-            Err(_) if word.contains('/') => Err(GivenError(format!(
+            Err(_) if word.contains('/') => Err(AnswersError(format!(
                 "{word:?} is a network: any host in it could claim to be any client; {FORM}"
             ))),
-            Err(_) => Err(GivenError(format!("{word:?} is no address; {FORM}"))),
+            Err(_) => Err(AnswersError(format!("{word:?} is no address; {FORM}"))),
         };
         let proxies = words.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if proxies.is_empty() {
-            return Err(GivenError(format!("there is none; {FORM}")));
+            return Err(AnswersError(format!("there is none; {FORM}")));
         }
         self.proxies = Some(proxies);
         Ok(())
@@ -101,12 +101,12 @@ impl Given {
     ///
     /// # Errors
     /// If no lines are known for it.
-    pub fn set_product(&mut self, words: &[&str]) -> Result<(), GivenError> {
+    pub fn set_product(&mut self, words: &[&str]) -> Result<(), AnswersError> {
         let known = PRODUCTS.map(|(name, _)| name).join(", ");
-        let [word] = words else { return Err(GivenError(format!("write one of {known}"))) };
+        let [word] = words else { return Err(AnswersError(format!("write one of {known}"))) };
         let product = PRODUCTS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
         let (_, product) = product.ok_or_else(|| {
-            GivenError(format!("{word:?} is not known here; write one of {known}, the nearest to yours"))
+            AnswersError(format!("{word:?} is not known here; write one of {known}, the nearest to yours"))
         })?;
         self.product = Some(*product);
         Ok(())
@@ -116,15 +116,15 @@ impl Given {
     ///
     /// # Errors
     /// If one is not known.
-    pub fn set_services(&mut self, words: &[&str]) -> Result<(), GivenError> {
+    pub fn set_services(&mut self, words: &[&str]) -> Result<(), AnswersError> {
         let known = Service::ALL.map(Service::name).join(", ");
         let read = |word: &&str| {
             Service::parse(word)
-                .ok_or_else(|| GivenError(format!("{word:?} is no service here; there are {known}")))
+                .ok_or_else(|| AnswersError(format!("{word:?} is no service here; there are {known}")))
         };
         let mut services = words.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if services.is_empty() {
-            return Err(GivenError(format!("there is none; write some of {known}")));
+            return Err(AnswersError(format!("there is none; write some of {known}")));
         }
         services.sort_by_key(|service| service.port());
         services.dedup();
@@ -136,8 +136,10 @@ impl Given {
     ///
     /// # Errors
     /// If it is not one word.
-    pub fn set_hostname(&mut self, words: &[&str]) -> Result<(), GivenError> {
-        let [word] = words else { return Err(GivenError("write one name, such as mx1.example.org".into())) };
+    pub fn set_hostname(&mut self, words: &[&str]) -> Result<(), AnswersError> {
+        let [word] = words else {
+            return Err(AnswersError("write one name, such as mx1.example.org".into()));
+        };
         self.hostname = Some((*word).to_owned());
         Ok(())
     }
@@ -146,7 +148,7 @@ impl Given {
     #[must_use]
     pub fn or_found(self, found: &Found) -> Self {
         let here = || (found.haproxy || found.nginx).then(|| vec![IpAddr::from([127, 0, 0, 1])]);
-        let product = if found.nginx && !found.haproxy { Sender::Nginx } else { Sender::Haproxy };
+        let product = if found.nginx && !found.haproxy { ProxyProduct::Nginx } else { ProxyProduct::Haproxy };
         let offered = |service: &Service| {
             // Without a listener to see, a mailbox server is one for the port that every client knows.
             let is_used = found.listening.contains(&service.port());
@@ -167,16 +169,16 @@ impl Given {
     ///
     /// # Errors
     /// If something was neither said nor found.
-    pub fn complete(self, towards: impl Fn(IpAddr) -> Option<IpAddr>) -> Result<Answers, GivenError> {
+    pub fn complete(self, towards: impl Fn(IpAddr) -> Option<IpAddr>) -> Result<Answers, AnswersError> {
         let proxies = self.proxies.ok_or_else(|| {
-            GivenError(
+            AnswersError(
                 "no proxy is installed here, so it is elsewhere: say from which address it connects \
                  (`proxy = \"192.0.2.10\"` in a file for --answers)"
                     .into(),
             )
         })?;
         let services = self.services.ok_or_else(|| {
-            GivenError(
+            AnswersError(
                 "neither Postfix, Exim nor Dovecot is installed here; for a server elsewhere start from \
                  packaging/examples, or /usr/share/doc/truepeer/examples"
                     .into(),
@@ -185,7 +187,7 @@ impl Given {
         let mut here = Vec::new();
         for proxy in &proxies {
             let own = towards(*proxy).ok_or_else(|| {
-                GivenError(format!(
+                AnswersError(format!(
                     "`proxy`: this machine has no route to {proxy}, so it cannot be reached from there"
                 ))
             })?;
@@ -193,14 +195,14 @@ impl Given {
                 here.push(own);
             }
         }
-        let product = self.product.unwrap_or(Sender::Haproxy);
+        let product = self.product.unwrap_or(ProxyProduct::Haproxy);
         Ok(Answers { proxies, product, services, hostname: self.hostname, here })
     }
 }
 
 /// One string, or a list of them.
-fn words<'v>(key: &str, value: &'v DeValue<'_>) -> Result<Vec<&'v str>, GivenError> {
-    let wrong = || GivenError(format!("`{key}`: write a string, or a list of strings"));
+fn words<'v>(key: &str, value: &'v DeValue<'_>) -> Result<Vec<&'v str>, AnswersError> {
+    let wrong = || AnswersError(format!("`{key}`: write a string, or a list of strings"));
     match value {
         DeValue::String(word) => Ok(vec![word]),
         DeValue::Array(list) => list

@@ -1,10 +1,11 @@
 //! What is on this machine: which servers and proxies are installed, and who listens. Reads files, runs nothing.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+
+use truepeer_doctor::survey::{State, sockets};
+
+use crate::doctor::survey::Root;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,27 +40,31 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// Looks at the machine whose root is `root`.
 #[must_use]
-pub fn look(root: &Path) -> Found {
-    let is_there = |paths: &[&str]| paths.iter().any(|path| root.join(path).exists());
-    let dovecot = "etc/dovecot/dovecot.conf";
+pub fn look(root: &Root) -> Found {
+    let is_there = |paths: &[&str]| paths.iter().any(|path| root.place(path).exists());
+    let dovecot = "/etc/dovecot/dovecot.conf";
+    let text =
+        |path: &str| String::from_utf8_lossy(&root.read(path, MAX_FILE).unwrap_or_default()).into_owned();
     let version = |text: String| match text.lines().any(|line| line.starts_with("dovecot_config_version")) {
         true => Dovecot::V2_4,
         false => Dovecot::V2_3,
     };
     Found {
-        postfix: is_there(&["etc/postfix/main.cf"]),
-        exim: is_there(&["etc/exim4/exim4.conf.template", "etc/exim4/exim4.conf", "etc/exim/exim.conf"]),
-        dovecot: is_there(&[dovecot]).then(|| version(text(&root.join(dovecot)))),
-        haproxy: is_there(&["etc/haproxy/haproxy.cfg"]),
-        nginx: is_there(&["etc/nginx/nginx.conf"]),
+        postfix: is_there(&["/etc/postfix/main.cf"]),
+        exim: is_there(&["/etc/exim4/exim4.conf.template", "/etc/exim4/exim4.conf", "/etc/exim/exim.conf"]),
+        dovecot: is_there(&[dovecot]).then(|| version(text(dovecot))),
+        haproxy: is_there(&["/etc/haproxy/haproxy.cfg"]),
+        nginx: is_there(&["/etc/nginx/nginx.conf"]),
         unit: is_there(&[
-            "lib/systemd/system/truepeer.service",
-            "usr/lib/systemd/system/truepeer.service",
-            "etc/systemd/system/truepeer.service",
+            "/lib/systemd/system/truepeer.service",
+            "/usr/lib/systemd/system/truepeer.service",
+            "/etc/systemd/system/truepeer.service",
         ]),
-        listening: ["proc/net/tcp", "proc/net/tcp6"]
+        listening: ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
-            .flat_map(|table| listening(&text(&root.join(table))))
+            .flat_map(|table| sockets(&text(table)))
+            .filter(|socket| socket.state == State::Listening)
+            .map(|socket| socket.local.port())
             .collect(),
     }
 }
@@ -73,25 +78,4 @@ pub fn own_address_towards(peer: IpAddr) -> Option<IpAddr> {
     // The port does not matter: a datagram socket that is connected only has its route looked up.
     socket.connect(SocketAddr::new(peer, 9)).ok()?;
     socket.local_addr().ok().map(|addr| addr.ip())
-}
-
-/// A file as text; empty if it cannot be read.
-fn text(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(file) = File::open(path) {
-        // What was read until an error is as good as a shorter file.
-        let _ = file.take(MAX_FILE).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The ports of the sockets that listen (state 0A), of the kernel's table.
-fn listening(table: &str) -> Vec<u16> {
-    let ports = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (local, state) = (fields.nth(1)?, fields.nth(1)?);
-        let port = local.rsplit_once(':')?.1;
-        (state == "0A").then(|| u16::from_str_radix(port, 16).ok()).flatten()
-    });
-    ports.collect()
 }

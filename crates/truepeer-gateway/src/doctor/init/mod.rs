@@ -1,6 +1,6 @@
 //! `truepeer init`: what is on this machine and a few answers become a first configuration, and the steps beside it.
 //!
-//! [`look`] reads the machine, [`Given`] is what the operator says, [`plan`] makes a [`Plan`] of both: text and steps,
+//! [`look`] reads the machine, [`GivenAnswers`] is what the operator says, [`plan`] makes a [`Plan`] of both: text and steps,
 //! pure. Nothing here changes anything; `cli/init.rs` asks and writes.
 
 mod given;
@@ -12,12 +12,12 @@ mod write;
 use std::net::IpAddr;
 
 use crate::config::{self, Surroundings};
-use crate::doctor::snippet::{Door, Sender};
+use crate::doctor::snippet::{ListenerFacts, ProxyProduct};
 
-pub use given::{Given, GivenError};
+pub use given::{AnswersError, GivenAnswers};
 pub use look::{Dovecot, Found, look, own_address_towards};
 pub use service::Service;
-pub use steps::Step;
+pub use steps::InitStep;
 
 /// What is known once every question has its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Answers {
     /// Where the proxy connects from: single addresses, at least one.
     pub proxies: Vec<IpAddr>,
     /// Which program the proxy is.
-    pub product: Sender,
+    pub product: ProxyProduct,
     /// What is served; at least one.
     pub services: Vec<Service>,
     /// What greetings and refusals call this host; `None`: the name of this system.
@@ -52,7 +52,7 @@ pub struct Plan {
     /// The configuration, with comments.
     pub config: String,
     /// What to do, in this order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<InitStep>,
 }
 
 /// Makes the configuration and the steps; `path` is where the configuration will be.
@@ -76,7 +76,7 @@ pub fn plan(found: &Found, answers: &Answers, path: &str) -> Result<Plan, String
         let why: Vec<_> = errors.problems().map(|(_, problem)| problem.title().to_owned()).collect();
         format!("`truepeer run` would not take what comes of it: {}", why.join("; "))
     })?;
-    let doors: Vec<Door> = answers
+    let doors: Vec<ListenerFacts> = answers
         .services
         .iter()
         .zip(&config.listeners)

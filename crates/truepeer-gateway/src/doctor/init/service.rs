@@ -6,7 +6,7 @@ use std::time::Duration;
 use truepeer::proto::Version;
 
 use super::{Answers, Found};
-use crate::doctor::snippet::{Door, Sender};
+use crate::doctor::snippet::{ListenerFacts, ProxyProduct};
 use crate::facts::protocol::{ClientTls, Protocol};
 
 /// One of them.
@@ -112,14 +112,14 @@ impl Service {
     }
 
     /// What the proxy has to be told of it.
-    pub(super) fn door(self, answers: &Answers, idle: Duration) -> Door {
+    pub(super) fn door(self, answers: &Answers, idle: Duration) -> ListenerFacts {
         let to = answers.here.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let every = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        Door {
+        ListenerFacts {
             id: self.name().to_owned(),
             front: SocketAddr::new(every, answers.front_port(self)),
             to: SocketAddr::new(to, self.door_port()),
-            version: if answers.product == Sender::Nginx { Version::V1 } else { Version::V2 },
+            version: if answers.product == ProxyProduct::Nginx { Version::V1 } else { Version::V2 },
             protocol: self.protocol(),
             tls: self.tls(),
             health: None,

@@ -1,13 +1,13 @@
 //! What to do beside the configuration, in order: each step with the command that proves it and the way back.
 
 use super::look::Dovecot;
-use super::{Answers, Found, Given, Service};
+use super::{Answers, Found, GivenAnswers, Service};
 use crate::config::DEFAULT_PATH;
-use crate::doctor::snippet::Sender;
+use crate::doctor::snippet::ProxyProduct;
 
 /// One step. Everything in it is to copy; lines that begin with `#` say what a person has to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Step {
+pub struct InitStep {
     /// What changes, and what does not.
     pub title: String,
     /// The commands, on this machine as root unless the title names another.
@@ -23,7 +23,7 @@ const BEGIN: &str = "# truepeer init: begin";
 const END: &str = "# truepeer init: end";
 
 /// All of them: servers first, the proxy last, for nobody may be sent to what does not listen yet.
-pub(super) fn steps(found: &Found, answers: &Answers, lines: &str, path: &str) -> Vec<Step> {
+pub(super) fn steps(found: &Found, answers: &Answers, lines: &str, path: &str) -> Vec<InitStep> {
     let mut steps = Vec::new();
     let of_server =
         |kind| answers.services.iter().copied().filter(|s| s.server(found) == Some(kind)).collect::<Vec<_>>();
@@ -53,9 +53,9 @@ fn greets(service: Service, tls: &str) -> String {
     format!("truepeer send --protocol {}{tls} 127.0.0.1:{}", service.protocol(), service.server_port())
 }
 
-fn postfix(service: Service) -> Step {
+fn postfix(service: Service) -> InitStep {
     let at = format!("127.0.0.1:{}", service.server_port());
-    Step {
+    InitStep {
         title: format!(
             "Postfix gets one more port, {at}, that reads the header; what it serves now stays as it is"
         ),
@@ -69,9 +69,9 @@ fn postfix(service: Service) -> Step {
     }
 }
 
-fn exim(service: Service) -> Step {
+fn exim(service: Service) -> InitStep {
     let port = service.server_port();
-    Step {
+    InitStep {
         title: format!(
             "Exim listens at port {port} as well, and reads the header there from this machine alone"
         ),
@@ -86,7 +86,7 @@ fn exim(service: Service) -> Step {
     }
 }
 
-fn dovecot(version: Dovecot, services: &[Service]) -> Step {
+fn dovecot(version: Dovecot, services: &[Service]) -> InitStep {
     const FILE: &str = "/etc/dovecot/conf.d/99-truepeer.conf";
     let address = match version {
         Dovecot::V2_3 => "address",
@@ -114,7 +114,7 @@ fn dovecot(version: Dovecot, services: &[Service]) -> Step {
     commands.extend(strings(["}", "END", "doveadm reload"]));
     let ports: Vec<_> =
         services.iter().map(|service| format!("127.0.0.1:{}", service.server_port())).collect();
-    Step {
+    InitStep {
         title: format!(
             "Dovecot gets {} that reads the header; what it serves now stays as it is",
             ports.join(" and ")
@@ -128,7 +128,7 @@ fn dovecot(version: Dovecot, services: &[Service]) -> Step {
     }
 }
 
-fn truepeer(found: &Found, path: &str) -> Step {
+fn truepeer(found: &Found, path: &str) -> InitStep {
     let file = if path == DEFAULT_PATH { String::new() } else { format!(" --config {path}") };
     let (start, stop) = match (found.unit, file.is_empty()) {
         (true, true) => {
@@ -142,8 +142,8 @@ fn truepeer(found: &Found, path: &str) -> Step {
             strings(["kill %1"]),
         ),
     };
-    Step {
-        title: "truepeer listens, on ports that nobody else has; at its start it proves that each server reads the header"
+    InitStep {
+        title: "truepeer listens on ports that are free; at its start it tests that each server reads the header"
             .to_owned(),
         commands: [vec![format!("truepeer check{file}")], start].concat(),
         proof: vec![
@@ -155,24 +155,28 @@ fn truepeer(found: &Found, path: &str) -> Step {
     }
 }
 
-fn proxy(answers: &Answers, lines: &str) -> Step {
-    let name = Given::word(answers.product);
+fn proxy(answers: &Answers, lines: &str) -> InitStep {
+    let name = GivenAnswers::word(answers.product);
     let local = answers.is_local();
     let ports: Vec<_> =
         answers.services.iter().map(|service| answers.front_port(*service).to_string()).collect();
     let (file, reload) = match answers.product {
-        Sender::Haproxy => (
+        ProxyProduct::Haproxy => (
             "/etc/haproxy/haproxy.cfg",
             "haproxy -c -q -f /etc/haproxy/haproxy.cfg && systemctl reload-or-restart haproxy",
         ),
-        Sender::Nginx => ("/etc/nginx/nginx.conf", "nginx -t -q && systemctl reload-or-restart nginx"),
-        Sender::Traefik | Sender::Envoy | Sender::Caddy => ("", ""),
+        ProxyProduct::Nginx => ("/etc/nginx/nginx.conf", "nginx -t -q && systemctl reload-or-restart nginx"),
+        ProxyProduct::Traefik | ProxyProduct::Envoy | ProxyProduct::Caddy => ("", ""),
     };
     let mut commands = Vec::new();
     if file.is_empty() {
         commands.push(format!("# in {name}'s configuration:"));
         commands.extend(lines.lines().map(|line| format!("#   {line}")));
     } else {
+        if answers.product == ProxyProduct::Nginx {
+            commands
+                .push("# NGINX's `stream` is a package of its own in Debian: libnginx-mod-stream".to_owned());
+        }
         commands.push(format!("cat >>{file} <<'END'"));
         commands.push(BEGIN.to_owned());
         commands.extend(lines.lines().map(str::to_owned));
@@ -198,7 +202,7 @@ fn proxy(answers: &Answers, lines: &str) -> Step {
         false => "truepeer connections; journalctl -u truepeer -n 5     # the client's address, not the proxy's".to_owned(),
     });
     let place = if local { "this machine" } else { "the proxy's machine" };
-    Step {
+    InitStep {
         title: format!(
             "{name} on {place}: clients come to port {}, and it tells truepeer who they are",
             ports.join(" and ")
@@ -210,19 +214,19 @@ fn proxy(answers: &Answers, lines: &str) -> Step {
 }
 
 /// From the ports for trying to the usual ones, once everything works.
-fn moving(found: &Found, answers: &Answers) -> Step {
-    let name = Given::word(answers.product);
+fn moving(found: &Found, answers: &Answers) -> InitStep {
+    let name = GivenAnswers::word(answers.product);
     let (file, reload) = match answers.product {
-        Sender::Nginx => ("/etc/nginx/nginx.conf", "systemctl reload nginx"),
+        ProxyProduct::Nginx => ("/etc/nginx/nginx.conf", "systemctl reload nginx"),
         _ => ("/etc/haproxy/haproxy.cfg", "systemctl reload haproxy"),
     };
-    let is_ours = matches!(answers.product, Sender::Haproxy | Sender::Nginx);
+    let is_ours = matches!(answers.product, ProxyProduct::Haproxy | ProxyProduct::Nginx);
     let between = |from: u16, to: u16| format!("sed -i '/^{BEGIN}$/,/^{END}$/s/\\b{from}\\b/{to}/' {file}");
-    let mut step = Step {
+    let mut step = InitStep {
         title: format!(
             "When all that works: {name} takes the usual ports, and the servers give them up, in one moment"
         ),
-        ..Step::default()
+        ..InitStep::default()
     };
     // Who takes a port waits until the other has let go of it, on the way there and on the way back: a reload returns
     // before it has happened.

@@ -16,7 +16,7 @@ fn mail_host() -> Found {
 }
 
 fn planned(found: &Found, answers: &str) -> Plan {
-    let given = Given::parse(answers).unwrap().or_found(found);
+    let given = GivenAnswers::parse(answers).unwrap().or_found(found);
     let towards =
         |proxy: IpAddr| Some(if proxy.is_loopback() { proxy } else { IpAddr::from([192, 0, 2, 20]) });
     plan(found, &given.complete(towards).unwrap(), DEFAULT_PATH).unwrap()
@@ -95,7 +95,7 @@ fn dovecot_is_told_in_the_words_of_its_version() {
 fn what_cannot_be_planned_says_what_is_missing() {
     let towards = |_| None;
     let refused = |found: &Found, answers: &str| {
-        Given::parse(answers).and_then(|given| given.or_found(found).complete(towards)).unwrap_err().0
+        GivenAnswers::parse(answers).and_then(|given| given.or_found(found).complete(towards)).unwrap_err().0
     };
     let proxy_elsewhere = Found { postfix: true, ..Found::default() };
     assert!(refused(&proxy_elsewhere, "").starts_with("no proxy is installed here"));
@@ -119,7 +119,7 @@ fn what_cannot_be_planned_says_what_is_missing() {
         let said = refused(&proxy_elsewhere, answers);
         assert!(said.contains(error), "{answers}: {said}");
     }
-    let answers = Given::parse("proxy = \"127.0.0.1\"\nservices = [\"imap\"]").unwrap();
+    let answers = GivenAnswers::parse("proxy = \"127.0.0.1\"\nservices = [\"imap\"]").unwrap();
     let answers = answers.or_found(&proxy_elsewhere).complete(Some).unwrap();
     assert!(
         plan(&proxy_elsewhere, &answers, DEFAULT_PATH).unwrap_err().contains("Dovecot is not installed here")

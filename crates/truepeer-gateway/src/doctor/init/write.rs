@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::{Answers, Found, Given, Service};
+use super::{Answers, Found, GivenAnswers, Service};
 use crate::facts::protocol::ClientTls;
 
 /// Writes it.
@@ -75,7 +75,7 @@ bind = {binds}
 protocol = \"{}\"
 backend = \"{}\"
 ",
-        Given::word(answers.product),
+        GivenAnswers::word(answers.product),
         answers.front_port(service),
         service.name(),
         service.protocol(),

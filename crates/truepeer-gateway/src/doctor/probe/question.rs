@@ -96,7 +96,7 @@ impl Question {
         }
     }
 
-    /// The bytes that go out first, to whoever was reached: all of them name a client that is nobody.
+    /// The bytes that go out first, to the server that was reached: all of them name a client that is nobody.
     #[must_use]
     pub fn header(self, reached: SocketAddr) -> Vec<u8> {
         let pair = ClientPair { client: nobodys(reached), destination: reached };

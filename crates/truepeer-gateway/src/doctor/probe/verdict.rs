@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use truepeer_doctor::{Class, Confidence, Finding, Product, Side};
 
-use super::{Abilities, Asked, Inquiry, Outcome, Question, Tls};
+use super::{Abilities, Asked, Inquiry, ProbeOutcome, Question, Tls};
 use crate::doctor::shown::shown;
 use crate::facts::protocol::Protocol;
 
@@ -38,7 +38,7 @@ pub enum Expects {
     Required,
     /// It is read if it comes.
     Optional,
-    /// Whoever sends one is not served.
+    /// A client that sends one is not served.
     No,
     /// Nobody was served at all.
     Inconclusive,
@@ -107,13 +107,13 @@ impl Answers<'_> {
     }
 
     fn served(&self, question: Question) -> bool {
-        self.get(question).is_some_and(|asked| asked.outcome == Outcome::Served)
+        self.get(question).is_some_and(|asked| asked.outcome == ProbeOutcome::Served)
     }
 
     /// Whether there is an answer at all.
     fn shown(&self, question: Question) -> bool {
         self.get(question)
-            .is_some_and(|asked| !matches!(asked.outcome, Outcome::Unreached(_) | Outcome::Silent))
+            .is_some_and(|asked| !matches!(asked.outcome, ProbeOutcome::Unreached(_) | ProbeOutcome::Silent))
     }
 }
 
@@ -171,13 +171,15 @@ impl Verdict {
             Expects::Required => {
                 self.say("It expects a header from this address: without one nobody is served.");
             }
-            Expects::Optional => self.say("It reads a header if one comes, and serves whoever sends none."),
+            Expects::Optional => {
+                self.say("It reads a header if one comes, and serves clients that send none.");
+            }
             Expects::No => {
-                self.say("It expects no header from this address: whoever sends one is not served.");
+                self.say("It expects no header from this address: a client that sends one is not served.");
             }
             Expects::Inconclusive => {
                 let unreached = answers.0.iter().find_map(|asked| match &asked.outcome {
-                    Outcome::Unreached(why) => Some(why.clone()),
+                    ProbeOutcome::Unreached(why) => Some(why.clone()),
                     _ => None,
                 });
                 self.inconclusive.push(match unreached {
@@ -199,9 +201,9 @@ impl Verdict {
     fn say_wait(&mut self, answers: &Answers<'_>, inquiry: &Inquiry) {
         let Some(asked) = answers.get(Question::NoHeader) else { return };
         match (&asked.outcome, inquiry.protocol) {
-            // Whoever speaks first is judged by what it says, not by the time it takes.
+            // A server that speaks first is judged by what it says, not by the time it takes.
             (_, Protocol::Http) => {}
-            (Outcome::Refused | Outcome::Misread, _)
+            (ProbeOutcome::Refused | ProbeOutcome::Misread, _)
                 if inquiry.tls == Tls::None && !self.versions.is_empty() =>
             {
                 self.waits = Some(asked.after);
@@ -210,7 +212,7 @@ impl Verdict {
                     false => format!("It waits {} for a header, then gives up.", seconds(asked.after)),
                 });
             }
-            (Outcome::Silent, _) => {
+            (ProbeOutcome::Silent, _) => {
                 let wait = seconds(asked.after);
                 self.inconclusive
                     .push(format!("how long it waits for a header: more than {wait}, if it waits for one"));
@@ -226,8 +228,8 @@ impl Verdict {
             (Question::Split, "takes a header in pieces", "does not take a header in pieces"),
         ] {
             match answers.get(question) {
-                Some(asked) if asked.outcome == Outcome::Served => self.say(format!("It {yes}.")),
-                Some(Asked { outcome: Outcome::Silent | Outcome::Unreached(_), .. }) | None => {
+                Some(asked) if asked.outcome == ProbeOutcome::Served => self.say(format!("It {yes}.")),
+                Some(Asked { outcome: ProbeOutcome::Silent | ProbeOutcome::Unreached(_), .. }) | None => {
                     self.inconclusive.push(format!("whether it {yes}: it did not answer"));
                 }
                 Some(_) => self.say(format!("It {no}.")),
@@ -252,7 +254,7 @@ impl Verdict {
             (None, None) => self.inconclusive.push("how long a header may be: it did not answer".to_owned()),
         }
         if answers.served(Question::Garbage) {
-            self.say("It served somebody whose header was nonsense.");
+            self.say("It served a connection whose header was malformed.");
         }
     }
 
@@ -300,8 +302,8 @@ impl Verdict {
                 class: Class::Forge,
                 side: Side::Back,
                 product: self.product,
-                seen: format!("served from {from} without a header, and with one that names somebody else"),
-                cause: "the server reads a header from whoever sends one, so that everybody whom it serves from such an \
+                seen: format!("served from {from} without a header, and with one that names another client"),
+                cause: "the server reads a header from anyone who sends one, so that everybody whom it serves from such an \
                         address can be anybody"
                     .into(),
                 change: "let it require headers from the proxies alone, and give direct clients a port of their own; or \
@@ -320,7 +322,7 @@ impl Verdict {
             side: Side::Back,
             product: self.product,
             seen: format!("a header naming a documentation address, from {from}"),
-            cause: "the server believed it from an address that should not be trusted: whoever reaches this port can be \
+            cause: "the server believed it from an address that should not be trusted: anyone who reaches this port can be \
                     any client, for SPF, bans, limits and relay rights alike"
                 .into(),
             change: "restrict who can connect with a firewall, bind the port to loopback, or list the \

@@ -14,7 +14,7 @@ use truepeer_doctor::neighbour::{
 use truepeer_doctor::survey::{Answers, Target, judge_answers};
 
 use super::machine::Machine;
-use crate::doctor::probe::{self, Inquiry, Outcome, Question, Tls};
+use crate::doctor::probe::{self, Inquiry, ProbeOutcome, Question, Tls};
 use crate::facts::protocol::Protocol;
 
 /// The most servers that are asked.
@@ -61,12 +61,12 @@ async fn answers(asking: &Asking) -> Answers {
         answers.note(
             header,
             match asked.outcome {
-                Outcome::Served => Some(true),
-                Outcome::Misread | Outcome::Refused => Some(false),
-                Outcome::Silent | Outcome::Unreached(_) => None,
+                ProbeOutcome::Served => Some(true),
+                ProbeOutcome::Misread | ProbeOutcome::Refused => Some(false),
+                ProbeOutcome::Silent | ProbeOutcome::Unreached(_) => None,
             },
         );
-        if matches!(asked.outcome, Outcome::Unreached(_)) || answers.are_enough(&asking.target) {
+        if matches!(asked.outcome, ProbeOutcome::Unreached(_)) || answers.are_enough(&asking.target) {
             break;
         }
     }

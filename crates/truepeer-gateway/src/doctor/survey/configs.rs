@@ -9,7 +9,7 @@ use truepeer_doctor::{Product, excerpt};
 
 use super::includes::{self, Named, Style};
 use super::machine::Located;
-use super::unseen::{Unseen, quoted};
+use super::unseen::{NotSeen, quoted};
 use crate::doctor::run::{self, Around, Bounds};
 
 /// Bytes of one file, or of what one command prints.
@@ -44,7 +44,7 @@ pub(super) struct Configured {
 pub(super) fn read_configuration(
     located: Located,
     read_ours: ReadOurs,
-    unseen: &mut Vec<Unseen>,
+    unseen: &mut Vec<NotSeen>,
 ) -> Configured {
     let title = title(&located);
     let mut look = Look { located: &located, title: &title, missing: Vec::new() };
@@ -57,7 +57,7 @@ pub(super) fn read_configuration(
             Some(container) => format!("docker exec {container} cat"),
             None => "sudo cat".to_owned(),
         };
-        unseen.push(Unseen {
+        unseen.push(NotSeen {
             what: format!("{title}: the included {}", excerpt(missing.as_bytes())),
             command: Some(format!("{reader} {}", quoted(&missing))),
         });
@@ -75,7 +75,7 @@ pub(super) fn read_configuration(
                 Ok(neighbour) => vec![neighbour],
                 Err(why) => {
                     let command = Some(format!("sudo truepeer check {}", quoted(path)));
-                    unseen.push(Unseen { what: format!("{title}: its configuration ({why})"), command });
+                    unseen.push(NotSeen { what: format!("{title}: its configuration ({why})"), command });
                     Vec::new()
                 }
             }
@@ -129,7 +129,7 @@ impl Look<'_> {
     }
 
     /// What is read where `way` did not work, and what is to be said about that.
-    fn otherwise(&mut self, way: &str, why: &str, unseen: &mut Vec<Unseen>) -> Vec<Named> {
+    fn otherwise(&mut self, way: &str, why: &str, unseen: &mut Vec<NotSeen>) -> Vec<Named> {
         let program = &self.located.program;
         let instead = match program.otherwise.is_empty() {
             true => None,
@@ -146,7 +146,7 @@ impl Look<'_> {
             (None, true) => format!("sudo {way}"),
             (None, false) => format!("sudo cat {way}"),
         };
-        unseen.push(Unseen {
+        unseen.push(NotSeen {
             what: format!("{}: its configuration ({why})", self.title),
             command: Some(command),
         });

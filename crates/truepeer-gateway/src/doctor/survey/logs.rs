@@ -9,7 +9,7 @@ use truepeer_doctor::survey::recent;
 use truepeer_doctor::{Finding, excerpt};
 
 use super::root::Root;
-use super::unseen::{Unseen, quoted};
+use super::unseen::{NotSeen, quoted};
 use crate::doctor::run::{self, Around, Bounds};
 
 /// Bytes of the end of one log.
@@ -55,7 +55,7 @@ pub(super) fn read_logs<'t>(
     root: &Root,
     configurations: impl Iterator<Item = &'t str>,
     since: Duration,
-    unseen: &mut Vec<Unseen>,
+    unseen: &mut Vec<NotSeen>,
 ) -> Vec<Finding> {
     let mut found: Vec<(Noted, String)> = Vec::new();
     let journal = read_journal(root, since, unseen);
@@ -68,19 +68,19 @@ pub(super) fn read_logs<'t>(
                 Some(kept) => {
                     add(&mut found, kept, &excerpt(path.as_bytes()));
                     if !is_whole && kept.len() == text.len() {
-                        unseen.push(Unseen {
+                        unseen.push(NotSeen {
                             what: format!("{path}: what is before its last {MAX_LOG} bytes"),
                             command: Some(format!("truepeer explain --log {}", quoted(&path))),
                         });
                     }
                 }
-                None => unseen.push(Unseen {
+                None => unseen.push(NotSeen {
                     what: format!("{path}: its lines have no time, so that it cannot be said which are new"),
                     command: Some(format!("truepeer explain --log {}", quoted(&path))),
                 }),
             },
             Ok(None) => {}
-            Err(error) => unseen.push(Unseen {
+            Err(error) => unseen.push(NotSeen {
                 what: format!("{path}: {error}"),
                 command: Some(format!("sudo truepeer explain --log {}", quoted(&path))),
             }),
@@ -117,7 +117,7 @@ fn add(found: &mut Vec<(Noted, String)>, text: &[u8], source: &str) {
     }
 }
 
-fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Option<Vec<u8>> {
+fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<NotSeen>) -> Option<Vec<u8>> {
     if root.is_recorded() {
         return root.printed("journalctl", MAX_LOG).ok().map(String::into_bytes);
     }
@@ -134,7 +134,7 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
     match run::printed(&journalctl, &args, Bounds { bytes: MAX_JOURNAL, time: PATIENCE }, Around::Nothing) {
         Ok(text) => {
             if !rustix::process::geteuid().is_root() {
-                unseen.push(Unseen {
+                unseen.push(NotSeen {
                     what:
                         "lines of the journal that only root and the groups adm and systemd-journal may read"
                             .to_owned(),
@@ -142,7 +142,7 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
                 });
             }
             if text.iter().filter(|byte| **byte == b'\n').count() >= MAX_JOURNAL_LINES {
-                unseen.push(Unseen {
+                unseen.push(NotSeen {
                     what: format!("the journal: what is before its last {MAX_JOURNAL_LINES} lines"),
                     command: Some(command),
                 });
@@ -150,7 +150,7 @@ fn read_journal(root: &Root, since: Duration, unseen: &mut Vec<Unseen>) -> Optio
             Some(text)
         }
         Err(why) => {
-            unseen.push(Unseen {
+            unseen.push(NotSeen {
                 what: format!("the journal: {why}"),
                 command: Some(format!("sudo {command}")),
             });

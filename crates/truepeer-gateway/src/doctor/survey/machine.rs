@@ -309,7 +309,7 @@ fn complete(root: &Root, process: &mut Process) {
         .find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
     let mail_config =
         small("environ").split('\0').find_map(|word| word.strip_prefix("MAIL_CONFIG=").map(str::to_owned));
-    // Nobody's, if that does not show.
+    // The user of no process, if that does not show.
     process.user = user.unwrap_or(u32::MAX);
     (process.exe, process.directory, process.mail_config) = (exe, directory, mail_config);
 }

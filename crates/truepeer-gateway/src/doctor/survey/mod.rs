@@ -23,11 +23,11 @@ pub use configs::ReadOurs;
 use configs::{Configured, read_configuration};
 use machine::Machine;
 pub use root::Root;
-pub use unseen::Unseen;
+pub use unseen::NotSeen;
 
 /// What to look at.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct SurveyScope {
     /// Where.
     pub root: Root,
     /// How far back logs are read; not at all if it is nothing.
@@ -46,7 +46,7 @@ pub struct Survey {
     /// What was looked at, a sentence each.
     pub seen: Vec<String>,
     /// What could not be seen.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<NotSeen>,
 }
 
 /// One space of the machine, and what its programs say.
@@ -59,7 +59,7 @@ struct Inhabited {
 ///
 /// # Errors
 /// When there is no runtime to ask servers with.
-pub fn survey(order: &Order) -> std::io::Result<Survey> {
+pub fn survey(order: &SurveyScope) -> std::io::Result<Survey> {
     let mut unseen = Vec::new();
     let mut machine = Machine::read(&order.root);
     let mut spaces: Vec<Inhabited> = Vec::new();
@@ -112,7 +112,7 @@ pub fn survey(order: &Order) -> std::io::Result<Survey> {
         if one.configured.len() >= MAX_PROGRAMS {
             let what =
                 format!("programs beyond the first {MAX_PROGRAMS}, each with a configuration of its own");
-            unseen.push(Unseen { what, command: None });
+            unseen.push(NotSeen { what, command: None });
         }
     }
     note_unseen(&machine, &mut unseen);
@@ -140,7 +140,7 @@ impl Inhabited {
 }
 
 /// The running neighbours of all spaces, fit to be compared.
-fn joined(spaces: &[Inhabited], machine: &Machine, unseen: &mut Vec<Unseen>) -> Vec<Neighbour> {
+fn joined(spaces: &[Inhabited], machine: &Machine, unseen: &mut Vec<NotSeen>) -> Vec<Neighbour> {
     let spaces: Vec<_> = spaces
         .iter()
         .map(|one| Space {
@@ -153,7 +153,7 @@ fn joined(spaces: &[Inhabited], machine: &Machine, unseen: &mut Vec<Unseen>) -> 
     let Joined { mut neighbours, unclear, .. } = join(&spaces, &machine.published);
     // Said before.
     unknown::set_aside(&mut neighbours, machine);
-    unseen.extend(unclear.iter().map(|place| Unseen {
+    unseen.extend(unclear.iter().map(|place| NotSeen {
         what: format!("where this leads, for several containers listen on that port: {place}"),
         command: None,
     }));
@@ -224,7 +224,7 @@ fn connections(neighbours: &[Neighbour]) -> Vec<String> {
 }
 
 /// What is in the configurations and was not understood.
-fn note_uninterpreted(configured: &[Configured], unseen: &mut Vec<Unseen>) {
+fn note_uninterpreted(configured: &[Configured], unseen: &mut Vec<NotSeen>) {
     for one in configured {
         let uninterpreted = one.neighbours.iter().flat_map(|neighbour| &neighbour.unread);
         // A file that includes others was read with all of them: where a pattern has none, none exists.
@@ -233,7 +233,7 @@ fn note_uninterpreted(configured: &[Configured], unseen: &mut Vec<Unseen>) {
                 && (place.text.starts_with("include ") || place.text.starts_with("!include"))
         };
         let uninterpreted = uninterpreted.filter(|unread| !is_include(&unread.place));
-        unseen.extend(uninterpreted.map(|unread| Unseen {
+        unseen.extend(uninterpreted.map(|unread| NotSeen {
             what: format!("{}: not interpreted: {unread}", one.title),
             command: None,
         }));
@@ -241,13 +241,13 @@ fn note_uninterpreted(configured: &[Configured], unseen: &mut Vec<Unseen>) {
 }
 
 /// What else was not seen.
-fn note_unseen(machine: &Machine, unseen: &mut Vec<Unseen>) {
+fn note_unseen(machine: &Machine, unseen: &mut Vec<NotSeen>) {
     for elsewhere in &machine.elsewhere {
         unseen.push(is_elsewhere(elsewhere));
     }
     let hidden = machine.listening.iter().filter(|(_, owner)| owner.is_none()).count();
     if hidden > 0 && !rustix::process::geteuid().is_root() {
-        unseen.push(Unseen {
+        unseen.push(NotSeen {
             what: format!("which processes hold {hidden} listening sockets of other users"),
             command: Some("sudo truepeer doctor".to_owned()),
         });
@@ -255,10 +255,10 @@ fn note_unseen(machine: &Machine, unseen: &mut Vec<Unseen>) {
 }
 
 /// A program whose files and sockets cannot be seen, and how to see them.
-fn is_elsewhere(elsewhere: &machine::Elsewhere) -> Unseen {
+fn is_elsewhere(elsewhere: &machine::Elsewhere) -> NotSeen {
     let machine::Elsewhere { product, pid, container } = elsewhere;
     let Some(name) = container else {
-        return Unseen {
+        return NotSeen {
             what: format!("{product} (process {pid}) in a network namespace of its own"),
             command: Some(format!("sudo nsenter --target {pid} --net truepeer doctor")),
         };
@@ -275,7 +275,7 @@ fn is_elsewhere(elsewhere: &machine::Elsewhere) -> Unseen {
         }
     };
     let file = format!("{}.conf", product.name());
-    Unseen {
+    NotSeen {
         what: format!("{product} (process {pid}) in container {name}"),
         command: Some(format!(
             "docker exec {name} {shows} >{file} && truepeer check --neighbour {}:{file}",

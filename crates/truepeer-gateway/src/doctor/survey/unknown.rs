@@ -6,16 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use truepeer_doctor::neighbour::{Address, Connect, Host, Neighbour, pairs};
 
 use super::machine::Machine;
-use super::unseen::Unseen;
+use super::unseen::NotSeen;
 
 /// Takes out of `neighbours` the connections to somebody who listens here and is none of them; says to whom they lead.
-pub(super) fn set_aside(neighbours: &mut [Neighbour], machine: &Machine) -> Vec<Unseen> {
+pub(super) fn set_aside(neighbours: &mut [Neighbour], machine: &Machine) -> Vec<NotSeen> {
     let paired: Vec<Vec<bool>> = {
         let pairs = pairs(neighbours);
         let is_paired = |connect: &Connect| pairs.iter().any(|pair| std::ptr::eq(pair.connect, connect));
         neighbours.iter().map(|neighbour| neighbour.connects.iter().map(is_paired).collect()).collect()
     };
-    let mut unseen: Vec<Unseen> = Vec::new();
+    let mut unseen: Vec<NotSeen> = Vec::new();
     for (neighbour, paired) in neighbours.iter_mut().zip(paired) {
         let mut paired = paired.into_iter();
         let sender = neighbour.product;
@@ -31,7 +31,7 @@ pub(super) fn set_aside(neighbours: &mut [Neighbour], machine: &Machine) -> Vec<
                 || "a program of another user".to_owned(),
                 |owner| format!("{} (process {})", owner.name, owner.pid),
             );
-            let new = Unseen {
+            let new = NotSeen {
                 what: format!(
                     "what {who} does with the header on {addr}, to which {sender} connects: its configuration"
                 ),

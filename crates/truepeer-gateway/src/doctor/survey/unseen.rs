@@ -2,7 +2,7 @@
 
 /// Something that was not seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unseen {
+pub struct NotSeen {
     /// What, and why.
     pub what: String,
     /// What to type to see it.

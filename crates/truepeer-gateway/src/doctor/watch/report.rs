@@ -11,7 +11,7 @@ use truepeer_doctor::header::{self, BrokenHeader, Explained};
 use truepeer_doctor::{Class, Confidence, Finding, Opening, Product, Side, change, excerpt, sort};
 
 use super::hello::{self, Hello};
-use super::{Arrival, ArrivalEnd};
+use super::{ArrivalEnd, Watched};
 
 /// What one connection was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Trusted {
 impl Report {
     /// What `arrival` was, and what `trusted` says of its peer.
     #[must_use]
-    pub fn of(arrival: &Arrival, trusted: &[Trusted]) -> Self {
+    pub fn of(arrival: &Watched, trusted: &[Trusted]) -> Self {
         let mut report = Self {
             header: (!arrival.bytes.is_empty()).then(|| header::explain(&arrival.bytes)),
             pieces: arrival.pieces.len(),
@@ -81,7 +81,7 @@ impl Report {
         self.findings.push(Finding { class, side, product, seen, cause, change, confidence });
     }
 
-    fn whole(&mut self, arrival: &Arrival, header: &Header<'_>, len: usize, trusted: &[Trusted]) {
+    fn whole(&mut self, arrival: &Watched, header: &Header<'_>, len: usize, trusted: &[Trusted]) {
         self.product = product(header);
         self.pieces = pieces(arrival, len);
         let rest = arrival.bytes.get(len..).unwrap_or_default();
@@ -103,20 +103,18 @@ impl Report {
                 "listener `{listener}` of the configuration reads no header from this address, for it is in none of its \
                  trusted networks"
             );
-            let change = format!(
-                "if this is your proxy: `proxy.trusted-networks = [\"{peer}\"]` at `[server.listener.{listener}]`"
-            );
+            let change = format!("if this is your proxy, {}", change::trust(listener, &peer));
             let seen = format!("a header from {peer}");
             self.find((Class::Hop, Side::Back, Confidence::Certain), seen, cause, change);
         }
     }
 
-    /// Whom the header is about, beside whoever sent it.
-    fn client(&mut self, arrival: &Arrival, header: &Header<'_>) {
+    /// Whom the header is about, beside its sender.
+    fn client(&mut self, arrival: &Watched, header: &Header<'_>) {
         let Some((client, _)) = ends(header) else { return };
         let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
         if client == peer {
-            let note = "it names the connection that it came over: a version 1 health check, or a proxy that hides nobody";
+            let note = "it names its own connection: a version 1 health check, or a proxy that keeps client addresses";
             self.notes.push(note.to_owned());
         }
         if let IpAddr::V4(addr) = client.ip()
@@ -131,7 +129,7 @@ impl Report {
     }
 
     /// Something else than a whole header.
-    fn instead(&mut self, arrival: &Arrival, broken: &BrokenHeader) {
+    fn instead(&mut self, arrival: &Watched, broken: &BrokenHeader) {
         if !broken.is_header() {
             self.then = Some(what(&arrival.bytes));
         }
@@ -152,10 +150,11 @@ impl Report {
         }
     }
 
-    fn nothing(&mut self, arrival: &Arrival) {
+    fn nothing(&mut self, arrival: &Watched) {
         match arrival.end {
             ArrivalEnd::Closed | ArrivalEnd::Broken(_) => {
-                let note = "it connected and closed without a byte: a check that only connects, or somebody who looks for open ports";
+                let note =
+                    "it connected and closed without a byte: a check that only connects, or a port scan";
                 self.notes.push(note.to_owned());
             }
             _ => {
@@ -188,7 +187,7 @@ fn ends(header: &Header<'_>) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// How many reads it took until `len` bytes were there.
-fn pieces(arrival: &Arrival, len: usize) -> usize {
+fn pieces(arrival: &Watched, len: usize) -> usize {
     let mut sum = 0_usize;
     let before = arrival.pieces.iter().take_while(|piece| {
         let more = sum < len;

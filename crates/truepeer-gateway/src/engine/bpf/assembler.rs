@@ -61,7 +61,7 @@ pub(crate) mod helper {
 
 /// A place in a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Label(usize);
+pub(crate) struct JumpLabel(usize);
 
 /// A jump to a label that stands nowhere, or too far away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ struct Instruction {
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     code: Vec<Instruction>,
-    jumps: Vec<(usize, Label)>,
+    jumps: Vec<(usize, JumpLabel)>,
     places: Vec<Option<usize>>,
 }
 
@@ -98,13 +98,13 @@ const FROM_REGISTER: u8 = 0x08;
 
 impl Assembler {
     /// A label that is to be placed.
-    pub(crate) fn label(&mut self) -> Label {
+    pub(crate) fn label(&mut self) -> JumpLabel {
         self.places.push(None);
-        Label(self.places.len().saturating_sub(1))
+        JumpLabel(self.places.len().saturating_sub(1))
     }
 
     /// The next instruction is where `label` stands.
-    pub(crate) fn place(&mut self, label: Label) {
+    pub(crate) fn place(&mut self, label: JumpLabel) {
         if let Some(place) = self.places.get_mut(label.0) {
             *place = Some(self.code.len());
         }
@@ -161,13 +161,13 @@ impl Assembler {
     }
 
     /// Goes on at `label`.
-    pub(crate) fn jump(&mut self, label: Label) {
+    pub(crate) fn jump(&mut self, label: JumpLabel) {
         self.jumps.push((self.code.len(), label));
         self.push(0x05, Register::R0, 0, 0, 0);
     }
 
     /// Goes on at `label` if `compare` holds for `register`.
-    pub(crate) fn jump_if(&mut self, register: Register, compare: Compare, label: Label) {
+    pub(crate) fn jump_if(&mut self, register: Register, compare: Compare, label: JumpLabel) {
         self.jumps.push((self.code.len(), label));
         let (code, from, value) = match compare {
             Compare::Is(value) => (0x15, 0, value),

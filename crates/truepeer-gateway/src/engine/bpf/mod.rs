@@ -10,4 +10,4 @@ mod syscall;
 
 pub(crate) use assembler::{Assembler, Compare, NoSuchPlace, Register, Width, helper};
 pub(crate) use netns::netns_cookie;
-pub(crate) use syscall::{Hook, Layout, Link, Map, Program, TypeInfo};
+pub(crate) use syscall::{Hook, KernelProgram, Link, Map, MapLayout, TypeInfo};

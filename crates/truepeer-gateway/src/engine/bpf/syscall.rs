@@ -53,7 +53,7 @@ impl Hook {
 
 /// What a map keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub(crate) enum MapLayout {
     /// Values by keys, at most so many.
     Hash {
         /// Bytes of a key.
@@ -70,7 +70,7 @@ pub(crate) enum Layout {
     },
 }
 
-impl Layout {
+impl MapLayout {
     const fn key(self) -> u32 {
         match self {
             Self::Hash { key, .. } => key,
@@ -131,7 +131,7 @@ impl TypeInfo {
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
-    layout: Layout,
+    layout: MapLayout,
 }
 
 impl Map {
@@ -139,7 +139,7 @@ impl Map {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn create(layout: Layout, name: &str, types: Option<&TypeInfo>) -> io::Result<Self> {
+    pub(crate) fn create(layout: MapLayout, name: &str, types: Option<&TypeInfo>) -> io::Result<Self> {
         /// Memory is taken when an entry is made.
         const NO_PREALLOCATION: u32 = 1;
         let mut attr = MapCreate {
@@ -164,7 +164,7 @@ impl Map {
     ///
     /// # Errors
     /// The kernel's; `InvalidData` if it is laid out otherwise.
-    pub(crate) fn open(path: &Path, layout: Layout) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, layout: MapLayout) -> io::Result<Self> {
         let fd = open(path)?;
         let mut info = MapInfo::default();
         read_info(fd.as_fd(), &mut info)?;
@@ -245,7 +245,7 @@ impl Map {
 
 /// A program in the kernel.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct KernelProgram {
     fd: OwnedFd,
     hook: Hook,
 }
@@ -259,7 +259,7 @@ pub(crate) struct Loading {
     pub(crate) verifier: String,
 }
 
-impl Program {
+impl KernelProgram {
     /// Has the kernel check `code`, 8 bytes for each instruction, and load it for `hook`.
     ///
     /// # Errors
@@ -416,7 +416,7 @@ fn object_name(name: &str) -> [u8; 16] {
 }
 
 #[cfg(test)]
-impl Program {
+impl KernelProgram {
     /// Puts it into a cgroup in the old way, which shares with nobody; nothing takes it away but the cgroup's end.
     pub(crate) fn attach_alone(&self, cgroup: BorrowedFd<'_>) -> io::Result<()> {
         let mut attr = LinkCreate {

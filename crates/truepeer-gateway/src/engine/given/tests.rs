@@ -1,5 +1,7 @@
+use std::net::SocketAddr;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -7,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::*;
 
 fn given(name: &str, descriptor: impl Into<OwnedFd>) -> Result<GivenSocket, GivenError> {
-    GivenSocket::new(Label { number: 3, name: Some(name.to_owned()) }, descriptor.into())
+    GivenSocket::new(SocketName { number: 3, name: Some(name.to_owned()) }, descriptor.into())
 }
 
 fn tcp(addr: SocketAddr, families: Families) -> Bind {
@@ -70,7 +72,7 @@ fn what_connections_cannot_be_accepted_from_is_refused_by_its_kind() {
     ];
     for (descriptor, seen) in cases {
         let error = given("x", descriptor).unwrap_err();
-        let socket = Label { number: 3, name: Some("x".to_owned()) };
+        let socket = SocketName { number: 3, name: Some("x".to_owned()) };
         assert_eq!(error, GivenError::Kind { socket, seen: seen.to_owned() });
         assert!(error.to_string().contains(&format!("gave descriptor 3 (\"x\"), which is {seen}: ")));
     }

@@ -237,7 +237,7 @@ mod tests {
     fn taken(adjust: impl FnOnce(&mut Pending)) -> Option<(State, SocketAddr, SocketAddr)> {
         let (loaded, here) = loaded()?;
         let mut hooks = Hooks::default();
-        hooks.put(&loaded, &here, crate::engine::label::Destination::Own).unwrap();
+        hooks.put(&loaded, &here, crate::engine::label::LabelDestination::Own).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let backend = listener.local_addr().unwrap();
         let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -298,7 +298,7 @@ mod tests {
     fn one_of_another_connection_is_taken_by_nobody() {
         let Some((loaded, here)) = loaded() else { return };
         let mut hooks = Hooks::default();
-        hooks.put(&loaded, &here, crate::engine::label::Destination::Own).unwrap();
+        hooks.put(&loaded, &here, crate::engine::label::LabelDestination::Own).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let backend = listener.local_addr().unwrap();
         let pending = Pending {

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::lack::Lack;
 use super::loaded::Loaded;
-use super::{Destination, cgroups};
-use crate::engine::bpf::{Link, Program};
+use super::{LabelDestination, cgroups};
+use crate::engine::bpf::{KernelProgram, Link};
 
 /// Every control group in which they are called, and for whom.
 #[derive(Debug, Default)]
@@ -22,13 +22,23 @@ pub(super) struct Hooks {
 /// Addresses of backends that are remembered; the latest.
 const MOST_SERVED: usize = 256;
 
+/// How the sockets there come to their labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    /// They take what lies ready when they are established.
+    Taken,
+    /// We give them, to sockets that are ours.
+    Given,
+}
+
 /// One of them.
 #[derive(Debug)]
 struct Hooked {
     number: u64,
-    /// Goes first when they go: nothing may be taken that is not said afterwards.
-    adopt: Link,
-    _clients: [Link; 2],
+    /// Goes first when they go: nothing may be taken that is not said afterwards. None where only sockets of our own say
+    /// something.
+    adopt: Option<Link>,
+    clients: [Link; 2],
     destinations: Option<[Link; 2]>,
 }
 
@@ -38,13 +48,33 @@ impl Hooks {
         &mut self,
         loaded: &Loaded,
         folder: &Path,
-        destination: Destination,
+        destination: LabelDestination,
+    ) -> Result<(), Lack> {
+        self.put_some(loaded, folder, destination, Labels::Taken)
+    }
+
+    /// The same for sockets that we label ourselves: no connection is looked at when it is established.
+    pub(super) fn put_answers(
+        &mut self,
+        loaded: &Loaded,
+        folder: &Path,
+        destination: LabelDestination,
+    ) -> Result<(), Lack> {
+        self.put_some(loaded, folder, destination, Labels::Given)
+    }
+
+    fn put_some(
+        &mut self,
+        loaded: &Loaded,
+        folder: &Path,
+        destination: LabelDestination,
+        labels: Labels,
     ) -> Result<(), Lack> {
         let wrong = |error: &io::Error| Lack::linking(folder, error);
         let cgroup = File::open(folder).map_err(|error| wrong(&error))?;
         let number = cgroups::number(&cgroup).map_err(|error| wrong(&error))?;
         self.forget_the_gone(loaded);
-        let link = |name: &str, program: &Program| {
+        let link = |name: &str, program: &KernelProgram| {
             let make = || program.link(cgroup.as_fd());
             let link = match &loaded.pins {
                 Some(pins) => pins.link(number, name, make),
@@ -52,23 +82,30 @@ impl Hooks {
             };
             link.map_err(|error| wrong(&error))
         };
-        let both = |name: &str, [v4, v6]: &[Program; 2]| {
+        let both = |name: &str, [v4, v6]: &[KernelProgram; 2]| {
             Ok([link(&format!("{name}4"), v4)?, link(&format!("{name}6"), v6)?])
         };
         let destinations = || match destination {
-            Destination::Clients => both("destination", &loaded.destinations).map(Some),
-            Destination::Own => Ok(None),
+            LabelDestination::Clients => both("destination", &loaded.destinations).map(Some),
+            LabelDestination::Own => Ok(None),
+        };
+        let adopt = || match labels {
+            Labels::Taken => link("adopt", &loaded.adopt).map(Some),
+            Labels::Given => Ok(None),
         };
         if let Some(known) = self.hooked.iter_mut().find(|known| known.number == number) {
             if known.destinations.is_none() {
                 known.destinations = destinations()?;
             }
+            if known.adopt.is_none() {
+                known.adopt = adopt()?;
+            }
             return Ok(());
         }
         // Last is what takes labels: by then everything says them.
         let (clients, destinations) = (both("client", &loaded.clients)?, destinations()?);
-        let adopt = link("adopt", &loaded.adopt)?;
-        self.hooked.push(Hooked { number, adopt, _clients: clients, destinations });
+        let adopt = adopt()?;
+        self.hooked.push(Hooked { number, adopt, clients, destinations });
         Ok(())
     }
 
@@ -87,7 +124,11 @@ impl Hooks {
 
     /// A control group that was removed has no programs any more, and its number does not come again.
     fn forget_the_gone(&mut self, loaded: &Loaded) {
-        self.hooked.retain(|known| known.adopt.cgroup().is_ok_and(|number| number == known.number));
+        let is_there = |known: &Hooked| {
+            let [first, _] = &known.clients;
+            first.cgroup().is_ok_and(|number| number == known.number)
+        };
+        self.hooked.retain(is_there);
         if let Some(pins) = &loaded.pins {
             pins.forget_the_gone();
         }
@@ -143,10 +184,10 @@ pub(super) mod tests {
     fn the_kernel_takes_every_program_and_a_group_once() {
         let Some((loaded, folder)) = below("hooks") else { return };
         let mut hooks = Hooks::default();
-        for destination in [Destination::Own, Destination::Clients, Destination::Clients] {
+        for destination in [LabelDestination::Own, LabelDestination::Clients, LabelDestination::Clients] {
             hooks.put(&loaded, &folder, destination).unwrap();
             assert_eq!(hooks.hooked.len(), 1);
-            assert_eq!(hooks.hooked[0].destinations.is_some(), destination == Destination::Clients);
+            assert_eq!(hooks.hooked[0].destinations.is_some(), destination == LabelDestination::Clients);
         }
         fs::remove_dir(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
@@ -154,7 +195,7 @@ pub(super) mod tests {
         let started = Instant::now();
         while hooks.hooked.len() != 1 || hooks.hooked[0].destinations.is_some() {
             assert!(started.elapsed() < Duration::from_secs(20), "the one that is gone is not forgotten");
-            hooks.put(&loaded, &folder, Destination::Own).unwrap();
+            hooks.put(&loaded, &folder, LabelDestination::Own).unwrap();
             std::thread::yield_now();
         }
         fs::remove_dir(&folder).unwrap();
@@ -165,7 +206,7 @@ pub(super) mod tests {
         let Some((loaded, folder)) = below("alone") else { return };
         let group = File::open(&folder).unwrap();
         loaded.clients[0].attach_alone(group.as_fd()).unwrap();
-        let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
+        let lack = Hooks::default().put(&loaded, &folder, LabelDestination::Own).unwrap_err();
         assert_eq!(lack, Lack::Taken { cgroup: folder.clone() });
         assert!(lack.change().starts_with("`bpftool cgroup tree "), "{}", lack.change());
         fs::remove_dir(&folder).unwrap();
@@ -175,7 +216,7 @@ pub(super) mod tests {
     fn a_folder_that_is_no_group_of_version_2_is_named() {
         let Some((loaded, _)) = loaded() else { return };
         let folder = std::env::temp_dir();
-        let lack = Hooks::default().put(&loaded, &folder, Destination::Own).unwrap_err();
+        let lack = Hooks::default().put(&loaded, &folder, LabelDestination::Own).unwrap_err();
         assert!(matches!(&lack, Lack::NotPut { cgroup, .. } if *cgroup == folder), "{lack}");
     }
 }

@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::Label;
+
 /// Bytes of a key: both ends of a connection, as the backend sees them.
 pub(super) const KEY: usize = 36;
 /// Bytes of a pending label.
@@ -127,6 +129,13 @@ impl Pending {
         fill(&mut bytes, &parts);
         bytes
     }
+}
+
+/// What is kept beside a socket that is to say `label`.
+pub(super) fn kept(label: Label) -> [u8; KEPT] {
+    let Label { client, destination, substitute } = label;
+    let whole = Pending { client, destination, substitute, deadline: 0, netns: 0 }.to_bytes();
+    whole.first_chunk().copied().unwrap_or([0; KEPT])
 }
 
 fn octets(ip: IpAddr) -> [u8; 16] {

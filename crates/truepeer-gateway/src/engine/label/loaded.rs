@@ -11,7 +11,7 @@ use super::lack::Lack;
 use super::layout::{KEPT, KEY, PENDING};
 use super::pins::{self, Pins};
 use super::programs::{self, Family, Name};
-use crate::engine::bpf::{Hook, Layout, Map, NoSuchPlace, Program, TypeInfo, netns_cookie};
+use crate::engine::bpf::{Hook, KernelProgram, Map, MapLayout, NoSuchPlace, TypeInfo, netns_cookie};
 
 /// Labels that nobody has taken yet, at once.
 const MOST_PENDING: u32 = 1 << 16;
@@ -21,16 +21,18 @@ const MOST_PENDING: u32 = 1 << 16;
 pub(super) struct Loaded {
     /// Labels that nobody has taken yet.
     pub(super) pending: Map,
+    /// What sockets say.
+    pub(super) kept: Map,
     /// Where what outlives this process is kept, if anything is to.
     pub(super) pins: Option<Pins>,
     /// Our network namespace.
     pub(super) netns: u64,
     /// Moves a pending label to the backend's socket.
-    pub(super) adopt: Program,
+    pub(super) adopt: KernelProgram,
     /// Say the client.
-    pub(super) clients: [Program; 2],
+    pub(super) clients: [KernelProgram; 2],
     /// Say where it wanted to go.
-    pub(super) destinations: [Program; 2],
+    pub(super) destinations: [KernelProgram; 2],
 }
 
 impl Loaded {
@@ -39,7 +41,7 @@ impl Loaded {
         let step = |step: &'static str| move |error: io::Error| Lack::loading(step, &error);
         let netns = own_netns().map_err(step("SO_NETNS_COOKIE"))?;
         let (key, pending, kept) = (bytes(KEY), bytes(PENDING), bytes(KEPT));
-        let layout = Layout::Hash { key, value: pending, most: MOST_PENDING };
+        let layout = MapLayout::Hash { key, value: pending, most: MOST_PENDING };
         let pins =
             kept_in.map(|folder| Pins::open(folder, edition().map_err(step("programs"))?)).transpose()?;
         let map = |layout, name, types| match &pins {
@@ -49,7 +51,7 @@ impl Loaded {
         let pending = map(layout, "tp_pending", None)?;
         pins::sweep(&pending, nanoseconds()).map_err(step("labels of an earlier process"))?;
         let types = TypeInfo::load(&types(kept), INT, ARRAY).map_err(step("description of what is kept"))?;
-        let kept = map(Layout::SocketStorage { value: kept }, "tp_label", Some(&types))?;
+        let kept = map(MapLayout::SocketStorage { value: kept }, "tp_label", Some(&types))?;
         let answer =
             |asked, family, hook, name| load(programs::answer(kept.descriptor(), asked, family), hook, name);
         Ok(Self {
@@ -67,15 +69,16 @@ impl Loaded {
                 answer(Name::Destination, Family::V6, Hook::SocketName6, "tp_dest6")?,
             ],
             pending,
+            kept,
             pins,
             netns,
         })
     }
 }
 
-fn load(code: Result<Vec<u8>, NoSuchPlace>, hook: Hook, name: &str) -> Result<Program, Lack> {
+fn load(code: Result<Vec<u8>, NoSuchPlace>, hook: Hook, name: &str) -> Result<KernelProgram, Lack> {
     let code = code.map_err(|error| Lack::loading(name, &io::Error::other(error)))?;
-    Program::load(&code, hook, name).map_err(|loading| {
+    KernelProgram::load(&code, hook, name).map_err(|loading| {
         // Its last words say what is wrong; the very last is a count.
         let verdict = loading.verifier.lines().rev().find(|line| !line.starts_with("processed "));
         let step = format!("{name}, {}", verdict.unwrap_or("which the verifier did not see"));

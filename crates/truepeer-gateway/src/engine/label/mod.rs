@@ -12,13 +12,14 @@ mod lack;
 mod layout;
 mod listeners;
 mod loaded;
+mod own;
 mod pins;
 mod programs;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -32,6 +33,7 @@ use loaded::Loaded;
 
 pub use dial::Shown;
 pub use lack::Lack;
+pub use own::NotSaid;
 
 /// What the configuration says of a backend's labels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,14 +41,14 @@ pub struct Settings {
     /// The control group in which the backend makes its listening socket; found from who listens, if it is not said.
     pub cgroup: Option<CgroupName>,
     /// Whether the backend's getsockname says where the client wanted to go.
-    pub destination: Destination,
+    pub destination: LabelDestination,
     /// Who stands for clients of IPv6 at a backend that listens on IPv4 only; nobody: they are refused.
     pub substitute: Option<Ipv4Addr>,
 }
 
 /// What a backend's own end is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Destination {
+pub enum LabelDestination {
     /// What it is.
     #[default]
     Own,
@@ -93,16 +95,8 @@ impl Labels {
     /// # Errors
     /// [`Lack`].
     pub fn prepare(&self, backend: SocketAddr, settings: &Settings) -> Result<(), Lack> {
-        let mut hooks = self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.0.loaded.load_full();
-        let loaded = match known {
-            Some(loaded) => loaded,
-            None => {
-                let loaded = Arc::new(Loaded::load(self.0.pins.as_deref())?);
-                self.0.loaded.store(Some(Arc::clone(&loaded)));
-                loaded
-            }
-        };
+        let mut hooks = self.hooks();
+        let loaded = self.load(&hooks)?;
         let tree = Tree::find()?;
         for folder in folders(&tree, backend, settings)? {
             hooks.put(&loaded, &folder, settings.destination)?;
@@ -111,13 +105,27 @@ impl Labels {
         Ok(())
     }
 
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
+        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is loaded, by whoever holds the hooks: so it is loaded once.
+    fn load(&self, _hooks: &MutexGuard<'_, Hooks>) -> Result<Arc<Loaded>, Lack> {
+        if let Some(loaded) = self.0.loaded.load_full() {
+            return Ok(loaded);
+        }
+        let loaded = Arc::new(Loaded::load(self.0.pins.as_deref())?);
+        self.0.loaded.store(Some(Arc::clone(&loaded)));
+        Ok(loaded)
+    }
+
     /// Waits until backends have accepted what waits for them, at the end of a server: what they accept once the programs
     /// are gone would say our address. Two seconds at most, and not at all for labels that are kept.
     pub fn settle(&self) {
         if self.0.pins.is_some() {
             return;
         }
-        let served = self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).served();
+        let served = self.hooks().served();
         let give_up = later(Instant::now(), LAST_ACCEPTS);
         let waits = |backend: &SocketAddr| {
             listeners::of(*backend).is_ok_and(|found| found.iter().any(|one| one.waiting > 0))

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::lack::Lack;
 use super::layout::{KEY, PENDING, State};
-use crate::engine::bpf::{Layout, Link, Map, TypeInfo};
+use crate::engine::bpf::{Link, Map, MapLayout, TypeInfo};
 
 /// One edition's folder.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Pins {
     }
 
     /// The map that is kept as `name`, or a new one, which is kept from now on.
-    pub(super) fn map(&self, layout: Layout, name: &str, types: Option<&TypeInfo>) -> Result<Map, Lack> {
+    pub(super) fn map(&self, layout: MapLayout, name: &str, types: Option<&TypeInfo>) -> Result<Map, Lack> {
         let path = self.0.join(name);
         match Map::open(&path, layout) {
             Ok(map) => return Ok(map),

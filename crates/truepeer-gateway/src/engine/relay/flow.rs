@@ -3,12 +3,12 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::first_lines::FirstLines;
 use super::judge::{ByteGuard, SourceState};
 use super::pipe::{CAPACITY, Pipe};
 use super::{Overheard, RelayEnd};
-use crate::engine::Socket;
 use crate::engine::receive::{SCRATCH, with_scratch};
+use crate::engine::run::again;
+use crate::engine::{Socket, give_back};
 
 /// Reads in one turn before other connections get theirs.
 const ROUNDS: u32 = 16;
@@ -29,16 +29,21 @@ pub(super) enum Fault {
 /// holds.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// Gone while it is idle.
+    busy: Option<Box<Busy>>,
+    manner: Manner,
+    source_ended: bool,
+    finished: bool,
+}
+
+/// What a direction holds that is not idle.
+#[derive(Debug, Default)]
+struct Busy {
     /// Read, and not yet taken by the sink.
     pending: Vec<u8>,
     /// While it moves bulk.
     pipe: Option<Box<Pipe>>,
-    manner: Manner,
-    source_ended: bool,
-    finished: bool,
-    /// Judges a backend's first lines; here, where it costs no memory of its own.
-    pub(super) first_lines: Option<FirstLines>,
-    pub(super) failure: Option<Fault>,
+    failure: Option<Fault>,
 }
 
 /// How bytes are moved.
@@ -83,15 +88,23 @@ pub(super) struct Sides<'a, C> {
 
 impl Flow {
     pub(super) fn beginning_with(pending: Vec<u8>) -> Self {
-        Self {
-            pending,
-            pipe: None,
-            manner: Manner::at_first(),
-            source_ended: false,
-            finished: false,
-            first_lines: None,
-            failure: None,
-        }
+        let busy = if pending.is_empty() {
+            give_back(pending);
+            None
+        } else {
+            Some(Box::new(Busy { pending, ..Busy::default() }))
+        };
+        Self { busy, manner: Manner::at_first(), source_ended: false, finished: false }
+    }
+
+    /// What broke, once.
+    pub(super) fn take_failure(&mut self) -> Option<Fault> {
+        self.busy.as_mut()?.failure.take()
+    }
+
+    /// Whether something broke that nobody has taken note of.
+    pub(super) fn has_failed(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.failure.is_some())
     }
 
     /// Whether it has ended.
@@ -116,12 +129,12 @@ impl Flow {
                 if matches!(fault, Fault::Source(_)) {
                     let _ = sides.sink.shutdown_write();
                 }
-                self.failure = Some(fault);
-                self.pending = Vec::new();
-                None
+                self.busy = Some(Box::new(Busy { failure: Some(fault), ..Busy::default() }));
+                self.finished = true;
+                return Poll::Ready(None);
             }
         };
-        self.pipe = None;
+        self.busy = None;
         self.finished = true;
         Poll::Ready(end)
     }
@@ -134,7 +147,9 @@ impl Flow {
     ) -> Poll<Result<Option<RelayEnd>, Fault>> {
         for _ in 0..ROUNDS {
             let source = if self.source_ended { SourceState::Ended } else { SourceState::GoesOn };
-            if let Some(end) = judge.judge(&mut self.pending, source) {
+            let mut nothing = Vec::new();
+            let waiting = self.busy.as_mut().map_or(&mut nothing, |busy| &mut busy.pending);
+            if let Some(end) = judge.judge(waiting, source) {
                 return Poll::Ready(Ok(Some(end)));
             }
             if !judge.holds() {
@@ -149,8 +164,7 @@ impl Flow {
             match sides.source.poll_read_ready(cx) {
                 Poll::Ready(ready) => ready.map_err(Fault::Source)?,
                 Poll::Pending => {
-                    // Empty: flushed before. An idle direction holds nothing.
-                    self.pipe = None;
+                    self.rest();
                     return Poll::Pending;
                 }
             }
@@ -166,7 +180,7 @@ impl Flow {
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
         }
-        cx.waker().wake_by_ref();
+        again(cx);
         Poll::Pending
     }
 
@@ -178,7 +192,7 @@ impl Flow {
             if let Some(overheard) = sides.overheard {
                 overheard.hear(read);
             }
-            self.pending.extend_from_slice(read);
+            self.busy().pending.extend_from_slice(read);
             Ok(len)
         })
     }
@@ -204,7 +218,7 @@ impl Flow {
                 Err(error) => return Err(Fault::Sink(error)),
             }
             if !rest.is_empty() {
-                self.pending.extend_from_slice(rest);
+                self.busy().pending.extend_from_slice(rest);
             }
             if let Manner::Copy { full } = self.manner {
                 self.manner = match full.saturating_add(1) {
@@ -220,10 +234,11 @@ impl Flow {
 
     /// Moves once into a pipe; [`Flow::flush`] empties it.
     fn splice(&mut self, sides: &Sides<'_, impl Fn(usize)>, small: u8) -> Result<usize, Fault> {
-        if self.pipe.is_none() {
-            self.pipe = Pipe::take();
+        let busy = self.busy();
+        if busy.pipe.is_none() {
+            busy.pipe = Pipe::take();
         }
-        let Some(pipe) = &mut self.pipe else { return self.copy(sides) };
+        let Some(pipe) = &mut busy.pipe else { return self.copy(sides) };
         let Some(into) = pipe.inlet() else { return self.copy(sides) };
         let moved = match sides.source.try_splice_to(into, CAPACITY) {
             Ok(moved) => moved,
@@ -244,8 +259,9 @@ impl Flow {
 
     /// Writes what waits.
     fn flush(&mut self, cx: &mut Context<'_>, sides: &Sides<'_, impl Fn(usize)>) -> Poll<io::Result<()>> {
-        ready!(self.flush_pending(cx, sides))?;
-        while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.holds > 0) {
+        let Some(busy) = &mut self.busy else { return Poll::Ready(Ok(())) };
+        ready!(busy.flush_pending(cx, sides))?;
+        while let Some(pipe) = busy.pipe.as_mut().filter(|pipe| pipe.holds > 0) {
             ready!(sides.sink.poll_write_ready(cx))?;
             let Some(out) = pipe.outlet() else { break };
             match sides.sink.try_splice_from(out, pipe.holds) {
@@ -260,6 +276,23 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
+    fn busy(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_default()
+    }
+
+    /// Nothing more is there for now. An idle direction holds nothing.
+    fn rest(&mut self) {
+        if let Some(busy) = &mut self.busy {
+            // Empty: flushed before.
+            busy.pipe = None;
+            if busy.pending.is_empty() {
+                self.busy = None;
+            }
+        }
+    }
+}
+
+impl Busy {
     fn flush_pending(
         &mut self,
         cx: &mut Context<'_>,

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use socket2::SockRef;
+use truepeer_testkit::dice::Dice;
 
 use super::flow::{Moving, force};
+use super::tests::to_end;
 use super::*;
 use crate::engine::socket::Family;
 use crate::engine::{Tasks, in_time, run};
@@ -30,20 +32,6 @@ const SCHEDULES: u64 = 60;
 /// The most that is written at once.
 const MOST: u64 = 150_000;
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A small generator, the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 /// `len` bytes of the stream that begins with `first`, from number `at` on.
 fn bytes(first: u64, at: u64, len: u64) -> &'static [u8] {
@@ -179,12 +167,16 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
     tasks.spawn({
         let (traffic, outcome) = (Rc::clone(&traffic), Rc::clone(&outcome));
         let ours = |fd| Socket::accepted(fd, family).unwrap();
-        let pair = Pair { client: ours(our_client), backend: ours(our_backend), overheard: None };
+        let pair = Pair { client: ours(our_client), backend: ours(our_backend) };
         async move {
-            let guard = Guard { first_bytes: None, first_lines: None, after_greeting: false, idle: PATIENCE };
-            let end = relay(&pair, Early::default(), guard, &traffic).await;
-            drop(pair);
-            outcome.set(Some(end));
+            let guard = Guard {
+                first_bytes: None,
+                first_lines: None,
+                overheard: None,
+                after_greeting: false,
+                idle: PATIENCE,
+            };
+            outcome.set(Some(to_end(relay(pair, Early::default(), guard), &traffic).await));
         }
     });
     let mut reset = false;

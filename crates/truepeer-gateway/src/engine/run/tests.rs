@@ -183,7 +183,7 @@ fn bytes_and_the_end_behind_them_are_found_without_a_second_wake_up() {
 #[test]
 fn whoever_waits_at_a_socket_that_rests_costs_no_turns_and_is_accepted_later() {
     let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
-    let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
+    let mut listening = bind(&any_port, "bind", 1, Binding::Listens, &Given::default()).unwrap();
     let address = listening.tcp.unwrap();
     patient(async {
         let acceptor = listening.take_acceptor().unwrap().unwrap();

@@ -235,6 +235,12 @@ fn a_peer_is_new_again_after_an_hour_of_silence_only() {
     }
 }
 
+fn line(summary: &Summary, format: LogFormat) -> String {
+    let mut text = String::new();
+    summary.write(format, SystemTime::UNIX_EPOCH, &mut text);
+    text
+}
+
 #[test]
 fn a_summary_is_one_line_in_both_formats() {
     let client = Some("192.0.2.7".parse().unwrap());
@@ -246,12 +252,12 @@ fn a_summary_is_one_line_in_both_formats() {
         span: Duration::from_millis(59_900),
     };
     assert_eq!(
-        summary.to_line(LogFormat::Text, SystemTime::UNIX_EPOCH),
+        line(&summary, LogFormat::Text),
         "time=1970-01-01T00:00:00.000Z level=info event=connections_folded outcome=untrusted_header listener=smtp \
          rule=deny_list count=42 seconds=59 first_peer=198.51.100.1:4711 first_client=192.0.2.7 \
          last_peer=198.51.100.2:4711"
     );
-    let json = summary.to_line(LogFormat::Json, SystemTime::UNIX_EPOCH);
+    let json = line(&summary, LogFormat::Json);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&value["count"], &value["first_client"]), (&42.into(), &"192.0.2.7".into()));
     assert_eq!(value["last_client"], serde_json::Value::Null);

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::facts::lines::{LogSettings, LogTarget};
 
-use super::{Log, NotYet, Refusals, Writer};
+use super::{Log, NotYet, RefusalLines, Writer};
 
 /// Permission bits of a file that we make: for its owner and the group that reads logs.
 const MODE: u32 = 0o640;
@@ -54,7 +54,7 @@ impl Configured {
     pub fn start(
         config: &LogSettings,
         destination: Destination,
-        refusals: Refusals,
+        refusals: RefusalLines,
     ) -> io::Result<(Self, Writer)> {
         let (log, writer) = Log::start(config.format, refusals, destination.0)?;
         Ok((Self { log, config: config.clone() }, writer))
@@ -136,7 +136,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     let file = match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let file = options.create_new(true).open(path)?;
-            // As documented, whatever the umask of whoever started us.
+            // As documented, whatever umask we were started with.
             file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
             file
         }
@@ -168,7 +168,7 @@ impl fmt::Display for OpenError {
                  /var/log/truepeer), or name another file"
             ),
             _ if self.cause.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-                f.write_str("nobody reads this pipe, or it is a socket: name a file, or \"stderr\"")
+                f.write_str("nothing reads this pipe, or it is a socket: name a file, or \"stderr\"")
             }
             _ => f.write_str("name a file in a folder that truepeer's user may write to, or \"stderr\""),
         }

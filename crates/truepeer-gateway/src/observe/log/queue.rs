@@ -16,6 +16,8 @@ pub const LINES: usize = 8192;
 
 /// Lines that the writer takes at once.
 const AT_ONCE: usize = 256;
+/// The largest buffer that is kept for the next lines.
+const SPARE: usize = 256 * 1024;
 /// How long lines gather behind others that were just taken: so many are one write, and no connection wakes anybody.
 /// A line behind a pause is taken at once.
 const GATHER: Duration = Duration::from_millis(3);
@@ -23,12 +25,21 @@ const GATHER: Duration = Duration::from_millis(3);
 /// What waits for the writer.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A line without its end.
-    Line(String),
+    /// Lines, one after the other.
+    Lines(Lines),
     /// So many lines are missing here.
     Lost(u64),
     /// What follows looks or goes otherwise.
     Switch(Switch),
+}
+
+/// Some lines in one buffer, [`AT_ONCE`] at most: a line that is queued needs no memory of its own.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Each with its end.
+    pub(super) text: String,
+    /// How many.
+    count: usize,
 }
 
 /// Another destination, another format, or both.
@@ -76,6 +87,10 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     messages: VecDeque<Message>,
+    /// Lines among the messages.
+    lines: usize,
+    /// A buffer that the writer is done with, for the next lines.
+    spare: String,
     format: LogFormat,
     phase: Phase,
     /// Lost since the writer last took something.
@@ -101,9 +116,17 @@ enum Waits {
 
 impl Queue {
     pub(super) fn new(format: LogFormat) -> Self {
-        let (messages, phase) = (VecDeque::new(), Phase::Open);
-        let state =
-            State { messages, format, phase, untold: 0, lost: 0, writer_waits: Waits::Not, is_busy: false };
+        let state = State {
+            messages: VecDeque::new(),
+            lines: 0,
+            spare: String::new(),
+            format,
+            phase: Phase::Open,
+            untold: 0,
+            lost: 0,
+            writer_waits: Waits::Not,
+            is_busy: false,
+        };
         Self { state: Mutex::new(state), news: Condvar::new() }
     }
 
@@ -117,22 +140,22 @@ impl Queue {
         self.state().lost
     }
 
-    /// Queues a line that was made for `format`.
-    pub(super) fn push(&self, format: LogFormat, line: String) -> Pushed {
+    /// Queues a line that was made for `format`, and has no end yet.
+    pub(super) fn push(&self, format: LogFormat, line: &str) -> Pushed {
         let mut state = self.state();
         if state.format != format {
             return Pushed::Stale;
         }
-        if state.messages.len() >= LINES {
+        if state.lines >= LINES {
             state.untold = state.untold.saturating_add(1);
             state.lost = state.lost.saturating_add(1);
             return Pushed::Dealt;
         }
-        state.messages.push_back(Message::Line(line));
+        state.add(line);
         let wakes = match state.writer_waits {
             Waits::Not => false,
             Waits::News => true,
-            Waits::Many => state.messages.len() == AT_ONCE,
+            Waits::Many => state.lines == AT_ONCE,
         };
         drop(state);
         if wakes {
@@ -159,29 +182,43 @@ impl Queue {
         self.tell(state);
     }
 
-    /// Takes the next messages, waiting up to `patience` for the first; without one, nothing came in time or the
-    /// queue is closing.
-    pub(super) fn take(&self, patience: Duration) -> (Vec<Message>, Phase) {
+    /// Takes the next messages into `taken`, waiting up to `patience` for the first; without one, nothing came in time or
+    /// the queue is closing. What is taken is little, and its room serves the next time, too.
+    pub(super) fn take(&self, patience: Duration, taken: &mut Vec<Message>) -> Phase {
         if std::mem::take(&mut self.state().is_busy) {
             drop(self.wait(GATHER, Waits::Many, |state| state.phase == Phase::Closing || state.has_many()));
         }
         let is_enough = |state: &State| state.phase == Phase::Closing || !state.messages.is_empty();
         let mut state = self.wait(patience, Waits::News, is_enough);
-        let count = state.messages.len().min(AT_ONCE);
-        let taken: Vec<_> = state.messages.drain(..count).collect();
+        while let Some(message) = state.messages.pop_front() {
+            let count = if let Message::Lines(lines) = &message { lines.count } else { 0 };
+            taken.push(message);
+            state.lines = state.lines.saturating_sub(count);
+            if count > 0 {
+                break;
+            }
+        }
         state.is_busy = !taken.is_empty();
         // The gap is behind everything that waited, and there is room only now.
         let untold = std::mem::take(&mut state.untold);
         if untold > 0 {
             state.messages.push_back(Message::Lost(untold));
         }
-        (taken, state.phase)
+        state.phase
     }
 
     /// Waits until a switch waits, it begins to close, or `pause` is over.
     pub(super) fn pause(&self, pause: Duration) {
         let before = self.phase();
         drop(self.wait(pause, Waits::News, |state| state.phase != before || state.switch_at().is_some()));
+    }
+
+    /// Gives back a buffer of lines that are written.
+    pub(super) fn reuse(&self, mut written: String) {
+        written.clear();
+        if written.capacity() <= SPARE {
+            self.state().spare = written;
+        }
     }
 
     /// Whether more is to come.
@@ -223,8 +260,21 @@ impl Queue {
 }
 
 impl State {
+    fn add(&mut self, line: &str) {
+        if !matches!(self.messages.back(), Some(Message::Lines(lines)) if lines.count < AT_ONCE) {
+            let lines = Lines { text: std::mem::take(&mut self.spare), count: 0 };
+            self.messages.push_back(Message::Lines(lines));
+        }
+        if let Some(Message::Lines(lines)) = self.messages.back_mut() {
+            lines.text.push_str(line);
+            lines.text.push('\n');
+            lines.count = lines.count.saturating_add(1);
+            self.lines = self.lines.saturating_add(1);
+        }
+    }
+
     fn has_many(&self) -> bool {
-        self.messages.len() >= AT_ONCE || self.switch_at().is_some()
+        self.lines >= AT_ONCE || self.switch_at().is_some()
     }
 
     fn switch_at(&self) -> Option<usize> {
@@ -234,7 +284,7 @@ impl State {
     fn take_switch(&mut self) -> Option<Switch> {
         match self.messages.remove(self.switch_at()?)? {
             Message::Switch(switch) => Some(switch),
-            Message::Line(_) | Message::Lost(_) => None,
+            Message::Lines(_) | Message::Lost(_) => None,
         }
     }
 }

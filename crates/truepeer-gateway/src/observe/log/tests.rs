@@ -111,11 +111,11 @@ impl Drop for Pen {
 }
 
 fn start(paper: &Paper) -> (Log, Writer) {
-    Log::start(LogFormat::Text, Refusals::Fold, Pen(paper.clone())).unwrap()
+    Log::start(LogFormat::Text, RefusalLines::Fold, Pen(paper.clone())).unwrap()
 }
 
 fn say(log: &Log, text: &str) {
-    log.line(|_| text.to_owned());
+    log.line(|_, line| line.push_str(text));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_switch_under_load_loses_doubles_and_splits_nothing() {
             let (log, papers) = (log.clone(), &papers);
             scope.spawn(move || {
                 for number in 0..EACH {
-                    log.line(|format| format!("{thread} {number} {format:?}"));
+                    log.line(|format, line| line.push_str(&format!("{thread} {number} {format:?}")));
                     if thread == 0 && number > 0 && number % EVERY == 0 {
                         let next = number / EVERY;
                         let format = if next.is_multiple_of(2) { LogFormat::Text } else { LogFormat::Json };
@@ -298,7 +298,7 @@ fn a_change_of_the_format_does_not_take_back_a_destination_that_waits() {
     // As a reload does it: the file is opened anew, then the new format holds.
     assert_eq!(log.switch(Some(Box::new(Pen(next.clone()))), LogFormat::Text), Err(NotYet));
     assert_eq!(log.switch(None, LogFormat::Json), Err(NotYet));
-    log.line(|format| format!("{format:?}"));
+    log.line(|format, line| line.push_str(&format!("{format:?}")));
     stuck.set(Mood::Takes);
     next.wait_for("Json\n");
     drop(writer);

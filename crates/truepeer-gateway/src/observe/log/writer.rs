@@ -13,7 +13,7 @@ use crate::facts::outcome::Level;
 use crate::observe::line::Line;
 
 use super::Kept;
-use super::queue::{Message, Phase, Queue, Switch};
+use super::queue::{Lines, Message, Phase, Queue, Switch};
 
 /// How often summaries of folded records are looked for.
 const SUMMARIES: Duration = Duration::from_secs(5);
@@ -39,12 +39,13 @@ impl Writer {
 
     /// Writes until the queue is closing and empty.
     pub(super) fn run(mut self) {
+        let mut messages = Vec::new();
         loop {
-            let (messages, phase) = self.queue.take(SUMMARIES);
+            let phase = self.queue.take(SUMMARIES, &mut messages);
             let is_last = phase == Phase::Closing && messages.is_empty();
-            for message in messages {
+            for message in messages.drain(..) {
                 match message {
-                    Message::Line(line) => self.batch.add(&line),
+                    Message::Lines(lines) => self.queue.reuse(self.batch.take(lines)),
                     Message::Lost(lines) => self.add_lost(lines),
                     Message::Switch(switch) => {
                         // What it does not take now, the next one gets.
@@ -93,20 +94,24 @@ impl Writer {
     }
 
     fn add_lost(&mut self, lines: u64) {
-        let mut line = Line::new(self.format, SystemTime::now(), Level::Warn);
-        line.text("event", "lines_lost");
-        line.number("lines", lines);
-        line.text("cause", "the log's destination did not take lines as fast as they came");
-        self.batch.add(&line.finish());
+        self.batch.add(|text| {
+            let mut line = Line::new(self.format, SystemTime::now(), Level::Warn, text);
+            line.text("event", "lines_lost");
+            line.number("lines", lines);
+            line.text("cause", "the log's destination did not take lines as fast as they came");
+            line.finish();
+        });
     }
 
     /// To be written with the next batch, at the latest when summaries are looked for.
     fn add_recovered(&mut self, after: Duration, cause: &str) {
-        let mut line = Line::new(self.format, SystemTime::now(), Level::Warn);
-        line.text("event", "log_recovered");
-        line.text("cause", cause);
-        line.number("seconds", after.as_secs());
-        self.batch.add(&line.finish());
+        self.batch.add(|text| {
+            let mut line = Line::new(self.format, SystemTime::now(), Level::Warn, text);
+            line.text("event", "log_recovered");
+            line.text("cause", cause);
+            line.number("seconds", after.as_secs());
+            line.finish();
+        });
     }
 
     fn add_summaries(&mut self, is_last: bool) {
@@ -114,7 +119,7 @@ impl Writer {
         let summaries = if is_last { folding.finish() } else { folding.due(Instant::now()) };
         drop(folding);
         for summary in summaries {
-            self.batch.add(&summary.to_line(self.format, SystemTime::now()));
+            self.batch.add(|text| summary.write(self.format, SystemTime::now(), text));
         }
     }
 }
@@ -122,19 +127,29 @@ impl Writer {
 /// Whole lines, of which the first bytes may be written already.
 #[derive(Debug, Default)]
 struct Batch {
-    bytes: Vec<u8>,
+    text: String,
     written: usize,
 }
 
 impl Batch {
-    fn add(&mut self, line: &str) {
-        self.bytes.extend_from_slice(line.as_bytes());
-        self.bytes.push(b'\n');
+    /// One more line, which `write` writes without its end.
+    fn add(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        self.text.push('\n');
+    }
+
+    /// Takes lines with their ends, and gives a buffer back that is not needed any more.
+    fn take(&mut self, Lines { text, .. }: Lines) -> String {
+        if self.text.is_empty() {
+            return std::mem::replace(&mut self.text, text);
+        }
+        self.text.push_str(&text);
+        text
     }
 
     /// Writes what is left; after an error, the next call goes on where this one stopped.
     fn write_to(&mut self, destination: &mut dyn Write) -> io::Result<()> {
-        while let Some(left) = self.bytes.get(self.written..).filter(|left| !left.is_empty()) {
+        while let Some(left) = self.text.as_bytes().get(self.written..).filter(|left| !left.is_empty()) {
             match destination.write(left) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => self.written = self.written.saturating_add(len),
@@ -148,14 +163,15 @@ impl Batch {
 
     /// Takes back the line that was written in part, and leaves those that were written whole.
     fn rewind(&mut self) {
-        let written = self.bytes.get(..self.written).unwrap_or_default();
+        let written = self.text.as_bytes().get(..self.written).unwrap_or_default();
         let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
-        self.bytes.drain(..whole);
+        // Behind a line end, which is a whole character.
+        self.text.drain(..whole);
         self.written = 0;
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
+        self.text.clear();
         self.written = 0;
     }
 }

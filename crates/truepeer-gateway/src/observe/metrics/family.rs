@@ -33,6 +33,11 @@ pub(super) enum Family {
     LimitedClientsLimit,
     SharedClientCounts,
     ActiveBans,
+    SharedStoreConnected,
+    SharedStoreSilence,
+    SharedStoreEntries,
+    SharedPendingOrders,
+    SharedRefusedEntries,
     FoldedRecords,
     LostLogLines,
     OpenDescriptors,
@@ -102,7 +107,7 @@ impl Kind {
 
 impl Family {
     /// Every family, in the order of the text and of the documentation.
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::Build,
         Self::StartTime,
         Self::AcceptedConnections,
@@ -129,6 +134,11 @@ impl Family {
         Self::LimitedClientsLimit,
         Self::SharedClientCounts,
         Self::ActiveBans,
+        Self::SharedStoreConnected,
+        Self::SharedStoreSilence,
+        Self::SharedStoreEntries,
+        Self::SharedPendingOrders,
+        Self::SharedRefusedEntries,
         Self::FoldedRecords,
         Self::LostLogLines,
         Self::OpenDescriptors,
@@ -138,7 +148,9 @@ impl Family {
     /// Its row.
     pub(super) const fn facts(self) -> Facts {
         use Kind::{Counter, CounterOfBytes, Gauge, GaugeOfSeconds, HistogramOfSeconds, Info};
-        use Label::{Answer, Backend, Direction, Listener, Outcome, Readiness, Rule, Scope, Source, Version};
+        use Label::{
+            Answer, Backend, Direction, Listener, Outcome, Readiness, Reason, Rule, Scope, Source, Version,
+        };
         const NONE: &[Label] = &[];
         const BY_VERSION: &[Label] = &[Version];
         const EACH: &[Label] = &[Listener];
@@ -149,6 +161,7 @@ impl Family {
         const BY_DIRECTION: &[Label] = &[Listener, Direction];
         const BY_BACKEND: &[Label] = &[Backend];
         const BY_READINESS: &[Label] = &[Backend, Readiness];
+        const BY_REASON: &[Label] = &[Reason];
         let (name, kind, labels, help) = match self {
             Self::Build => ("truepeer_build", Info, BY_VERSION, "The program that runs."),
             Self::StartTime => (
@@ -206,7 +219,7 @@ impl Family {
                 "truepeer_health_checks",
                 Counter,
                 BY_ANSWER,
-                "Connections to health ports, by what they were answered; those that left at once are among them.",
+                "Connections to health ports, by the answer; those that closed at once are included.",
             ),
             Self::RefusedConnections => (
                 "truepeer_refused_connections",
@@ -281,6 +294,36 @@ impl Family {
                 "Connections of new clients that were counted together because the table of limits was full.",
             ),
             Self::ActiveBans => ("truepeer_active_bans", Gauge, NONE, "Bans that are in force."),
+            Self::SharedStoreConnected => (
+                "truepeer_shared_store_connected",
+                Gauge,
+                NONE,
+                "1 while the store of `[shared]` answers, otherwise 0.",
+            ),
+            Self::SharedStoreSilence => (
+                "truepeer_shared_store_silence_seconds",
+                GaugeOfSeconds,
+                NONE,
+                "Time since the store last answered: how old what is known of other front doors may be; 0 where nothing is shared.",
+            ),
+            Self::SharedStoreEntries => (
+                "truepeer_shared_store_entries",
+                Gauge,
+                NONE,
+                "Networks in the store when it last answered: bans, and for a while those that have ended or were lifted.",
+            ),
+            Self::SharedPendingOrders => (
+                "truepeer_shared_pending_orders",
+                Gauge,
+                NONE,
+                "Bans and lifted bans of this front door that others may not know yet.",
+            ),
+            Self::SharedRefusedEntries => (
+                "truepeer_shared_refused_entries",
+                Counter,
+                BY_REASON,
+                "Entries of the store that were not taken over.",
+            ),
             Self::FoldedRecords => (
                 "truepeer_folded_records",
                 Counter,

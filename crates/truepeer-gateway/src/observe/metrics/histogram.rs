@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::observe::metrics::label::Room;
+use crate::observe::metrics::label::TimedRoom;
 use crate::observe::metrics::micros;
 
 /// The most bounds that a histogram has.
@@ -31,7 +31,7 @@ const LONG: [u64; 12] = [
     86_400_000_000,
 ];
 
-impl Room {
+impl TimedRoom {
     /// Upper bounds of the buckets in microseconds, inclusive, ascending.
     pub(super) const fn bounds(self) -> &'static [u64] {
         match self {
@@ -52,7 +52,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// Counts one duration.
-    pub(super) fn add(&self, room: Room, duration: Duration) {
+    pub(super) fn add(&self, room: TimedRoom, duration: Duration) {
         let micros = micros(duration);
         let at = room.bounds().partition_point(|bound| *bound < micros);
         let bucket = if at < room.bounds().len() { self.buckets.get(at) } else { None };
@@ -81,7 +81,7 @@ pub(super) struct Sum {
 
 impl Sum {
     /// Bounds in microseconds with the number of durations up to each, and the number of all.
-    pub(super) fn cumulative(&self, room: Room) -> (Vec<(u64, u64)>, u64) {
+    pub(super) fn cumulative(&self, room: TimedRoom) -> (Vec<(u64, u64)>, u64) {
         let mut count: u64 = 0;
         let buckets = room.bounds().iter().zip(&self.buckets).map(|(bound, bucket)| {
             count = count.wrapping_add(*bucket);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn bounds_ascend_and_fit() {
-        for room in Room::ALL {
+        for room in TimedRoom::ALL {
             let bounds = room.bounds();
             assert!(bounds.is_sorted_by(|one, next| one < next) && bounds.len() <= MAX_BOUNDS);
         }
@@ -116,10 +116,10 @@ mod tests {
         ];
         for (micros, first) in cases {
             let histogram = Histogram::default();
-            histogram.add(Room::Identify, Duration::from_micros(micros));
+            histogram.add(TimedRoom::Identify, Duration::from_micros(micros));
             let mut sum = Sum::default();
             histogram.sum_into(&mut sum);
-            let (buckets, count) = sum.cumulative(Room::Identify);
+            let (buckets, count) = sum.cumulative(TimedRoom::Identify);
             let found = buckets.iter().find(|(_, count)| *count == 1).map(|(bound, _)| *bound);
             assert_eq!((found, count, sum.micros), (first, 1, micros));
         }

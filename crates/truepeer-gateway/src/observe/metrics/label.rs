@@ -13,6 +13,7 @@ pub(super) enum Label {
     Direction,
     Readiness,
     Answer,
+    Reason,
 }
 
 impl Label {
@@ -29,6 +30,7 @@ impl Label {
             Self::Direction => "direction",
             Self::Readiness => "readiness",
             Self::Answer => "answer",
+            Self::Reason => "reason",
         }
     }
 }
@@ -81,7 +83,7 @@ impl HealthAnswer {
 
 /// A part of a connection's time; one histogram each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
+pub enum TimedRoom {
     /// From accept to identity.
     Identify,
     /// Connecting to a backend, our header included.
@@ -92,7 +94,7 @@ pub enum Room {
     Total,
 }
 
-impl Room {
+impl TimedRoom {
     /// Every room.
     pub const ALL: [Self; 4] = [Self::Identify, Self::Handoff, Self::Relay, Self::Total];
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::family::{Facts, Family};
 use crate::observe::metrics::histogram::Sum;
-use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
+use crate::observe::metrics::label::{Direction, HealthAnswer, TimedRoom};
 use crate::observe::metrics::micros;
 use crate::observe::metrics::shard::{Counter, Shard};
 use crate::observe::metrics::text::{Format, HeldText, Seconds, Text};
 use crate::rooms::backend::{Pool, Readiness};
+use crate::rooms::bans::shared::{EntryRefusal, SharingStatus};
 use crate::rooms::limits::LimitsStatus;
 use crate::rooms::record::{RefusedBy, Scope, Source};
 
@@ -29,6 +30,8 @@ pub struct Gauges {
     pub limits: LimitsStatus,
     /// Bans in force.
     pub active_bans: u64,
+    /// Sharing with other front doors.
+    pub sharing: SharingStatus,
     /// Lines that the log lost since the start.
     pub lost_log_lines: u64,
     /// File descriptors that are open.
@@ -148,10 +151,10 @@ fn samples(family: Family, facts: &Facts, sums: &Sums<'_>, gauges: &Gauges, text
                 sums.each_with(facts, text, &values, Counter::Relayed(direction));
             }
         }
-        Family::IdentifyDuration => sums.durations(facts, text, Room::Identify),
-        Family::HandoffDuration => sums.durations(facts, text, Room::Handoff),
-        Family::RelayDuration => sums.durations(facts, text, Room::Relay),
-        Family::ConnectionDuration => sums.durations(facts, text, Room::Total),
+        Family::IdentifyDuration => sums.durations(facts, text, TimedRoom::Identify),
+        Family::HandoffDuration => sums.durations(facts, text, TimedRoom::Handoff),
+        Family::RelayDuration => sums.durations(facts, text, TimedRoom::Relay),
+        Family::ConnectionDuration => sums.durations(facts, text, TimedRoom::Total),
         Family::BackendReady => {
             for backend in &gauges.backends {
                 text.sample(facts, &[&backend.backend], u8::from(backend.is_ready()));
@@ -168,6 +171,15 @@ fn samples(family: Family, facts: &Facts, sums: &Sums<'_>, gauges: &Gauges, text
         Family::LimitedClientsLimit => one(gauges.limits.max_clients),
         Family::SharedClientCounts => one(gauges.limits.shared),
         Family::ActiveBans => one(gauges.active_bans),
+        Family::SharedStoreConnected => one(gauges.sharing.connected.into()),
+        Family::SharedStoreSilence => text.sample(facts, &[], Seconds(micros(gauges.sharing.silent))),
+        Family::SharedStoreEntries => one(gauges.sharing.entries),
+        Family::SharedPendingOrders => one(gauges.sharing.pending),
+        Family::SharedRefusedEntries => {
+            for (reason, count) in EntryRefusal::ALL.into_iter().zip(gauges.sharing.refused) {
+                text.sample(facts, &[reason.code()], count);
+            }
+        }
         Family::FoldedRecords => sums.each(facts, text, Counter::Folded),
         Family::LostLogLines => one(gauges.lost_log_lines),
         Family::OpenDescriptors => one(gauges.open_descriptors),
@@ -217,7 +229,7 @@ impl<'a> Sums<'a> {
         }
     }
 
-    fn durations(&self, facts: &Facts, text: &mut Text, room: Room) {
+    fn durations(&self, facts: &Facts, text: &mut Text, room: TimedRoom) {
         for (listener, shards) in &self.0 {
             let mut sum = Sum::default();
             for shard in shards {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::histogram::{Histogram, Sum};
-use crate::observe::metrics::label::{Direction, HealthAnswer, Room};
+use crate::observe::metrics::label::{Direction, HealthAnswer, TimedRoom};
 use crate::rooms::record::{RefusedBy, Scope, Source};
 
 /// The counters of one listener in one worker.
@@ -28,7 +28,7 @@ pub struct Shard {
     ended: [AtomicU64; Outcome::ALL.len()],
     folded: AtomicU64,
     bytes: [AtomicU64; Direction::ALL.len()],
-    durations: [Histogram; Room::ALL.len()],
+    durations: [Histogram; TimedRoom::ALL.len()],
 }
 
 impl Shard {
@@ -114,8 +114,8 @@ impl Shard {
     }
 
     /// A connection spent `duration` in `room`.
-    pub fn spent(&self, room: Room, duration: Duration) {
-        if let Some(histogram) = of(&Room::ALL, &self.durations, room) {
+    pub fn spent(&self, room: TimedRoom, duration: Duration) {
+        if let Some(histogram) = of(&TimedRoom::ALL, &self.durations, room) {
             histogram.add(room, duration);
         }
     }
@@ -126,8 +126,8 @@ impl Shard {
     }
 
     /// Adds the durations of `room` to `sum`.
-    pub(super) fn sum_into(&self, room: Room, sum: &mut Sum) {
-        if let Some(histogram) = of(&Room::ALL, &self.durations, room) {
+    pub(super) fn sum_into(&self, room: TimedRoom, sum: &mut Sum) {
+        if let Some(histogram) = of(&TimedRoom::ALL, &self.durations, room) {
             histogram.sum_into(sum);
         }
     }
@@ -177,6 +177,19 @@ pub(super) enum Counter {
 /// The value that belongs to `key`, where `values` are in the order of `keys`.
 fn of<'a, K: PartialEq, T, const N: usize>(keys: &[K; N], values: &'a [T; N], key: K) -> Option<&'a T> {
     keys.iter().zip(values).find(|(other, _)| **other == key).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+impl Shard {
+    /// Connections that have ended so.
+    pub(crate) fn ended_as(&self, outcome: Outcome) -> u64 {
+        self.read(Counter::Ended(outcome))
+    }
+
+    /// Connections that were accepted.
+    pub(crate) fn accepted_so_far(&self) -> u64 {
+        self.read(Counter::Accepted)
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers in tests are small")]
 
+mod dashboard;
 mod docs;
 mod parser;
 mod rules;
@@ -11,7 +12,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::facts::address::ClientIp;
 use crate::facts::outcome::Outcome;
-use crate::rooms::limits::{LimitsStatus, Rule};
+use crate::rooms::bans::shared::SharingStatus;
+use crate::rooms::limits::{LimitRule, LimitsStatus};
 use crate::rooms::record::{RefusedBy, Scope, Source};
 use parser::{Parsed, parse};
 
@@ -31,7 +33,7 @@ fn gauges(backends: &[&str]) -> Gauges {
 type Row = (&'static str, &'static str, Vec<(&'static str, Vec<&'static str>)>);
 
 /// Every family as an operator knows it, written down a second time.
-/// Whoever changes a name here breaks dashboards.
+/// Anyone who changes a name here breaks dashboards.
 fn expected() -> Vec<Row> {
     let listener = || ("listener", vec!["smtp", "imap"]);
     let rules = vec![
@@ -78,6 +80,15 @@ fn expected() -> Vec<Row> {
         ("gauge", "truepeer_limited_clients_limit", vec![]),
         ("counter", "truepeer_shared_client_counts_total", vec![]),
         ("gauge", "truepeer_active_bans", vec![]),
+        ("gauge", "truepeer_shared_store_connected", vec![]),
+        ("gauge", "truepeer_shared_store_silence_seconds", vec![]),
+        ("gauge", "truepeer_shared_store_entries", vec![]),
+        ("gauge", "truepeer_shared_pending_orders", vec![]),
+        (
+            "counter",
+            "truepeer_shared_refused_entries_total",
+            vec![("reason", vec!["unfit", "trusted_proxy", "too_wide", "full"])],
+        ),
         ("counter", "truepeer_folded_records_total", vec![listener()]),
         ("counter", "truepeer_lost_log_lines_total", vec![]),
         ("gauge", "truepeer_open_descriptors", vec![]),
@@ -169,7 +180,7 @@ fn count_everything_once(shard: &Shard) {
     Outcome::ALL.into_iter().for_each(|outcome| shard.ended(outcome));
     shard.folded();
     Direction::ALL.into_iter().for_each(|direction| shard.relayed(direction, 1));
-    Room::ALL.into_iter().for_each(|room| shard.spent(room, Duration::from_millis(3)));
+    TimedRoom::ALL.into_iter().for_each(|room| shard.spent(room, Duration::from_millis(3)));
 }
 
 #[test]
@@ -237,6 +248,14 @@ fn gauges_are_what_they_were_given() {
         max_pending_headers: 16_384,
         limits: LimitsStatus { clients: 17, max_clients: 131_072, shared: 5 },
         active_bans: 6,
+        sharing: SharingStatus {
+            connected: true,
+            silent: Duration::from_millis(1500),
+            entries: 12,
+            pending: 4,
+            refused: [1, 2, 3, 0],
+            ..SharingStatus::default()
+        },
         lost_log_lines: 7,
         open_descriptors: 90,
         max_descriptors: 65_536,
@@ -256,6 +275,11 @@ fn gauges_are_what_they_were_given() {
         ("truepeer_limited_clients_limit", 131_072.0),
         ("truepeer_shared_client_counts_total", 5.0),
         ("truepeer_active_bans", 6.0),
+        ("truepeer_shared_store_connected", 1.0),
+        ("truepeer_shared_store_silence_seconds", 1.5),
+        ("truepeer_shared_store_entries", 12.0),
+        ("truepeer_shared_pending_orders", 4.0),
+        ("truepeer_shared_refused_entries_total{reason=\"trusted_proxy\"}", 2.0),
         ("truepeer_lost_log_lines_total", 7.0),
         ("truepeer_open_descriptors", 90.0),
         ("truepeer_descriptors_limit", 65_536.0),
@@ -287,7 +311,7 @@ fn labels_follow_from_what_they_are_about() {
     ] {
         assert_eq!(Scope::from(client.parse::<ClientIp>().unwrap()), scope, "{client}");
     }
-    for rule in Rule::ALL {
+    for rule in LimitRule::ALL {
         assert!(RefusedBy::ALL.contains(&RefusedBy::Limit(rule)));
         assert_eq!(RefusedBy::Limit(rule).code(), rule.code());
     }

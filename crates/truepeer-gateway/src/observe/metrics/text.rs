@@ -18,7 +18,7 @@ pub enum Format {
 
 impl Format {
     /// The format for a scraper that says this in `Accept`: OpenMetrics, unless it takes plain text and no
-    /// OpenMetrics. Whoever says nothing, or takes anything, can read either.
+    /// OpenMetrics. Anyone who says nothing, or takes anything, can read either.
     #[must_use]
     pub fn accepted(accept: &str) -> Self {
         let accept = accept.to_ascii_lowercase();

@@ -3,76 +3,92 @@ use std::time::UNIX_EPOCH;
 use truepeer::{Endpoint, HeaderReader, HeaderRules, Progress};
 
 use super::*;
-use crate::facts::protocol::Protocol;
-use crate::rooms::limits::Rule;
-use crate::rooms::record::{Entry, Times, TlsFacts};
+use crate::rooms::backend::Reached;
+use crate::rooms::limits::LimitRule;
+use crate::rooms::record::{Entry, Explanation, Times};
 
-/// A record in which every field has a value.
-fn full(now: Instant) -> Record {
+/// What a trusted peer over a UNIX socket sent: a client with TLS, or a connection of the proxy's own.
+const CLIENT: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x4c\x0a\0\0\x07\xc0\0\x02\x01\x12\x67\0\x19\
+    \x05\0\x03p 1\
+    \x20\0\x37\x07\0\0\0\0\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256\x22\0\x0calice \"a\" \x1b\n";
+const OWN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// A record in which every field has a value that can have one beside what `header` says.
+fn full(now: Instant, header: &[u8]) -> Record {
     let peer = PeerAddress::Unix { uid: Some(1000) };
-    let entry = Entry::new("id-1".to_owned(), "smtp".into(), Protocol::Smtp, peer, UNIX_EPOCH);
-    let mut record = Record::new(Arc::new(entry), now);
+    let mut record = Record::new(Entry::sample("smtp", 1, peer), now);
     let reader = HeaderReader::new(HeaderRules::default(), peer, now);
-    let Ok(Progress::Done { identity, .. }) = reader.advance(b"PROXY TCP4 10.0.0.7 192.0.2.1 4711 25\r\n")
-    else {
-        panic!("a good header");
-    };
-    record.identified(&identity, now);
+    let Ok(Progress::Done { identity, .. }) = reader.advance(header) else { panic!("a good header") };
+    record.identified(identity, now);
     record.hops.push(Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000))));
-    record.own = Some("local");
-    record.tls = Some(TlsFacts {
-        version: "TLSv1.3".to_owned(),
-        cipher: Some("TLS_AES_128_GCM_SHA256".to_owned()),
-        verified_name: Some("alice \"a\" \\x1b".to_owned()),
-    });
-    record.proxy_id = Some("p 1".to_owned());
-    record.backend = Some(("postfix".into(), "127.0.0.1:10025".to_owned()));
-    record.handoff = Some("proxy-v2");
-    record.substituted = Some("destination");
+    record.entry.reached(Reached::new(&"postfix".into(), "127.0.0.1:10025"));
+    record.handoff = Some(Handoff::ProxyV2);
+    record.substituted.destination = true;
     record.exit = Some(crate::facts::program::Exit::Signal(11));
-    record.times =
-        Times { identify: Some(Duration::ZERO), handoff: Some(Duration::ZERO), relay: Some(Duration::ZERO) };
-    record.rule = Some("deny 10.0.0.0/8 (deny.txt, line 3)".into());
-    record.would_refuse = Some(RefusedBy::Limit(Rule::RatePerClient));
-    record.seen = Some("EHLO\\r\\n=".into());
-    record.cause = Some("line one\nline two".to_owned());
-    record.remedy = Some("none".to_owned());
+    let took = Some(Duration::ZERO.into());
+    record.times = Times { identify: took, handoff: took, relay: took };
+    record.explained(Box::new(Explanation {
+        rule: Some("deny 10.0.0.0/8 (deny.txt, line 3)".into()),
+        would_refuse: Some(RefusedBy::Limit(LimitRule::RatePerClient)),
+        seen: Some("EHLO\\r\\n=".into()),
+        ..Explanation::new("line one\nline two", "none")
+    }));
     record
+}
+
+fn ended(record: &Record, format: LogFormat, now: Instant) -> String {
+    let mut text = String::new();
+    line(record, Outcome::Done, format, now, UNIX_EPOCH, &mut text);
+    text
+}
+
+/// The fields of a line, each of which has its place behind that before it.
+fn fields(line: &str) -> Vec<String> {
+    let mut rest = line;
+    let mut fields = Vec::new();
+    for (field, ..) in FIELDS {
+        if let Some((_, behind)) = rest.split_once(&format!("\"{field}\":")) {
+            rest = behind;
+            fields.push((*field).to_owned());
+        }
+    }
+    let serde_json::Value::Object(all) = line.parse().unwrap() else { panic!("{line}") };
+    assert_eq!(fields.len(), all.len(), "documented, and in order: {line}");
+    fields
 }
 
 #[test]
 fn a_record_has_the_documented_fields_in_their_order() {
     let now = Instant::now();
-    let line = line(&full(now), Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
-    let mut at = 0;
-    for (field, ..) in FIELDS {
-        let found = line[at..].find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} in {line}"));
-        at += found;
-    }
-    let serde_json::Value::Object(fields) = line.parse().unwrap() else { panic!("{line}") };
-    assert_eq!(fields.len(), FIELDS.len(), "{line}");
+    let of = |header| fields(&ended(&full(now, header), LogFormat::Json, now));
+    let (client, own) = (of(CLIENT), of(OWN));
+    let missing = FIELDS.iter().filter(|(field, ..)| !client.iter().chain(&own).any(|found| found == field));
+    assert_eq!(missing.count(), 0, "{client:?} {own:?}");
+    assert!(own.contains(&"own".to_owned()) && !own.contains(&"client".to_owned()), "{own:?}");
+    assert!(client.contains(&"client".to_owned()) && !client.contains(&"own".to_owned()), "{client:?}");
 }
 
 #[test]
 fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_record() {
-    let line = start_line(&full(Instant::now()), LogFormat::Json, UNIX_EPOCH);
-    let serde_json::Value::Object(fields) = line.parse().unwrap() else { panic!("{line}") };
-    let documented = FIELDS.iter().filter(|(_, lines, _)| *lines == Both);
-    let mut documented: Vec<_> = documented.map(|(field, ..)| *field).collect();
-    let mut found: Vec<_> = fields.keys().map(String::as_str).collect();
-    documented.sort_unstable();
-    found.sort_unstable();
-    assert_eq!(found, documented);
-    assert_eq!(fields["event"], "connected");
-    assert!(!fields.contains_key("outcome"), "{line}");
+    let at_start = |header| {
+        let mut line = String::new();
+        start_line(&full(Instant::now(), header), LogFormat::Json, UNIX_EPOCH, &mut line);
+        line
+    };
+    let (client, own) = (at_start(CLIENT), at_start(OWN));
+    let found = [fields(&client), fields(&own)].concat();
+    let documented: Vec<_> = FIELDS.iter().filter(|(_, lines, _)| *lines == Both).collect();
+    assert!(documented.iter().all(|(field, ..)| found.iter().any(|found| found == field)), "{found:?}");
+    assert!(found.iter().all(|found| documented.iter().any(|(field, ..)| found == field)), "{found:?}");
+    assert!(client.contains(r#""event":"connected""#) && !client.contains("outcome"), "{client}");
 }
 
 #[test]
 fn both_formats_say_the_same_and_stay_on_one_line() {
     let now = Instant::now();
-    let record = full(now);
-    let json = line(&record, Outcome::Done, LogFormat::Json, now, UNIX_EPOCH);
-    let text = line(&record, Outcome::Done, LogFormat::Text, now, UNIX_EPOCH);
+    let record = full(now, CLIENT);
+    let json = ended(&record, LogFormat::Json, now);
+    let text = ended(&record, LogFormat::Text, now);
     assert!(!json.contains('\n') && !text.contains('\n'), "{text}");
     assert!(text.starts_with("time=1970-01-01T00:00:00.000Z level=info event=connection id=id-1 "), "{text}");
     assert!(text.contains(r#" proxy_id="p 1" "#), "{text}");

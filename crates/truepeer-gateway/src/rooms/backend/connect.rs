@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use truepeer_doctor::change;
 
+use crate::engine::label::NotSaid;
 use crate::engine::program::{NotStarted, Running, With, give};
-use crate::engine::{Address, DialError, NotShown, Socket, now};
+use crate::engine::{DialError, NotShown, Socket, give_back, now};
 use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
-use crate::rooms::backend::{Exec, Pool, Readiness, Slot, Target};
-use crate::rooms::handoff::{Dialled, Introduction, Purpose, Source, Substituted, Untold, drive};
+use crate::rooms::backend::{Exec, Pool, Reached, Readiness, Slot, Target};
+use crate::rooms::handoff::{ConnectAs, Dialled, Introduction, Purpose, Substituted, Untold, drive};
 
 /// A backend that knows the client.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub struct Connected {
     pub socket: Socket,
     /// Which of its addresses it is.
     pub target: Arc<Target>,
-    /// The same with the port of the client's lane.
-    pub address: Address,
+    /// What it is called, with the port of the client's lane.
+    pub reached: Arc<Reached>,
     /// What it has said to the client already.
     pub said: Vec<u8>,
     /// What of the client was replaced.
@@ -61,15 +62,21 @@ pub async fn to_backend(
     opening: Vec<u8>,
 ) -> Result<Connected, NotConnected> {
     let family = introduction.header.family;
-    let mut last = unready(pool, family);
+    let mut last = None;
     for target in pool.next(family) {
         let address = target.address.further(lane);
+        let began = now();
         match pool.dial(introduction, &address, &opening).await {
             Ok(Dialled { socket, substituted }) => {
                 target.note_reached();
                 let mut conversation = introduction.begin(Purpose::Client, pool.backend.proof_timeout);
                 return match drive(&socket, &mut conversation).await {
-                    Ok(said) => Ok(Connected { socket, target, address, said, substituted }),
+                    Ok(said) => {
+                        give_back(opening);
+                        target.note_latency(now().saturating_duration_since(began));
+                        let reached = target.reached_by(&pool.backend.id, lane);
+                        Ok(Connected { socket, target, reached, said, substituted })
+                    }
                     Err(why) => Err(untold(pool, &target, why)),
                 };
             }
@@ -99,7 +106,7 @@ pub async fn to_backend(
                     // One port of a range says nothing of the others.
                     _ if pool.backend.has_range() => {}
                     // One client's address may be at fault for silence: then the others are not kept out for it.
-                    (Source::Client(_), DialError::Timeout(_)) => pool.ask_again(),
+                    (ConnectAs::Client(_), DialError::Timeout(_)) => pool.ask_again(),
                     _ => pool.mark_unreachable(&target, error.to_string()),
                 }
                 let remedy = match error {
@@ -107,11 +114,11 @@ pub async fn to_backend(
                     DialError::NotShown(NotShown::Inexpressible) => Some(LISTEN_ON_BOTH),
                     _ => None,
                 };
-                last = NotConnected { remedy, ..NotConnected::new(outcome, because) };
+                last = Some(NotConnected { remedy, ..NotConnected::new(outcome, because) });
             }
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| unready(pool, family)))
 }
 
 /// Gives `client` to a program of `exec`, which learns who it is; `with` makes what goes with it.
@@ -126,18 +133,20 @@ pub async fn to_program(
     with: impl FnOnce(Slot) -> With,
 ) -> Result<Running, NotConnected> {
     let family = introduction.header.family;
-    let Some(target) = pool.next(family).into_iter().next() else { return Err(unready(pool, family)) };
+    let Some(target) = pool.next(family).next() else { return Err(unready(pool, family)) };
     let failed = |outcome, because| NotConnected::new(outcome, format!("{}: {because}", target.address));
     let slot = pool.programs().enter(exec, now());
     let slot = slot.map_err(|full| failed(Outcome::BackendFull, full.to_string()))?;
     let patience = pool.backend.connect_timeout;
-    match give(client, &exec.program, &introduction.environment, with(slot), patience).await {
+    let to_say = pool.to_say(exec, introduction);
+    match give(client, &exec.program, &introduction.environment, to_say, with(slot), patience).await {
         Ok(running) => {
             target.note_reached();
             Ok(running)
         }
         Err(error) => {
             let because = error.to_string();
+            let mut remedy = None;
             let outcome = match error {
                 NotStarted::Refused(_) => {
                     pool.mark_unreachable(&target, because.clone());
@@ -145,8 +154,13 @@ pub async fn to_program(
                 }
                 NotStarted::NoRoom(_) => Outcome::DescriptorsExhausted,
                 NotStarted::Late(_) => Outcome::BackendTimeout,
+                // The next client may be of the other family.
+                NotStarted::NotSaid(why) => {
+                    remedy = (why == NotSaid::Inexpressible).then_some(BIND_BOTH);
+                    Outcome::HandoffRefused
+                }
             };
-            Err(failed(outcome, because))
+            Err(NotConnected { remedy, ..failed(outcome, because) })
         }
     }
 }
@@ -154,6 +168,9 @@ pub async fn to_program(
 /// For clients of a family that the backend has no address of.
 const BOTH_FAMILIES: &str =
     "give the backend an address of each family, such as [\"127.0.0.1:25\", \"[::1]:25\"]";
+
+/// For clients of IPv6 whose own connection can say IPv4 only.
+const BIND_BOTH: &str = "bind the listener to `[::]` and its port, which takes both families: a socket of IPv4 cannot say an address of IPv6";
 
 /// For clients of IPv6 at a backend that can say IPv4 only.
 const LISTEN_ON_BOTH: &str = "let the backend listen on IPv6 as well, such as `[::]:25`, and give that address; or say with `label.substitute` which IPv4 address stands for clients of IPv6";
@@ -186,7 +203,7 @@ fn unready(pool: &Pool, family: Option<Family>) -> NotConnected {
                 remedy = Some(change::BOTH_FAMILIES);
                 format!("it turns {refuses} clients away ({saw})")
             }
-            _ => "not asked yet whether it reads our header".to_owned(),
+            _ => format!("not asked yet {}", pool.backend.handoff.facts().question),
         };
         words.push(format!("{}: {why}", target.address));
     }

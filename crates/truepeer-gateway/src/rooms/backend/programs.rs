@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::facts::program::Program;
+use crate::facts::program::{Program, SocketLabel};
 use crate::rooms::limits::{Allowance, Rate};
 
 /// `backend.<id>.exec`
@@ -21,6 +21,8 @@ pub struct Exec {
     pub max: NonZeroU32,
     /// So many are started in a time; `None`: as many as come.
     pub rate: Option<Rate>,
+    /// Whether their socket says the client, too.
+    pub label: SocketLabel,
 }
 
 /// Those that run.
@@ -102,6 +104,7 @@ mod tests {
             program: Arc::new(Program { path, arguments: Vec::new(), directory: "/".into(), user: None }),
             max: number(max),
             rate: Rate::new(number(rate), Duration::from_secs(60)),
+            label: SocketLabel::Never,
         }
     }
 
@@ -115,7 +118,7 @@ mod tests {
         drop(first);
         let third = programs.enter(&few, now).unwrap();
         drop(third);
-        // Whoever was refused because too many run has used up nothing of the rate, and leaves nothing behind.
+        // Anyone who was refused because too many run has used up nothing of the rate, and leaves nothing behind.
         let refused = programs.enter(&few, now).unwrap_err();
         assert_eq!(refused, Full::Started(few.rate.unwrap()));
         assert_eq!(

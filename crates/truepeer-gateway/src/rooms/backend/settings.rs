@@ -68,7 +68,7 @@ impl Backend {
     /// Whether each port of a listener has one of its own here.
     ///
     /// Nobody asks these whether they work: one of FTP's is open for the moment of a transfer, for one client, and
-    /// whoever else connects takes its place.
+    /// another one that connects takes its place.
     #[must_use]
     pub const fn has_range(&self) -> bool {
         self.ports > 1

@@ -4,6 +4,8 @@
 //! at all while no ban is set. Changes come from the control thread only; none is answered before it is in the state
 //! file, which is written once for those that come together. This is where the clocks are read.
 
+mod sharing;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -16,6 +18,8 @@ use crate::facts::address::ClientIp;
 use crate::rooms::access::{AccessRules, Decision, Why};
 use crate::rooms::bans::clock::{Clock, Moment};
 use crate::rooms::bans::journal::Journal;
+use crate::rooms::bans::mark::Mark;
+use crate::rooms::bans::shared::Sharing;
 use crate::rooms::bans::state::{Change, LoadedBans};
 use crate::rooms::bans::{Added, Ban, BanChange, BanError, Bans, Changed, Lifted, Protected};
 use crate::rooms::trust::{Meaning, Named};
@@ -34,8 +38,12 @@ struct Inner {
     file: Mutex<Option<Journal>>,
     /// Whether a thread waits to write the whole file.
     saving: AtomicBool,
+    /// Whether another process makes the changes from now on.
+    is_anothers: AtomicBool,
     /// How far the wall clock was ahead of steady time when all ends in the file were right by it, in seconds.
     ahead: AtomicI64,
+    /// What other nodes are told, and how that goes.
+    sharing: Sharing,
 }
 
 impl Default for Inner {
@@ -46,7 +54,9 @@ impl Default for Inner {
             table: RwLock::default(),
             file: Mutex::default(),
             saving: AtomicBool::default(),
+            is_anothers: AtomicBool::default(),
             ahead: AtomicI64::default(),
+            sharing: Sharing::default(),
         }
     }
 }
@@ -62,7 +72,7 @@ struct Table {
 pub struct Guarded {
     /// Its name.
     pub listener: Arc<str>,
-    /// The key of its trusted networks, for whoever wants to ban a proxy.
+    /// The key of its trusted networks, for an order that would ban a proxy.
     pub key: String,
     /// Who may speak for others there: a ban would shut out everybody behind them.
     pub trust: TrustPolicy,
@@ -70,6 +80,14 @@ pub struct Guarded {
     pub names: Vec<Arc<Named>>,
     /// Whom its lists admit, whatever is banned.
     pub access: AccessRules,
+}
+
+/// What another process gets when it takes our place, and what is needed if it does not.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The bans in force.
+    pub bans: Vec<Ban>,
+    journal: Option<Journal>,
 }
 
 /// Whether a change will be there after a restart.
@@ -120,12 +138,47 @@ impl Denied {
         }
     }
 
-    /// Writes the state file anew if the wall clock was set since it was written, so that a restart finds every ban with
-    /// the time that it has left. Blocks on the file.
+    /// Writes the state file anew if the wall clock was set since it was written, so that a restart finds every ban
+    /// with the time that it has left. Blocks on the file.
     pub fn follow_clock(&self) {
         if let Some(Persisted::Failed(path, error)) = self.follow_clock_at(now()) {
             say_not_kept(&path, &error);
         }
+    }
+
+    /// Makes and keeps no more changes, since another process takes our place: what is in force is its from now on.
+    /// Waits for a change that is being kept.
+    #[must_use]
+    pub fn hand_over(&self) -> HandedOver {
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.is_anothers.store(true, Ordering::Release);
+        HandedOver { bans: self.list(), journal: file.take() }
+    }
+
+    /// The other process did not take our place.
+    pub fn take_back(&self, given: HandedOver) {
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        *file = given.journal;
+        self.0.is_anothers.store(false, Ordering::Release);
+    }
+
+    /// Whether changes are another process's to make.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.0.is_anothers.load(Ordering::Acquire)
+    }
+
+    /// Takes what another process has in force, which may have changed since the state file was read, and keeps it.
+    pub fn take_over(&self, bans: Vec<Ban>) {
+        let began = self.0.clock.now(now());
+        let refused = self.change(|table| {
+            let meanings = meanings(&table.listeners);
+            let (bans, refused) = Bans::restore(bans, &protected(&table.listeners, &meanings), began);
+            table.bans = bans;
+            refused
+        });
+        say_lifted(&refused);
+        self.save_aside();
     }
 
     /// The ban that keeps `client` out.
@@ -155,19 +208,25 @@ impl Denied {
     #[must_use]
     pub fn make(&self, changes: &[BanChange]) -> (Vec<Result<Changed, BanError>>, Option<Persisted>) {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_handed_over() {
+            return (changes.iter().map(|_| Err(BanError::HandedOver)).collect(), None);
+        }
         // The lock is given back in between, so that many changes keep no connection waiting.
         let made: Vec<_> = changes.iter().map(|change| self.make_at(change, now())).collect();
         let changes: Vec<_> = made.iter().filter_map(|made| made.as_ref().ok().and_then(to_keep)).collect();
         let kept = (!changes.is_empty()).then(|| match &mut *file {
             None => Persisted::InMemory,
-            Some(journal) => kept(journal.path().to_owned(), journal.keep(&changes, || self.list())),
+            Some(journal) => {
+                let mark = Mark::now(SystemTime::now());
+                kept(journal.path().to_owned(), journal.keep(&changes, mark.as_ref(), || self.list()))
+            }
         });
         drop(file);
         (made, kept)
     }
 
-    /// Whether one of `bans` keeps out `client`, who came in at `listener`; those that a list admits there stay, as they
-    /// would be let in again.
+    /// Whether one of `bans` keeps out `client`, who came in at `listener`; those that a list admits there stay, as
+    /// they would be let in again.
     #[must_use]
     pub fn ends(&self, bans: &Bans, listener: &str, client: ClientIp) -> bool {
         bans.find(client, now().wall).is_some() && !self.is_listed(listener, client)
@@ -204,20 +263,25 @@ impl Denied {
         let clock = self.0.clock;
         let now = clock.now(moment);
         let shown = |ban| clock.for_people(ban, moment);
-        self.change(|Table { bans, listeners }| match change {
-            BanChange::Add(order) => {
-                let meanings = meanings(listeners);
-                bans.add(order, &protected(listeners, &meanings), now).map(|added| {
-                    Changed::Added(match added {
-                        Added::New(ban) => Added::New(shown(ban)),
-                        Added::Replaced(ban) => Added::Replaced(shown(ban)),
+        self.change(|Table { bans, listeners }| {
+            let made = match change {
+                BanChange::Add(order) => {
+                    let meanings = meanings(listeners);
+                    bans.add(order, &protected(listeners, &meanings), now).map(|added| {
+                        Changed::Added(match added {
+                            Added::New(ban) => Added::New(shown(ban)),
+                            Added::Replaced(ban) => Added::Replaced(shown(ban)),
+                        })
                     })
-                })
-            }
-            BanChange::Remove(network) => {
-                let Lifted { ban, still, network } = bans.remove(*network, now);
-                Ok(Changed::Removed(Lifted { ban: ban.map(shown), still: still.map(shown), network }))
-            }
+                }
+                BanChange::Remove(network) => {
+                    let Lifted { ban, still, network } = bans.remove(*network, now);
+                    Ok(Changed::Removed(Lifted { ban: ban.map(shown), still: still.map(shown), network }))
+                }
+            };
+            // While nobody else can change the table: what another node says of the same network comes before or after.
+            made.iter().for_each(|changed| self.note(changed, moment));
+            made
         })
     }
 
@@ -256,7 +320,7 @@ impl Denied {
             let mut file = denied.0.file.lock().unwrap_or_else(PoisonError::into_inner);
             denied.0.saving.store(false, Ordering::Release);
             if let Some(journal) = &mut *file
-                && let Err(error) = journal.write_anew(&denied.list())
+                && let Err(error) = write_anew(journal, &denied, now())
             {
                 say_not_kept(journal.path(), &error);
             }
@@ -271,7 +335,7 @@ impl Denied {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *file {
             None => Persisted::InMemory,
-            Some(journal) => kept(journal.path().to_owned(), journal.write_anew(&self.list_at(moment))),
+            Some(journal) => kept(journal.path().to_owned(), write_anew(journal, self, moment)),
         }
     }
 }
@@ -284,6 +348,11 @@ fn kept(path: PathBuf, written: io::Result<()>) -> Persisted {
         Ok(()) => Persisted::InFile,
         Err(error) => Persisted::Failed(path, error),
     }
+}
+
+/// With the times that the wall clock of `moment` has, and where it stands.
+fn write_anew(journal: &mut Journal, denied: &Denied, moment: Moment) -> io::Result<()> {
+    journal.write_anew(&denied.list_at(moment), Mark::now(moment.wall).as_ref())
 }
 
 /// What the file must hear of a change; nothing of one that lifted no ban.

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Ban;
+use super::mark::Mark;
 use super::state::{self, Change};
 
 /// So many lines are appended at least before the file is written anew; otherwise as many as it held.
@@ -26,13 +27,15 @@ pub struct Journal {
     base: usize,
     /// Lines behind them.
     appended: usize,
+    /// Where the clocks stood when its last lines were written.
+    mark: Option<Mark>,
 }
 
 impl Journal {
     /// The journal at `path`; nothing is written yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, base: 0, appended: 0 }
+        Self { path, file: None, base: 0, appended: 0, mark: None }
     }
 
     /// Where it is.
@@ -41,37 +44,47 @@ impl Journal {
         &self.path
     }
 
-    /// Keeps `changes`, after which `all` are in force; it is asked only if the file has to be written anew.
+    /// Keeps `changes`, after which `all` are in force; it is asked only if the file has to be written anew. `mark` is
+    /// where the clocks stand; it is written where one of them was set since.
     ///
     /// # Errors
     /// What the system says; the file holds at least what it held before.
-    pub fn keep(&mut self, changes: &[Change<'_>], all: impl FnOnce() -> Vec<Ban>) -> io::Result<()> {
+    pub fn keep(
+        &mut self,
+        changes: &[Change<'_>],
+        mark: Option<&Mark>,
+        all: impl FnOnce() -> Vec<Ban>,
+    ) -> io::Result<()> {
         let room = self.base.max(LEAST_APPENDED).saturating_sub(self.appended);
         if let Some(file) = &mut self.file
             && changes.len() <= room
             && is_at(file, &self.path)
         {
             let mut text = Vec::new();
-            let written = state::encode_changes(&mut text, changes)
+            let known = self.mark.as_ref();
+            let new = mark.filter(|mark| !known.is_some_and(|known| known.is_as_good_as(mark)));
+            let written = state::encode_changes(&mut text, changes, new)
                 .and_then(|()| file.write_all(&text))
                 .and_then(|()| file.sync_data());
             if written.is_ok() {
                 self.appended = self.appended.saturating_add(changes.len());
+                self.mark = new.cloned().or(self.mark.take());
                 return Ok(());
             }
             // Half a line may stand at the end: nothing may follow it.
             self.file = None;
         }
-        self.write_anew(&all())
+        self.write_anew(&all(), mark)
     }
 
     /// Replaces the file by one with `all`.
     ///
     /// # Errors
     /// As [`Journal::keep`].
-    pub fn write_anew(&mut self, all: &[Ban]) -> io::Result<()> {
+    pub fn write_anew(&mut self, all: &[Ban], mark: Option<&Mark>) -> io::Result<()> {
         self.file = None;
-        state::save(&self.path, all)?;
+        state::save(&self.path, all, mark)?;
+        self.mark = mark.cloned();
         (self.base, self.appended) = (all.len(), 0);
         // It is kept; without a file to append to, the next changes write it anew.
         self.file = OpenOptions::new().append(true).open(&self.path).ok();
@@ -105,12 +118,12 @@ mod tests {
         let dir = Dir::new("journal-cut");
         let mut journal = Journal::new(dir.state());
         let first = [ban(1), ban(2)];
-        journal.keep(&[Change::Added(&first[0])], || first.to_vec()).unwrap();
+        journal.keep(&[Change::Added(&first[0])], None, || first.to_vec()).unwrap();
         let whole = std::fs::metadata(journal.path()).unwrap().len();
         let third = ban(3);
-        journal.keep(&[Change::Added(&third)], || panic!("there is room")).unwrap();
+        journal.keep(&[Change::Added(&third)], None, || panic!("there is room")).unwrap();
         let with_third = std::fs::metadata(journal.path()).unwrap().len();
-        journal.keep(&[Change::Removed(first[0].network)], || panic!("there is room")).unwrap();
+        journal.keep(&[Change::Removed(first[0].network)], None, || panic!("there is room")).unwrap();
         let bytes = std::fs::read(journal.path()).unwrap();
         let cut = dir.state().with_extension("cut");
         for len in usize::try_from(whole).unwrap()..=bytes.len() {
@@ -131,25 +144,47 @@ mod tests {
     fn a_new_process_writes_anew_before_it_appends() {
         let dir = Dir::new("journal-new");
         let path = dir.state();
-        Journal::new(path.clone()).write_anew(&[ban(1)]).unwrap();
+        Journal::new(path.clone()).write_anew(&[ban(1)], None).unwrap();
         // A crash left half a line.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"0.0.0.9/32\t17").unwrap();
         let mut journal = Journal::new(path.clone());
         let second = ban(2);
-        journal.keep(&[Change::Added(&second)], || vec![ban(1), second.clone()]).unwrap();
+        journal.keep(&[Change::Added(&second)], None, || vec![ban(1), second.clone()]).unwrap();
         let loaded = state::load(&path).unwrap();
         assert_eq!((loaded.bans, loaded.skipped), (vec![ban(1), second], 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_between_two_changes_moves_neither() {
+        let dir = Dir::new("journal-clock");
+        let mut journal = Journal::new(dir.state());
+        let mut mark = Mark::now(std::time::SystemTime::now()).unwrap();
+        let wall = mark.wall.as_secs();
+        let day = std::time::Duration::from_secs(24 * 3600);
+        let one = tests::ban("0.0.0.1/32", wall, wall + 3600, "");
+        journal.keep(&[], Some(&mark), || vec![one.clone()]).unwrap();
+        mark.wall += day;
+        let other = tests::ban("0.0.0.2/32", wall + day.as_secs(), wall + day.as_secs() + 3600, "");
+        journal.keep(&[Change::Added(&other)], Some(&mark), || panic!("there is room")).unwrap();
+        journal.keep(&[Change::Added(&other)], Some(&mark), || panic!("there is room")).unwrap();
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        assert_eq!(text.matches("clock\t").count(), 2, "{text}");
+        // As long after the change as before it, by a clock that was set back again.
+        mark.wall -= day;
+        let loaded = state::load_at(journal.path(), Some(&mark)).unwrap().bans;
+        let both: Vec<_> = loaded.iter().map(|ban| (ban.since, ban.until)).collect();
+        assert_eq!(both, [(one.since, one.until), (one.since, one.until)]);
     }
 
     #[test]
     fn a_file_that_was_taken_away_is_made_again() {
         let dir = Dir::new("journal-away");
         let mut journal = Journal::new(dir.state());
-        journal.write_anew(&[ban(1)]).unwrap();
+        journal.write_anew(&[ban(1)], None).unwrap();
         std::fs::remove_file(journal.path()).unwrap();
         let second = ban(2);
-        journal.keep(&[Change::Added(&second)], || vec![ban(1), second.clone()]).unwrap();
+        journal.keep(&[Change::Added(&second)], None, || vec![ban(1), second.clone()]).unwrap();
         assert_eq!(state::load(journal.path()).unwrap().bans, [ban(1), second]);
     }
 
@@ -165,7 +200,7 @@ mod tests {
                 all.extend(new.iter().cloned());
                 let changes: Vec<_> = new.iter().map(Change::Added).collect();
                 journal
-                    .keep(&changes, || {
+                    .keep(&changes, None, || {
                         written += all.len();
                         all.clone()
                     })

@@ -5,10 +5,13 @@
 //!
 //! ```text
 //! truepeer-bans 1
+//! clock<TAB>1700000000000<TAB>4711000<TAB>0c2c5b0e-4f5e-4b8e-9f0a-1d2e3f405162
 //! 192.0.2.7/32<TAB>1700000000<TAB>1700003600<TAB>fail2ban sshd
 //! ```
 //!
-//! Network, since, until (seconds since 1970), reason. The reason stands last, since it is the one field that is
+//! A line of `clock` says where wall clock and boot clock stood, in milliseconds, when the lines behind it were written,
+//! see `mark`. The others are bans: network, since, until (seconds since 1970), reason, and the node where another one
+//! ordered the ban. The reason is
 //! free text; it holds no tab and no line feed by construction. A line without its line feed was cut off and does
 //! not count. Lines that cannot be read are skipped, counted and named; the others are kept.
 //!
@@ -24,7 +27,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use super::mark::Mark;
+use super::nodes::NodeName;
 use super::order::BanReason;
 use super::{Ban, MAX_BANS, secs, time};
 use crate::facts::files::{Unopened, open_regular};
@@ -59,7 +65,7 @@ pub enum BadStateReason {
     CutOff,
     /// It is not UTF-8, or longer than any line that we write.
     Encoding,
-    /// It has not four fields.
+    /// It has not four fields, or five of which the last is a node.
     Fields,
     /// The first field is no network.
     Network,
@@ -87,11 +93,17 @@ pub enum StateError {
     },
 }
 
-/// Reads the file at `path`. A missing or an empty one holds no bans. Blocks.
+/// Reads the file at `path`, with all times by the wall clock as it is now. A missing or an empty one holds no bans.
+/// Blocks.
 ///
 /// # Errors
 /// [`StateError`]; the file must not be saved over then.
 pub fn load(path: &Path) -> Result<LoadedBans, StateError> {
+    load_at(path, Mark::now(SystemTime::now()).as_ref())
+}
+
+/// The same by the clocks of `now`; times stay as they are written where there are none.
+pub(super) fn load_at(path: &Path, now: Option<&Mark>) -> Result<LoadedBans, StateError> {
     let unreadable = |cause| StateError::Unreadable { path: path.to_owned(), cause };
     match open_regular(path) {
         Err(Unopened::System(cause)) if cause.kind() == io::ErrorKind::NotFound => Ok(LoadedBans::default()),
@@ -100,18 +112,19 @@ pub fn load(path: &Path) -> Result<LoadedBans, StateError> {
             let what = "this is no file, but a directory, a pipe or a device";
             Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, what)))
         }
-        Ok(file) => decode(BufReader::new(file))
+        Ok(file) => decode(BufReader::new(file), now)
             .map_err(unreadable)?
             .ok_or_else(|| StateError::NotOurs { path: path.to_owned() }),
     }
 }
 
-/// Replaces the file at `path` by one with these bans, as a whole or not at all. Blocks.
+/// Replaces the file at `path` by one with these bans, as a whole or not at all; `mark` is where the clocks stand.
+/// Blocks.
 ///
 /// # Errors
 /// What the system says. The old file is untouched then; only if the disk itself fails at the last step, the new one
 /// stands in its place and may not outlive a power failure.
-pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
+pub fn save(path: &Path, bans: &[Ban], mark: Option<&Mark>) -> io::Result<()> {
     // Before anything is changed: what cannot be opened cannot be flushed behind the rename.
     let folder =
         File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
@@ -121,7 +134,7 @@ pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
         _ => {}
     }
-    let written = write_new(&temporary, bans).and_then(|()| std::fs::rename(&temporary, path));
+    let written = write_new(&temporary, bans, mark).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // The error says more than a failure to clean up would.
         let _ = std::fs::remove_file(&temporary);
@@ -131,16 +144,33 @@ pub fn save(path: &Path, bans: &[Ban]) -> io::Result<()> {
     folder.sync_all()
 }
 
-fn write_new(path: &Path, bans: &[Ban]) -> io::Result<()> {
+fn write_new(path: &Path, bans: &[Ban], mark: Option<&Mark>) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut text = BufWriter::new(file);
-    encode(&mut text, bans)?;
+    encode(&mut text, bans, mark)?;
     text.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
+/// The text of a state file with `bans`, and where the clocks stand now.
+#[must_use]
+pub fn to_text(bans: &[Ban]) -> Vec<u8> {
+    let mut text = Vec::new();
+    // Memory takes everything.
+    let _ = encode(&mut text, bans, Mark::now(SystemTime::now()).as_ref());
+    text
+}
+
+/// What [`to_text`] has written; `None` if it is something else.
+#[must_use]
+pub fn of_text(text: &[u8]) -> Option<Vec<Ban>> {
+    let now = Mark::now(SystemTime::now());
+    decode(text, now.as_ref()).ok()?.filter(|loaded| loaded.skipped == 0).map(|loaded| loaded.bans)
+}
+
 /// Writes the text of a state file.
-fn encode(text: &mut impl Write, bans: &[Ban]) -> io::Result<()> {
+fn encode(text: &mut impl Write, bans: &[Ban], mark: Option<&Mark>) -> io::Result<()> {
     writeln!(text, "{VERSION}")?;
+    encode_mark(text, mark)?;
     for ban in bans {
         encode_line(text, ban)?;
     }
@@ -156,8 +186,14 @@ pub enum Change<'a> {
     Removed(IpNet),
 }
 
-/// Writes lines that follow a whole file. A ban that is lifted is a line that ends at 0.
-pub(super) fn encode_changes(text: &mut impl Write, changes: &[Change<'_>]) -> io::Result<()> {
+/// Writes lines that follow a whole file; the last mark holds for them where there is none here. A ban that is lifted is
+/// a line that ends at 0.
+pub(super) fn encode_changes(
+    text: &mut impl Write,
+    changes: &[Change<'_>],
+    mark: Option<&Mark>,
+) -> io::Result<()> {
+    encode_mark(text, mark)?;
     for change in changes {
         match change {
             Change::Added(ban) => encode_line(text, ban)?,
@@ -167,13 +203,22 @@ pub(super) fn encode_changes(text: &mut impl Write, changes: &[Change<'_>]) -> i
     Ok(())
 }
 
+fn encode_mark(text: &mut impl Write, mark: Option<&Mark>) -> io::Result<()> {
+    mark.map_or(Ok(()), |mark| writeln!(text, "{}", mark.line()))
+}
+
 fn encode_line(text: &mut impl Write, ban: &Ban) -> io::Result<()> {
     let (since, until) = (secs(ban.since), secs(ban.until));
-    writeln!(text, "{}\t{since}\t{until}\t{}", ban.network, ban.reason.as_str())
+    write!(text, "{}\t{since}\t{until}\t{}", ban.network, ban.reason.as_str())?;
+    match &ban.node {
+        Some(node) => writeln!(text, "\t{node}"),
+        None => writeln!(text),
+    }
 }
 
 /// Reads the text of a state file; `None` if it is none of ours.
-fn decode(mut text: impl BufRead) -> io::Result<Option<LoadedBans>> {
+fn decode(mut text: impl BufRead, now: Option<&Mark>) -> io::Result<Option<LoadedBans>> {
+    let mut mark = None;
     let mut loaded = LoadedBans::default();
     let mut latest: HashMap<IpNet, usize> = HashMap::new();
     let mut bans: Vec<Option<Ban>> = Vec::new();
@@ -203,6 +248,10 @@ fn decode(mut text: impl BufRead) -> io::Result<Option<LoadedBans>> {
                 _ => return Ok(None),
             }
         }
+        if let Some(found) = content.ok().and_then(Mark::parse) {
+            mark = Some(found);
+            continue;
+        }
         let ban = match content {
             // A line about a network that is known already takes no place.
             Ok(content) => decode_line(content).and_then(|ban| {
@@ -217,6 +266,10 @@ fn decode(mut text: impl BufRead) -> io::Result<Option<LoadedBans>> {
             Ok(ban) => {
                 let network = ban.network;
                 let ban = (secs(ban.until) > 0).then_some(ban);
+                let ban = match (&mark, now) {
+                    (Some(mark), Some(now)) => ban.map(|ban| mark.moved_to(now, ban)),
+                    _ => ban,
+                };
                 let before = match ban {
                     Some(_) => latest.insert(network, bans.len()),
                     None => latest.remove(&network),
@@ -239,14 +292,16 @@ fn decode(mut text: impl BufRead) -> io::Result<Option<LoadedBans>> {
 fn decode_line(content: &[u8]) -> Result<Ban, BadStateReason> {
     let content = std::str::from_utf8(content).map_err(|_| BadStateReason::Encoding)?;
     let mut fields = content.split('\t');
-    let (Some(network), Some(since), Some(until), Some(reason), None) =
-        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+    let (Some(network), Some(since), Some(until), Some(reason), node, None) =
+        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
     else {
         return Err(BadStateReason::Fields);
     };
+    let node = node.map(|node| NodeName::new(node).ok_or(BadStateReason::Fields)).transpose()?;
     let network = parse_network(network).map_err(|_| BadStateReason::Network)?;
     let seconds = |text: &str| text.parse().map(time).map_err(|_| BadStateReason::Time);
-    Ok(Ban { network, since: seconds(since)?, until: seconds(until)?, reason: BanReason::new(reason) })
+    let (since, until, reason) = (seconds(since)?, seconds(until)?, BanReason::new(reason));
+    Ok(Ban { network, since, until, reason, node })
 }
 
 /// In the same directory, so that renaming replaces; always the same name, so that crashes leave one at most.

@@ -5,14 +5,32 @@
 
 use std::collections::BTreeMap;
 
+use super::nodes::NodeNumber;
 use super::order::BanReason;
 
-/// What is kept about a banned network; times in seconds since 1970.
+/// What is kept about a banned network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HeldBan {
-    pub(super) since: u64,
+    /// When it ends, in seconds since 1970.
     pub(super) until: u64,
+    /// How many seconds before that it was ordered.
+    lasts: u32,
+    /// Who ordered it.
+    pub(super) node: NodeNumber,
     pub(super) reason: BanReason,
+}
+
+impl HeldBan {
+    /// Times in seconds since 1970; one that was ordered after its end was ordered then.
+    pub(super) fn new((since, until): (u64, u64), node: NodeNumber, reason: BanReason) -> Self {
+        let lasts = u32::try_from(until.saturating_sub(since)).unwrap_or(u32::MAX);
+        Self { until, lasts, node, reason }
+    }
+
+    /// When it was ordered, in seconds since 1970.
+    pub(super) fn since(&self) -> u64 {
+        self.until.saturating_sub(self.lasts.into())
+    }
 }
 
 /// A new network does not fit.
@@ -87,6 +105,11 @@ impl<T: Bits> Table<T> {
         Some(held)
     }
 
+    /// The ban of exactly this network.
+    pub(super) fn get(&self, first: T, len: u8) -> Option<&HeldBan> {
+        self.bans.get(&(first, len))
+    }
+
     /// Drops what ended at or before `now`; returns how many.
     pub(super) fn purge(&mut self, now: u64) -> usize {
         if self.earliest > now {
@@ -159,7 +182,7 @@ mod tests {
 
     #[test]
     fn only_prefix_lengths_in_use_are_tried() {
-        let held = |until| HeldBan { since: 0, until, reason: BanReason::default() };
+        let held = |until| HeldBan::new((0, until), NodeNumber::OWN, BanReason::default());
         let mut table = Table::<u32>::default();
         for (first, len, until) in [(0xc000_0200, 24, 10), (0xc000_0201, 32, 20), (0xc000_0202, 32, 30)] {
             assert_eq!(table.put(first, len, held(until), false), Ok(None));

@@ -184,6 +184,7 @@ fn restoring_drops_what_ended_and_what_may_not_be() {
         since: at(0),
         until,
         reason: BanReason::new("kept"),
+        node: None,
     };
     let proxies = trusted(&["192.0.2.10/32"]);
     let protected = [Protected { list: "server.proxy.trusted-networks", networks: &proxies }];

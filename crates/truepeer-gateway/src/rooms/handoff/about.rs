@@ -77,3 +77,21 @@ pub(super) fn is_dns_name(name: &str) -> bool {
     };
     name.len() <= 253 && name.split('.').all(is_label)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_labels_of_letters_digits_and_hyphens_within() {
+        let (longest, too_long) = (["a"; 127].join("."), ["a"; 128].join("."));
+        let label = "a".repeat(63);
+        for name in ["mx.example.org", "a", "1-2.example", &label, &longest] {
+            assert!(is_dns_name(name), "{name}");
+        }
+        let label = "a".repeat(64);
+        for name in ["", ".", "a..b", "a.", "-a.example", "a-.example", "a_b", "a b", &label, &too_long] {
+            assert!(!is_dns_name(name), "{name}");
+        }
+    }
+}

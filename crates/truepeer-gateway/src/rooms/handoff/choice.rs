@@ -3,6 +3,7 @@
 //! The configuration, the prober, the walk, the log and the doctor read the facts; none of them asks which way it is.
 
 use truepeer::OwnHeader;
+use truepeer_doctor::change;
 
 use crate::facts::protocol::Protocol;
 
@@ -55,6 +56,8 @@ pub struct HandoffFacts {
     pub own_header: OwnHeader,
     /// How a backend is proved.
     pub proof: Proof,
+    /// Whether what shows the client ends with this process: a connection that the backend accepts later shows us.
+    pub fades: bool,
     /// What a proof asks, in words.
     pub question: &'static str,
     /// The languages that it is spoken in; empty: it is none of a language's business.
@@ -103,6 +106,7 @@ impl Handoff {
                 name: "proxy-v2",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::GreetsOnlyWith,
+                fades: false,
                 question: "whether it reads our header",
                 protocols: &[],
                 suits: "every server that reads PROXY protocol version 2",
@@ -114,6 +118,7 @@ impl Handoff {
                 name: "proxy-v1",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::GreetsOnlyWith,
+                fades: false,
                 question: "whether it reads our header",
                 protocols: &[],
                 suits: "a server that reads version 1 only",
@@ -125,39 +130,43 @@ impl Handoff {
                 name: "xclient",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::Accepts,
+                fades: false,
                 question: "whether it takes XCLIENT from us",
                 protocols: &[Protocol::Smtp, Protocol::Submission, Protocol::Lmtp],
                 suits: "Postfix or Haraka, on a port that must also serve clients without a header",
                 needs: "the backend offers XCLIENT to truepeer's address, and to no client's",
                 limits: "the server knows no host name of the client (neither it nor truepeer looks one up), so rules about client names never match; its log shows truepeer's address until XCLIENT is sent",
-                remedy: "Postfix: put truepeer's address, and nothing else, into `smtpd_authorized_xclient_hosts` of this port's smtpd, then `postfix reload`; a port behind postscreen never offers XCLIENT: use `handoff = \"proxy-v2\"` there",
+                remedy: change::BELIEVE_XCLIENT,
             },
             Self::ImapId => HandoffFacts {
                 name: "imap-id",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::Accepts,
+                fades: false,
                 question: "whether it believes our ID",
                 protocols: &[Protocol::Imap],
                 suits: "Dovecot 2.4 or later, on an IMAP port that must also serve clients without a header",
                 needs: "Dovecot 2.4 or later with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
                 limits: "Dovecot treats the connection from truepeer as secured, so it allows passwords in clear text unless `ssl = required`; it does not log the client's own ID",
-                remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`; one before 2.4 never says that it believes us: see in its log that `rip=` is the client, then `handoff = \"imap-id-unconfirmed\"`",
+                remedy: change::BELIEVE_ID,
             },
             Self::ImapIdUnconfirmed => HandoffFacts {
                 name: "imap-id-unconfirmed",
                 own_header: OwnHeader::Precedes,
                 proof: Proof::AcceptsUnsaid,
+                fades: false,
                 question: "whether it believes our ID",
                 protocols: &[Protocol::Imap],
                 suits: "the same with Dovecot 2.3, which does not say whether it believes truepeer",
                 needs: "Dovecot 2.3 with truepeer's address in `login_trusted_networks`, on a port without `haproxy = yes`",
                 limits: "if `login_trusted_networks` lacks truepeer's address, every client has truepeer's address in Dovecot, and nothing says so: check its log; passwords and the client's ID as with `imap-id`",
-                remedy: "Dovecot: put truepeer's address into `login_trusted_networks`, and no `haproxy = yes` on this port, then `doveadm reload`",
+                remedy: change::BELIEVE_ID_SILENTLY,
             },
             Self::Label => HandoffFacts {
                 name: "label",
                 own_header: OwnHeader::Absent,
                 proof: Proof::ReachedAsClient,
+                fades: true,
                 question: "whether its socket says who the client is",
                 protocols: &[],
                 suits: "any server on this host, containers included: nothing is changed there, nor in this host's routing",
@@ -169,6 +178,7 @@ impl Handoff {
                 name: "transparent",
                 own_header: OwnHeader::Absent,
                 proof: Proof::ReachedAsClient,
+                fades: false,
                 question: "whether it is reached from a client's address",
                 protocols: &[],
                 suits: "any server on this host, unchanged",
@@ -180,17 +190,19 @@ impl Handoff {
                 name: "exec",
                 own_header: OwnHeader::Absent,
                 proof: Proof::MayRun,
+                fades: false,
                 question: "whether it reads its environment",
                 protocols: &[],
                 suits: "a program that serves one connection on its standard input and output, as under inetd, tcpserver, s6 or systemd's `Accept=yes`; it is given the very socket, and no byte passes through truepeer",
-                needs: "a program that takes the client from its environment (`TCPREMOTEIP`, `REMOTE_ADDR`) or need not know it; the right to run it",
-                limits: "a program that asks the socket instead (sshd, Exim, rsync started as `rsync --daemon`) finds the proxy there; it must read no PROXY header itself; idle limit and byte counts are the program's own affair",
-                remedy: "see that `exec.command` names a program that truepeer's user may run",
+                needs: "the right to run it; for a program that asks the socket (sshd, Exim, rsync started as `rsync --daemon`) instead of its environment (`TCPREMOTEIP`, `REMOTE_ADDR`), `exec.label = true` and the rights of `label`",
+                limits: "without these rights a program that asks the socket finds the proxy there; it must read no PROXY header itself; idle limit and byte counts are the program's own affair",
+                remedy: "see that `exec.command` names a program that truepeer's user may run, and with `exec.label = true` that truepeer has CAP_BPF and CAP_NET_ADMIN (`truepeer check` says what this host lacks)",
             },
             Self::None => HandoffFacts {
                 name: "none",
                 own_header: OwnHeader::Absent,
                 proof: Proof::Nothing,
+                fades: false,
                 question: "whether it reads our header",
                 protocols: &[],
                 suits: "a server that does not need to know the client",

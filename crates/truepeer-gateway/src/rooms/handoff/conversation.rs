@@ -15,7 +15,7 @@ use super::xclient::Xclient;
 use super::{Header, Substituted};
 use crate::engine::label::{Label, Labels, Shown};
 use crate::engine::transparent::dial_as;
-use crate::engine::{Address, DialError, Received, Socket, dial, later, receive, say};
+use crate::engine::{Address, DialError, Received, Socket, dial, later, now, receive, say};
 use crate::facts::program::Environment;
 
 /// What a backend is to be told about one client, whichever of its addresses is reached.
@@ -24,7 +24,7 @@ pub struct Introduction {
     /// What goes first, in one write with connecting. Empty where the backend speaks first, or is told nothing.
     pub header: Header,
     /// As whom the connection is made.
-    pub source: Source,
+    pub source: ConnectAs,
     /// What a program finds in its environment; empty where it is none.
     pub environment: Environment,
     words: Words,
@@ -32,7 +32,7 @@ pub struct Introduction {
 
 /// As whom a connection is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum ConnectAs {
     /// As us.
     Ours,
     /// From this client's address.
@@ -78,7 +78,7 @@ impl Introduction {
     /// Told by `header` alone.
     #[must_use]
     pub fn written(header: Header) -> Self {
-        Self { header, source: Source::Ours, environment: Environment::new(), words: Words::None }
+        Self { header, source: ConnectAs::Ours, environment: Environment::new(), words: Words::None }
     }
 
     /// Told in words alone, with these facts substituted.
@@ -88,18 +88,27 @@ impl Introduction {
 
     /// Told by the address that the connection comes from, and by nothing else.
     pub(super) fn from_address(client: SocketAddr) -> Self {
-        Self { source: Source::Client(client), ..Self::written(Header::default()) }
+        Self { source: ConnectAs::Client(client), ..Self::written(Header::default()) }
     }
 
     /// Told by what the backend's own socket says, and by nothing else.
     pub(super) fn labelled(label: Label, substituted: Substituted) -> Self {
         let header = Header { substituted, ..Header::default() };
-        Self { source: Source::Labelled(label), ..Self::written(header) }
+        Self { source: ConnectAs::Labelled(label), ..Self::written(header) }
     }
 
-    /// Told to a program by its environment, with these facts substituted.
-    pub(super) fn in_environment(environment: Environment, substituted: Substituted) -> Self {
-        Self { environment, ..Self::written(Header { substituted, ..Header::default() }) }
+    /// Told to a program by its environment, with these facts substituted, and by what its socket says where it does.
+    pub(super) fn to_program(environment: Environment, label: Label, substituted: Substituted) -> Self {
+        Self { environment, ..Self::labelled(label, substituted) }
+    }
+
+    /// What a socket is to say of the client, if one is.
+    #[must_use]
+    pub fn label(&self) -> Option<Label> {
+        match self.source {
+            ConnectAs::Labelled(label) => Some(label),
+            ConnectAs::Ours | ConnectAs::Client(_) => None,
+        }
     }
 
     /// Connects to `address` within `timeout` as whom it says, and writes `opening` first.
@@ -118,21 +127,21 @@ impl Introduction {
     ) -> Result<Dialled, DialError> {
         let mut substituted = self.header.substituted;
         let socket = match (self.source, address) {
-            (Source::Ours, _) => dial(address, opening, timeout).await?,
-            (Source::Client(client), Address::Tcp(backend)) => {
+            (ConnectAs::Ours, _) => dial(address, opening, timeout).await?,
+            (ConnectAs::Client(client), Address::Tcp(backend)) => {
                 let socket = dial_as(client, *backend, opening, timeout).await?;
                 let ours = socket.local_addr();
                 substituted.client_port = ours.is_some_and(|ours| ours.port() != client.port());
                 socket
             }
-            (Source::Labelled(label), Address::Tcp(backend)) => {
+            (ConnectAs::Labelled(label), Address::Tcp(backend)) => {
                 // Apart, so that other connections do not hold room for it.
                 let dialled = Box::pin(labels.dial(label, *backend, opening, timeout));
                 let (socket, shown) = dialled.await?;
                 substituted.client_address = shown == Shown::Substitute;
                 socket
             }
-            (Source::Client(_) | Source::Labelled(_), Address::Unix(_) | Address::Program(_)) => {
+            (ConnectAs::Client(_) | ConnectAs::Labelled(_), Address::Unix(_) | Address::Program(_)) => {
                 return Err(DialError::Connect(io::ErrorKind::Unsupported.into()));
             }
         };
@@ -226,11 +235,11 @@ pub async fn drive(socket: &Socket, conversation: &mut Conversation) -> Result<V
     let broken = |error: io::Error| Untold::Broken(error.to_string());
     let mut heard = Vec::new();
     loop {
-        match conversation.next(Instant::now()) {
+        match conversation.next(now()) {
             Step::Ready(said) => return Ok(said),
             Step::Failed(why) => return Err(why),
             Step::Say(bytes) => {
-                let until = later(Instant::now(), conversation.patience());
+                let until = later(now(), conversation.patience());
                 say(socket, &bytes, until).await.map_err(broken)?;
             }
             Step::Hear(until) => match receive(socket, &mut heard, until, None).await {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::choice::Handoff;
-use super::tlvs::Facts;
+use super::tlvs::FactSet;
 
 /// A kind of backend that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,9 +74,9 @@ pub struct KindFacts {
     /// The longest header that it takes, in bytes.
     pub header_budget: usize,
     /// What it reads besides addresses.
-    pub tlvs: Facts,
+    pub tlvs: FactSet,
     /// What makes some of its versions go wrong, and what they do then.
-    pub breaks: Option<(Facts, &'static str)>,
+    pub breaks: Option<(FactSet, &'static str)>,
     /// Whether it takes port 0 in a v1 line.
     pub v1_port_zero: PortZero,
     /// What it does while no header comes.

@@ -24,14 +24,32 @@ pub struct Opening {
 
 impl Opening {
     /// Of `header` and the client's first bytes, which `guard` judges as it does in the relay.
-    #[must_use]
-    pub fn new(header: Vec<u8>, early: Vec<u8>, guard: FirstBytes, company: Company, now: Instant) -> Self {
-        let (mut bytes, mut guard) = (header, guard);
-        if company == Company::Alone || early.is_empty() || guard.inspect(&early, now) != Verdict::Pass {
-            return Self { bytes, rode: 0, left: early, guard: Some(guard) };
+    ///
+    /// # Errors
+    /// The client's bytes, if they are a header already: then no backend is to hear of this client.
+    pub fn new(
+        header: Vec<u8>,
+        early: Vec<u8>,
+        guard: FirstBytes,
+        company: Company,
+        now: Instant,
+    ) -> Result<Self, Vec<u8>> {
+        let mut bytes = header;
+        // Judged by a copy: how long bytes are held counts from when the relay can look for what follows them, not from
+        // before a backend was connected.
+        let verdict = { guard }.inspect(&early, now);
+        if let Verdict::Header(_) = verdict {
+            return Err(early);
         }
-        bytes.extend_from_slice(&early);
-        Self { bytes, rode: early.len(), left: Vec::new(), guard: None }
+        if company == Company::Alone || early.is_empty() || verdict != Verdict::Pass {
+            return Ok(Self { bytes, rode: 0, left: early, guard: Some(guard) });
+        }
+        let rode = early.len();
+        let mut left = early;
+        bytes.extend_from_slice(&left);
+        // Empty, with its room: another may use it.
+        left.clear();
+        Ok(Self { bytes, rode, left, guard: None })
     }
 }
 
@@ -68,7 +86,7 @@ mod tests {
         let now = Instant::now();
         let guard = FirstBytes::new(OwnHeader::Precedes, now);
         let Opening { bytes, rode, left, guard } =
-            Opening::new(b"HEADER".to_vec(), early.to_vec(), guard, company, now);
+            Opening::new(b"HEADER".to_vec(), early.to_vec(), guard, company, now).unwrap();
         (bytes, rode, left, guard.is_some())
     }
 
@@ -78,9 +96,31 @@ mod tests {
     }
 
     #[test]
-    fn what_may_become_a_header_or_is_one_stays_behind_and_guarded() {
-        for early in [&b""[..], b"P", b"PROXY TCP4 ", b"\r\n\r\n\0\r\nQUIT\n!"] {
+    fn what_may_become_a_header_stays_behind_and_guarded() {
+        for early in [&b""[..], b"P", b"PROX", b"\r\n\r\n\0\r\nQUI"] {
             assert_eq!(opening(early, Company::Shared), (b"HEADER".to_vec(), 0, early.to_vec(), true));
+        }
+    }
+
+    #[test]
+    fn what_is_a_header_opens_nothing() {
+        let now = Instant::now();
+        let guard = FirstBytes::new(OwnHeader::Precedes, now);
+        for early in [&b"PROXY TCP4 "[..], b"\r\n\r\n\0\r\nQUIT\n!"] {
+            for company in [Company::Shared, Company::Alone] {
+                let opening = Opening::new(b"HEADER".to_vec(), early.to_vec(), guard, company, now);
+                assert_eq!(opening, Err(early.to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_held_from_when_the_relay_begins_however_long_connecting_takes() {
+        let now = Instant::now();
+        let guard = FirstBytes::new(OwnHeader::Precedes, now);
+        for company in [Company::Shared, Company::Alone] {
+            let opening = Opening::new(b"HEADER".to_vec(), b"PROX".to_vec(), guard, company, now);
+            assert_eq!(opening.unwrap().guard.and_then(|guard| guard.wake_at()), None);
         }
     }
 

@@ -1,7 +1,7 @@
 //! TLVs of the operator's own: types of the custom range, each with one fact of this connection that we know ourselves.
 //!
 //! Pure. The facts are a closed set, so that no text of a client's gets into a header by way of a template. A type that
-//! is ours here is never passed on from a proxy: whoever reads it reads what we say.
+//! is ours here is never passed on from a proxy: anyone who reads it reads what we say.
 
 use truepeer::proto::{Tlv, TlvType};
 use truepeer::{ClientIdentity, PeerAddress};

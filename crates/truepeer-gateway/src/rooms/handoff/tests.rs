@@ -282,7 +282,7 @@ fn no_kind_ever_gets_a_longer_header_than_it_takes() {
         Tlv { kind: TlvType(0xE7), value: b"unknown" },
     ]);
     for kind in Kind::ALL {
-        for tlvs in [TlvChoice::All, TlvChoice::Only(Facts::of(&Fact::ALL)), TlvChoice::Kind] {
+        for tlvs in [TlvChoice::All, TlvChoice::Only(FactSet::of(&Fact::ALL)), TlvChoice::Kind] {
             let header = told(kind, Handoff::ProxyV2, tlvs, &received);
             assert!(header.bytes.len() <= kind.facts().header_budget, "{kind} {tlvs:?}");
             assert!(matches!(decoded(&header).addresses(), Addresses::Inet { .. }), "{kind} {tlvs:?}");
@@ -300,7 +300,7 @@ fn version_1_carries_no_tlv_whatever_is_chosen() {
 fn what_is_chosen_by_name_travels_and_nothing_else() {
     let received = with_everything(0x07, 0);
     for fact in Fact::ALL {
-        let header = told(Kind::Haproxy, Handoff::ProxyV2, TlvChoice::Only(Facts::of(&[fact])), &received);
+        let header = told(Kind::Haproxy, Handoff::ProxyV2, TlvChoice::Only(FactSet::of(&[fact])), &received);
         let expected: &[u8] = match fact {
             Fact::Ssl => &[0x20],
             Fact::UniqueId => &[0x05],
@@ -316,7 +316,7 @@ fn what_is_chosen_by_name_travels_and_nothing_else() {
         };
         assert_eq!(kinds(&header), expected, "{fact:?}");
     }
-    let none = told(Kind::Haproxy, Handoff::ProxyV2, TlvChoice::Only(Facts::NONE), &received);
+    let none = told(Kind::Haproxy, Handoff::ProxyV2, TlvChoice::Only(FactSet::NONE), &received);
     assert_eq!(none.bytes.len(), 28);
 }
 
@@ -329,7 +329,7 @@ fn unknown_types_travel_with_all_only_and_never_what_breaks_the_kind() {
     assert_eq!(decoded(&all).tlvs().find(TlvType(0xE7)), Some(&b"unknown"[..]));
     let dovecot = told(Kind::Dovecot, Handoff::ProxyV2, TlvChoice::All, &received);
     assert!(!kinds(&dovecot).contains(&0x01) && !kinds(&dovecot).contains(&0x02), "{:?}", kinds(&dovecot));
-    let named = TlvChoice::Only(Facts::of(&[Fact::Alpn]));
+    let named = TlvChoice::Only(FactSet::of(&[Fact::Alpn]));
     assert_eq!(kinds(&told(Kind::Dovecot, Handoff::ProxyV2, named, &received)), [0x01]);
 }
 

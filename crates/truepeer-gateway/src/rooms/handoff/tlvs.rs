@@ -3,6 +3,9 @@
 //! Pure. What is sent is made from what was understood of this connection's own header: a name that nobody verified
 //! stays behind, and of two items of one type the first counts.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
 use truepeer::ClientIdentity;
 use truepeer::proto::{Ssl, Tlv, TlvType, TlvValue};
 
@@ -87,9 +90,9 @@ impl Fact {
 
 /// A set of facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Facts(u16);
+pub struct FactSet(u16);
 
-impl Facts {
+impl FactSet {
     /// No fact.
     pub const NONE: Self = Self(0);
     /// What every reader of the registered types can use, with a checksum.
@@ -126,63 +129,68 @@ pub enum TlvChoice {
     #[default]
     Kind,
     /// These and no others.
-    Only(Facts),
+    Only(FactSet),
     /// Whatever was received, unknown types included, but what breaks the kind.
     All,
 }
 
+/// Items that a header mostly has at most: so many need no memory of their own.
+const USUALLY: usize = 8;
+
 /// What one header carries.
 #[derive(Debug)]
-pub(super) struct Collected {
+pub(super) struct Collected<'a> {
     /// The items, most useful first, ours behind those with a name: the last one is the first to go when they do not fit.
-    items: Vec<(TlvType, Vec<u8>)>,
+    items: SmallVec<[(TlvType, Cow<'a, [u8]>); USUALLY]>,
     /// Whether a checksum is added; it never goes.
     pub(super) checksum: bool,
 }
 
-impl Collected {
+impl<'a> Collected<'a> {
     /// What is known of `identity`, as far as the choice of `telling` lets it travel to a kind that reads `usual`, never
     /// what is in `breaks`. `names`: what we call the connection, for proxies that have no id, and for our own items.
     pub(super) fn new(
         telling: Telling<'_>,
-        usual: Facts,
-        breaks: Facts,
-        identity: &ClientIdentity,
-        names: Names<'_>,
+        usual: FactSet,
+        breaks: FactSet,
+        identity: &'a ClientIdentity,
+        names: Names<'a>,
     ) -> Self {
         let (choice, own) = (telling.tlvs, telling.own_tlvs);
         let facts = match choice {
             TlvChoice::Kind => usual,
             TlvChoice::Only(facts) => facts,
-            TlvChoice::All => Facts::of(&Fact::ALL),
+            TlvChoice::All => FactSet::of(&Fact::ALL),
         };
         let all = choice == TlvChoice::All;
         let travels = |fact: &Fact| !(all && breaks.has(*fact));
-        let mut items = Vec::new();
+        let mut items = SmallVec::new();
         for fact in facts.iter().filter(travels) {
             match fact {
-                Fact::Ssl => items.extend(ssl(identity, all).map(|value| (TlvType::SSL, value))),
+                Fact::Ssl => items.extend(ssl(identity, all).map(|value| (TlvType::SSL, value.into()))),
                 Fact::UniqueId => {
-                    items.extend(unique_id(identity, names.id).map(|value| (TlvType::UNIQUE_ID, value)));
+                    items.extend(
+                        unique_id(identity, names.id).map(|value| (TlvType::UNIQUE_ID, value.into())),
+                    );
                 }
                 Fact::Crc32c => {}
                 _ => {
                     let limit = if fact == Fact::AlibabaIds { usize::MAX } else { 1 };
                     let found = identity.tlvs().filter(|tlv| fact.is(tlv)).take(limit);
-                    items.extend(found.map(|tlv| (tlv.kind, tlv.value.to_vec())));
+                    items.extend(found.map(|tlv| (tlv.kind, tlv.value.into())));
                 }
             }
         }
-        items.extend(own.collect(identity, names));
+        items.extend(own.collect(identity, names).into_iter().map(|(kind, value)| (kind, value.into())));
         if all {
             let others = identity.tlvs().filter(|tlv| !is_understood(tlv) && !own.hides(tlv));
-            items.extend(others.map(|tlv| (tlv.kind, tlv.value.to_vec())));
+            items.extend(others.map(|tlv| (tlv.kind, tlv.value.into())));
         }
         Self { items, checksum: facts.has(Fact::Crc32c) }
     }
 
     /// The items as they are to be encoded.
-    pub(super) fn tlvs(&self) -> Vec<Tlv<'_>> {
+    pub(super) fn tlvs(&self) -> SmallVec<[Tlv<'_>; USUALLY]> {
         self.items.iter().map(|(kind, value)| Tlv { kind: *kind, value }).collect()
     }
 }
@@ -193,9 +201,9 @@ fn is_understood(tlv: &Tlv<'_>) -> bool {
         || Fact::ALL.iter().any(|fact| fact.is(tlv))
 }
 
-fn unique_id(identity: &ClientIdentity, id: &str) -> Option<Vec<u8>> {
+fn unique_id<'a>(identity: &'a ClientIdentity, id: &'a str) -> Option<&'a [u8]> {
     let own = (!id.is_empty()).then_some(id.as_bytes());
-    identity.unique_id().or(own).map(<[u8]>::to_vec)
+    identity.unique_id().or(own)
 }
 
 /// The value of an SSL TLV with what a backend may rely on: flags, version, cipher, and a common name only if it was

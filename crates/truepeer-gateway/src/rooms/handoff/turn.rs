@@ -61,7 +61,7 @@ impl fmt::Display for Untold {
             Self::Late(awaited) => write!(f, "its {awaited} did not come in time"),
             Self::Gone(awaited) => write!(f, "it closed before its {awaited}"),
             Self::Broken(error) => {
-                write!(f, "the connection broke while it was told who the client is: {error}")
+                write!(f, "the connection broke during the handoff: {error}")
             }
         }
     }

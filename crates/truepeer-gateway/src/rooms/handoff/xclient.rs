@@ -49,7 +49,7 @@ impl Xclient {
             Ok(None) => return Turn::Hear(self.awaited()),
             Err(NoReply) => return unfit("does not speak SMTP", heard),
         };
-        // Whoever speaks before it is asked might have its next answer taken for another one.
+        // Anyone who speaks before it is asked might have its next answer taken for another one.
         let is_asked = matches!(self.stage, Stage::Introduced) || reply.len == heard.len();
         let bytes: Vec<u8> = heard.drain(..reply.len).collect();
         if !is_asked {

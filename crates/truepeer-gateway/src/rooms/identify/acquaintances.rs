@@ -1,22 +1,35 @@
-//! What is remembered of trusted peers: whether a header of theirs ever came, and when they came without.
+//! What is remembered of peers: whether a header of theirs ever came, when they came without, and how often they did what.
 //!
-//! For explanations only; it decides nothing. Pure but for its lock, which nobody holds for long; the time is an argument.
+//! For explanations and remarks only; it decides nothing. Shared by all workers behind one lock, which no connection takes
+//! as a rule: each worker tells of its peers by its own [`super::RecentPeers`]. Pure otherwise; the time is an argument.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is remembered; shared by all workers, cheap to clone. Lives as long as the server.
-#[derive(Debug, Clone, Default)]
-pub struct Acquaintances(Arc<Mutex<HashMap<Key, Acquaintance>>>);
+use super::habit::{Habit, Remark};
+use super::recent::{Headers, PeerReport, RecentPeers};
+use crate::facts::address::is_near;
 
-/// Who is remembered, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    listener: Arc<str>,
-    peer: IpAddr,
+/// What is remembered; shared by all workers, cheap to clone. Lives as long as the server.
+///
+/// Memory: at most [`Acquaintances::PEERS`] near or trusted peers and as many strangers for each listener, about 150 bytes
+/// each. They are kept apart, so that strangers do not make the operator's proxies forgotten.
+#[derive(Debug, Clone, Default)]
+pub struct Acquaintances(Arc<Mutex<Table>>);
+
+type Table = HashMap<Arc<str>, AtListener>;
+
+/// The peers of one listener.
+#[derive(Debug, Default)]
+struct AtListener {
+    /// Connections of which it is known what their peer did.
+    all: u64,
+    /// Counts up with each look at a peer, so that it is known who was silent longest.
+    turn: u64,
+    known: HashMap<IpAddr, Acquaintance>,
+    strangers: HashMap<IpAddr, Acquaintance>,
 }
 
 /// One peer of one listener.
@@ -26,6 +39,26 @@ struct Acquaintance {
     without: Visits,
     /// Whether it was said that it is a client, too.
     is_said: bool,
+    /// Connections in which it was trusted and sent no header, ...
+    none: u64,
+    /// ... in which it was not trusted and sent one, ...
+    unlisted: u64,
+    /// ... and in which it came as a client.
+    itself: u64,
+    /// What its headers told.
+    headers: Headers,
+    last_turn: u64,
+}
+
+/// A peer whose headers came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Who.
+    pub peer: IpAddr,
+    /// Where.
+    pub listener: Arc<str>,
+    /// What they told.
+    pub headers: Headers,
 }
 
 /// When a peer came without a header.
@@ -47,20 +80,24 @@ pub struct Known {
 }
 
 impl Acquaintances {
-    /// The most peers that are remembered, over all listeners. One more takes the place of one that sends no headers, or
-    /// of any other.
-    pub const MOST: usize = 4096;
+    /// Peers that are remembered for one listener, strangers and others each. One more takes the place of one that sends no
+    /// headers, or of any other; of the one that was silent longest.
+    pub const PEERS: usize = RecentPeers::MOST;
+    /// From so many connections on it is a habit to send none.
+    pub const SILENT: u64 = 10;
+    /// From so many connections on it is remarkable that nearly all come from one address.
+    pub const MANY: u64 = 100;
 
     /// A header of `peer` came to `listener`.
     pub fn sent_header(&self, listener: &Arc<str>, peer: IpAddr) {
-        entry(&mut self.lock(), listener, peer).sends_headers = true;
+        at(&mut self.lock(), listener).known(peer).sends_headers = true;
     }
 
     /// `peer` came to `listener` without a header; what was known of it, this time included.
-    pub fn came_without(&self, listener: &Arc<str>, peer: IpAddr, at: Instant) -> Known {
+    pub fn came_without(&self, listener: &Arc<str>, peer: IpAddr, when: Instant) -> Known {
         let mut all = self.lock();
-        let found = entry(&mut all, listener, peer);
-        found.without.note(at);
+        let found = at(&mut all, listener).known(peer);
+        found.without.note(when);
         Known { sends_headers: found.sends_headers, rhythm: found.without.rhythm() }
     }
 
@@ -68,39 +105,104 @@ impl Acquaintances {
     /// as a proxy, and nothing was said of it yet.
     pub fn is_news(&self, listener: &Arc<str>, client: IpAddr, is_listed: impl FnOnce() -> bool) -> bool {
         let mut all = self.lock();
-        let known =
-            all.get(&Key { listener: Arc::clone(listener), peer: client }).copied().unwrap_or_default();
+        let known = all.get(listener).and_then(|at| at.known.get(&client)).copied().unwrap_or_default();
         if known.is_said || !(known.sends_headers || is_listed()) {
             return false;
         }
-        entry(&mut all, listener, client).is_said = true;
+        at(&mut all, listener).known(client).is_said = true;
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Acquaintance>> {
+    /// Notes what one worker tells of `peer` at `listener`; the remark is there when it is due for the log.
+    pub fn note(&self, listener: &Arc<str>, peer: IpAddr, told: PeerReport) -> Option<Remark> {
+        let mut all = self.lock();
+        let here = at(&mut all, listener);
+        here.all = here.all.saturating_add(told.all);
+        let (all, PeerReport { none, unlisted, itself, sent, headers, .. }) = (here.all, told);
+        let added = none.saturating_add(unlisted).saturating_add(itself);
+        if added == 0 && !sent && headers.all() == 0 {
+            return None;
+        }
+        let found = if unlisted > 0 && !is_near(peer) { here.stranger(peer) } else { here.known(peer) };
+        found.sends_headers |= sent;
+        found.none = found.none.saturating_add(none);
+        found.unlisted = found.unlisted.saturating_add(unlisted);
+        found.itself = found.itself.saturating_add(itself);
+        found.headers.add(headers);
+        let (habit, count) = found.habit(peer, all)?;
+        let new = match habit {
+            Habit::UnlistedHeaders => unlisted,
+            Habit::NeverAHeader => none,
+            Habit::HidesClients => itself,
+        };
+        let due = count.checked_ilog10() > count.saturating_sub(new).checked_ilog10();
+        due.then(|| Remark { peer, listener: Arc::clone(listener), habit, count })
+    }
+
+    /// Every peer whose headers named clients, those with most first; each worker may lag behind by a few.
+    #[must_use]
+    pub fn senders(&self) -> Vec<Sender> {
+        let all = self.lock();
+        let of = |(listener, at): (&Arc<str>, &AtListener)| {
+            let sender = |(peer, known): (&IpAddr, &Acquaintance)| {
+                let (peer, listener, headers) = (*peer, Arc::clone(listener), known.headers);
+                (headers.all() > 0).then_some(Sender { peer, listener, headers })
+            };
+            at.known.iter().filter_map(sender).collect::<Vec<_>>()
+        };
+        let mut found: Vec<_> = all.iter().flat_map(of).collect();
+        drop(all);
+        found.sort_by_key(|sender| (std::cmp::Reverse(sender.headers.all()), sender.peer));
+        found
+    }
+
+    /// Every habit that holds now, those with most connections first.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<Remark> {
+        let all = self.lock();
+        let of = |(listener, at): (&Arc<str>, &AtListener)| {
+            let remark = |(peer, known): (&IpAddr, &Acquaintance)| {
+                let (habit, count) = known.habit(*peer, at.all)?;
+                Some(Remark { peer: *peer, listener: Arc::clone(listener), habit, count })
+            };
+            at.known.iter().chain(&at.strangers).filter_map(remark).collect::<Vec<_>>()
+        };
+        let mut found: Vec<_> = all.iter().flat_map(of).collect();
+        drop(all);
+        found.sort_by(|a, b| (b.count, &a.listener, a.peer).cmp(&(a.count, &b.listener, b.peer)));
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The peers whose headers one worker has seen last, so that it need not tell the others again and again.
-#[derive(Debug, Default)]
-pub struct Recent(RefCell<VecDeque<(Arc<str>, IpAddr)>>);
+impl AtListener {
+    fn known(&mut self, peer: IpAddr) -> &mut Acquaintance {
+        self.turn = self.turn.saturating_add(1);
+        entry(&mut self.known, peer, self.turn)
+    }
 
-impl Recent {
-    /// The most of them: there are few proxies, and each is asked about at each of its connections.
-    const MOST: usize = 16;
+    fn stranger(&mut self, peer: IpAddr) -> &mut Acquaintance {
+        self.turn = self.turn.saturating_add(1);
+        entry(&mut self.strangers, peer, self.turn)
+    }
+}
 
-    /// Whether `peer` is not among them, and makes it one.
-    pub fn is_new(&self, listener: &Arc<str>, peer: IpAddr) -> bool {
-        let mut recent = self.0.borrow_mut();
-        if recent.iter().any(|(at, known)| *known == peer && Arc::ptr_eq(at, listener)) {
-            return false;
+impl Acquaintance {
+    /// The habit that its counts show, of `all` connections at the listener.
+    fn habit(&self, peer: IpAddr, all: u64) -> Option<(Habit, u64)> {
+        let most = all.saturating_sub(all / 10);
+        if self.unlisted > 0 {
+            Some((Habit::UnlistedHeaders, self.unlisted))
+        } else if self.none >= Acquaintances::SILENT && !self.sends_headers {
+            Some((Habit::NeverAHeader, self.none))
+        } else if self.itself >= Acquaintances::MANY && self.itself >= most && !peer.is_loopback() {
+            Some((Habit::HidesClients, self.itself))
+        } else {
+            None
         }
-        if recent.len() >= Self::MOST {
-            recent.pop_front();
-        }
-        recent.push_back((Arc::clone(listener), peer));
-        true
     }
 }
 
@@ -125,75 +227,21 @@ impl Visits {
     }
 }
 
-fn entry<'a>(
-    all: &'a mut HashMap<Key, Acquaintance>,
-    listener: &Arc<str>,
-    peer: IpAddr,
-) -> &'a mut Acquaintance {
-    let key = Key { listener: Arc::clone(listener), peer };
-    if all.len() >= Acquaintances::MOST && !all.contains_key(&key) {
-        let least = all.iter().find(|(_, known)| !known.sends_headers).or_else(|| all.iter().next());
-        if let Some(key) = least.map(|(key, _)| key.clone()) {
-            all.remove(&key);
+fn at<'a>(all: &'a mut Table, listener: &Arc<str>) -> &'a mut AtListener {
+    all.entry(Arc::clone(listener)).or_default()
+}
+
+fn entry(peers: &mut HashMap<IpAddr, Acquaintance>, peer: IpAddr, turn: u64) -> &mut Acquaintance {
+    if peers.len() >= Acquaintances::PEERS && !peers.contains_key(&peer) {
+        let least = peers.iter().min_by_key(|(_, known)| (known.sends_headers, known.last_turn));
+        if let Some(peer) = least.map(|(peer, _)| *peer) {
+            peers.remove(&peer);
         }
     }
-    all.entry(key).or_default()
+    let found = peers.entry(peer).or_default();
+    found.last_turn = turn;
+    found
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(n: u32) -> IpAddr {
-        IpAddr::V4(n.into())
-    }
-
-    #[test]
-    fn a_rhythm_shows_after_some_times_and_ends_with_it() {
-        let (all, listener, start) = (Acquaintances::default(), Arc::from("a"), Instant::now());
-        let at = |millis| start.checked_add(Duration::from_millis(millis)).unwrap();
-        let rhythm = |millis| all.came_without(&listener, ip(1), at(millis)).rhythm.map(|gap| gap.as_secs());
-        let times = [0, 5_000, 10_100, 15_000, 20_050, 25_000, 26_000, 31_000, 36_000, 41_000, 46_000];
-        let found: Vec<_> = times.map(rhythm).to_vec();
-        assert_eq!(found[..4], [None; 4]);
-        assert_eq!((found[4], found[5].is_some(), found[6]), (Some(5), true, None));
-        assert_eq!(found[10], Some(5));
-        // Many at once are no check.
-        for millis in (46_100..47_000).step_by(100) {
-            assert_eq!(rhythm(millis), None);
-        }
-    }
-
-    #[test]
-    fn headers_are_remembered_for_each_listener_and_the_memory_is_bounded() {
-        let (all, a, b) = (Acquaintances::default(), Arc::from("a"), Arc::from("b"));
-        let now = Instant::now();
-        all.sent_header(&a, ip(0));
-        for other in 1..=u32::try_from(Acquaintances::MOST).unwrap() + 100 {
-            let _ = all.came_without(&a, ip(other), now);
-        }
-        assert_eq!(all.lock().len(), Acquaintances::MOST);
-        assert!(all.came_without(&a, ip(0), now).sends_headers, "who sends headers goes last");
-        assert!(!all.came_without(&b, ip(0), now).sends_headers);
-    }
-
-    #[test]
-    fn a_worker_tells_of_a_peer_once_while_it_is_recent() {
-        let (recent, listener) = (Recent::default(), Arc::from("a"));
-        assert!(recent.is_new(&listener, ip(0)) && !recent.is_new(&listener, ip(0)));
-        assert!((1..=16).all(|other| recent.is_new(&listener, ip(other))));
-        assert!(recent.is_new(&listener, ip(0)), "sixteen others came since");
-        assert_eq!(recent.0.borrow().len(), Recent::MOST);
-    }
-
-    #[test]
-    fn a_client_that_is_a_proxy_is_news_once() {
-        let (all, listener) = (Acquaintances::default(), Arc::from("a"));
-        assert!(!all.is_news(&listener, ip(1), || false));
-        all.sent_header(&listener, ip(1));
-        assert!(all.is_news(&listener, ip(1), || false));
-        assert!(!all.is_news(&listener, ip(1), || true));
-        assert!(all.is_news(&listener, ip(2), || true));
-        assert!(!all.is_news(&listener, ip(2), || true));
-    }
-}
+mod tests;

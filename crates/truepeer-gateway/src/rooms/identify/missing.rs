@@ -1,7 +1,7 @@
 //! Trusted peers without a header, where their address carries direct traffic, too: a container gateway.
 //!
-//! Whoever comes from there may be the proxy or anybody. The first bytes decide, or silence; what a header may say is
-//! narrowed to what harms least. The decision is pure; one function waits for bytes over the engine.
+//! Anyone who comes from there may be the proxy or anybody. The first bytes decide, or silence; what a header may say
+//! is narrowed to what harms least. The decision is pure; one function waits for bytes over the engine.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

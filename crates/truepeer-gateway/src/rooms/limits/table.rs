@@ -5,18 +5,18 @@
 //! longest; if there is none, the caller has to count the newcomer elsewhere.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hashbrown::HashTable;
 use truepeer::IpNet;
 
 use crate::rooms::limits::policy::{Mode, Policy};
 use crate::rooms::limits::rate::Nanos;
-use crate::rooms::limits::verdict::{Counted, Over, Rule};
+use crate::rooms::limits::verdict::{Counted, LimitRule, Over};
 
 /// So many mutexes; workers on as many cores seldom wait for each other.
 const SHARDS: usize = 32;
@@ -39,7 +39,20 @@ impl Key {
             IpAddr::V4(addr) => addr.to_ipv6_mapped(),
             IpAddr::V6(addr) => addr,
         };
+        Self::of(first, listener)
+    }
+
+    /// The key of the group that begins with `first`.
+    pub(super) fn of(first: Ipv6Addr, listener: u32) -> Self {
         Self { first: first.octets(), listener }
+    }
+
+    pub(super) fn first(&self) -> Ipv6Addr {
+        self.first.into()
+    }
+
+    pub(super) fn listener(&self) -> u32 {
+        self.listener
     }
 }
 
@@ -49,6 +62,8 @@ pub(super) struct ClientState {
     /// When its rate's allowance is whole again; the start if it never used any.
     whole_at: Nanos,
     open: u32,
+    /// Connections at other front doors, as far as they say.
+    elsewhere: u16,
     /// Whether it stands in the queue of idle groups.
     queued: bool,
 }
@@ -79,12 +94,13 @@ impl ClientState {
 
     fn judge(&self, policy: &Policy, now: Nanos) -> Result<Nanos, Over> {
         let limit = policy.connections_per_client.map_or(u32::MAX, NonZeroU32::get);
-        if self.open >= limit {
-            return Err(Over::new(Rule::ConnectionsPerClient, limit, self.open));
+        let open = self.open.saturating_add(self.elsewhere.into());
+        if open >= limit {
+            return Err(Over::new(LimitRule::ConnectionsPerClient, limit, open).elsewhere(self.elsewhere));
         }
         let Some(rate) = policy.rate_per_client else { return Ok(self.whole_at) };
         rate.take(self.whole_at, now).map_err(|used_up| {
-            Over::new(Rule::RatePerClient, rate.burst().get(), used_up.seen).wait(used_up.wait)
+            Over::new(LimitRule::RatePerClient, rate.burst().get(), used_up.seen).wait(used_up.wait)
         })
     }
 }
@@ -93,14 +109,22 @@ impl ClientState {
 #[derive(Debug)]
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    /// Keyed anew in each process, so that nobody can aim at one shard.
+    /// Keyed anew in each process, so that nobody can aim at one shard, or at one place in it: clients choose their
+    /// addresses. It costs more than all else here, and is asked once for the group that a call is about.
     hasher: RandomState,
     max_of_shard: usize,
 }
 
+/// A key, and which hash it has.
+#[derive(Debug, Clone, Copy)]
+struct Hashed {
+    key: Key,
+    hash: u64,
+}
+
 #[derive(Debug, Default)]
 struct Shard {
-    groups: HashMap<Key, ClientState>,
+    groups: HashTable<(Key, ClientState)>,
     /// Groups that were idle when they came here, soonest whole first; at most one item for each group in `groups`.
     idle: BinaryHeap<Reverse<(Nanos, Key)>>,
 }
@@ -117,22 +141,46 @@ impl Table {
 
     /// Judges one more connection of a group and counts it; `None` if there is no room for a new group.
     pub(super) fn enter(&self, key: Key, policy: &Policy, now: Nanos) -> Option<Counted> {
-        let mut shard = self.shard(key)?;
-        if let Some(known) = shard.groups.get_mut(&key) {
+        let group = self.hashed(key);
+        let mut shard = self.shard(group)?;
+        if let Some(known) = shard.get(group) {
             return Some(known.enter(policy, now));
         }
-        shard.clear(CLEARED_AT_ONCE, now);
-        if shard.groups.len() >= self.max_of_shard && shard.clear(1, now) == 0 {
+        shard.clear(CLEARED_AT_ONCE, now, &self.hasher);
+        if shard.groups.len() >= self.max_of_shard && shard.clear(1, now, &self.hasher) == 0 {
             return None;
         }
         // Every limit allows at least one, so that a new group is always counted in.
-        Some(shard.groups.entry(key).or_default().enter(policy, now))
+        Some(shard.get_or_new(group, &self.hasher).enter(policy, now))
     }
 
     /// One connection of a group less.
     pub(super) fn leave(&self, key: Key) {
-        if let Some(mut shard) = self.shard(key) {
-            shard.leave(key);
+        let group = self.hashed(key);
+        if let Some(mut shard) = self.shard(group) {
+            shard.settle(group, ClientState::leave);
+        }
+    }
+
+    /// Every group that has connections here, with how many.
+    pub(super) fn open(&self) -> Vec<(Key, u32)> {
+        let mut open = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let busy = shard.groups.iter().filter(|(_, state)| state.open > 0);
+            open.extend(busy.map(|(key, state)| (*key, state.open)));
+        }
+        open
+    }
+
+    /// Notes how many connections a group has at other front doors; a new group is noted only where there is room.
+    pub(super) fn count_elsewhere(&self, key: Key, count: u16) {
+        let group = self.hashed(key);
+        let Some(mut shard) = self.shard(group) else { return };
+        if count > 0 && (shard.groups.len() < self.max_of_shard || shard.get(group).is_some()) {
+            shard.get_or_new(group, &self.hasher).elsewhere = count;
+        } else {
+            shard.settle(group, |state| state.elsewhere = count);
         }
     }
 
@@ -146,9 +194,13 @@ impl Table {
         (self.max_of_shard as u64).saturating_mul(self.shards.len() as u64)
     }
 
-    fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard>> {
-        let count = self.shards.len() as u64;
-        let at = self.hasher.hash_one(key).checked_rem(count)?;
+    fn hashed(&self, key: Key) -> Hashed {
+        Hashed { key, hash: self.hasher.hash_one(key) }
+    }
+
+    fn shard(&self, group: Hashed) -> Option<MutexGuard<'_, Shard>> {
+        // The tables inside look at the lowest bits and at the seven highest; a shard is told by others.
+        let at = (group.hash >> 32).checked_rem(self.shards.len() as u64)?;
         self.shards.get(usize::try_from(at).ok()?).map(lock)
     }
 }
@@ -158,36 +210,51 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
-    fn leave(&mut self, key: Key) {
-        let Entry::Occupied(mut group) = self.groups.entry(key) else { return };
-        let state = group.get_mut();
-        state.leave();
-        if state.open > 0 || state.queued {
+    fn get(&mut self, group: Hashed) -> Option<&mut ClientState> {
+        let found = self.groups.find_mut(group.hash, |(key, _)| *key == group.key);
+        found.map(|(_, state)| state)
+    }
+
+    fn get_or_new(&mut self, group: Hashed, hasher: &RandomState) -> &mut ClientState {
+        let rehash = |(key, _): &(Key, ClientState)| hasher.hash_one(key);
+        let place = self.groups.entry(group.hash, |(key, _)| *key == group.key, rehash);
+        let (_, state) = place.or_insert_with(|| (group.key, ClientState::default())).into_mut();
+        state
+    }
+
+    /// Changes what is known of a group, and forgets it if nothing is open of it any more, at once or once its allowance is
+    /// whole.
+    fn settle(&mut self, group: Hashed, change: impl FnOnce(&mut ClientState)) {
+        let Ok(mut place) = self.groups.find_entry(group.hash, |(key, _)| *key == group.key) else { return };
+        let (key, state) = place.get_mut();
+        change(state);
+        if state.open > 0 || state.elsewhere > 0 || state.queued {
             return;
         }
         if state.whole_at == Nanos::START {
-            group.remove();
+            place.remove();
             return;
         }
         // Leaving knows no time: whether the allowance is whole is asked when somebody needs the room.
         state.queued = true;
-        self.idle.push(Reverse((state.whole_at, key)));
+        self.idle.push(Reverse((state.whole_at, *key)));
     }
 
     /// Removes up to `wanted` groups that are idle and whole; returns how many.
     ///
     /// An item whose group has come back is only taken out or put back further behind, which the group's new
     /// connection has paid for: on average this looks at two items for each connection.
-    fn clear(&mut self, wanted: usize, now: Nanos) -> usize {
+    fn clear(&mut self, wanted: usize, now: Nanos, hasher: &RandomState) -> usize {
         let mut cleared: usize = 0;
         while cleared < wanted
             && let Some(Reverse((when, key))) = self.idle.peek().copied()
             && when <= now
         {
             self.idle.pop();
-            let Entry::Occupied(mut group) = self.groups.entry(key) else { continue };
-            let state = group.get_mut();
-            if state.open > 0 {
+            let found = self.groups.find_entry(hasher.hash_one(key), |(known, _)| *known == key);
+            let Ok(mut group) = found else { continue };
+            let (_, state) = group.get_mut();
+            if state.open > 0 || state.elsewhere > 0 {
                 state.queued = false;
             } else if state.whole_at > now {
                 self.idle.push(Reverse((state.whole_at, key)));

@@ -17,8 +17,8 @@ use crate::rooms::refuse::{Permanence, Reason};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Admit,
-    Refuse(Rule),
-    WouldRefuse(Rule),
+    Refuse(LimitRule),
+    WouldRefuse(LimitRule),
 }
 
 struct Limited {
@@ -104,11 +104,11 @@ fn one_client_too_many_times_is_refused_and_others_are_not() {
     let gate = room.gate(at_once(2));
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
-    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(Rule::ConnectionsPerClient));
+    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(LimitRule::ConnectionsPerClient));
     assert_eq!(room.come(&gate, "192.0.2.2", 0), Said::Admit);
     room.open.remove(0);
     assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
-    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(Rule::ConnectionsPerClient));
+    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(LimitRule::ConnectionsPerClient));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn listeners_count_their_clients_apart_and_share_the_server_maximum() {
     assert_eq!(room.come(&smtp, "192.0.2.1", 0), Said::Admit);
     assert_eq!(room.come(&imap, "192.0.2.1", 0), Said::Admit);
     assert_eq!(room.come(&imap, "192.0.2.2", 0), Said::Admit);
-    assert_eq!(room.come(&smtp, "192.0.2.3", 0), Said::Refuse(Rule::ServerConnections));
+    assert_eq!(room.come(&smtp, "192.0.2.3", 0), Said::Refuse(LimitRule::ServerConnections));
     assert_eq!((room.limits.open(), smtp.open(), imap.open()), (3, 1, 2));
     room.open.clear();
     assert_eq!((room.limits.open(), smtp.open(), imap.open()), (0, 0, 0));
@@ -166,7 +166,7 @@ fn a_listener_has_a_maximum_that_holds_for_exempt_clients_too() {
     for _ in 0..3 {
         assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
     }
-    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(Rule::ListenerConnections));
+    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Refuse(LimitRule::ListenerConnections));
     assert_eq!(room.limits.open(), 3, "a refused connection does not count");
     assert_eq!(room.limits.status().clients, 0, "exempt clients need no table");
 }
@@ -180,10 +180,10 @@ fn new_connections_are_limited_in_time() {
     assert_eq!(room.come(&gate, "192.0.2.1", 1), Said::Admit);
     room.open.clear();
     let refused = which(gate.enter(ip("192.0.2.1"), room.after(2)));
-    assert_eq!((refused.rule, refused.limit, refused.seen), (Rule::RatePerClient, 2, 2));
+    assert_eq!((refused.rule, refused.limit, refused.seen), (LimitRule::RatePerClient, 2, 2));
     assert_eq!(refused.wait, Some(Duration::from_secs(28)));
     assert_eq!(room.come(&gate, "192.0.2.1", 30), Said::Admit);
-    assert_eq!(room.come(&gate, "192.0.2.1", 31), Said::Refuse(Rule::RatePerClient));
+    assert_eq!(room.come(&gate, "192.0.2.1", 31), Said::Refuse(LimitRule::RatePerClient));
 }
 
 #[test]
@@ -197,9 +197,9 @@ fn observing_counts_and_refuses_nobody() {
     };
     let gate = room.gate(policy);
     let said: Vec<_> = (0..6).map(|_| room.come(&gate, "192.0.2.1", 0)).collect();
-    let client = Said::WouldRefuse(Rule::ConnectionsPerClient);
-    let listener = Said::WouldRefuse(Rule::ListenerConnections);
-    let server = Said::WouldRefuse(Rule::ServerConnections);
+    let client = Said::WouldRefuse(LimitRule::ConnectionsPerClient);
+    let listener = Said::WouldRefuse(LimitRule::ListenerConnections);
+    let server = Said::WouldRefuse(LimitRule::ServerConnections);
     assert_eq!(said, [Said::Admit, Said::Admit, client, client, listener, server]);
     assert_eq!(gate.open(), 6);
     room.open.clear();
@@ -237,7 +237,7 @@ fn a_private_client_may_be_a_proxy_that_is_not_listed() {
         assert_eq!(refused.maybe_proxy, maybe_proxy, "{client}");
         let named = refused.remedy("smtp").is_some_and(|remedy| {
             let client = ip(client).to_canonical();
-            remedy.ends_with(&format!("server.listener.smtp.proxy.trusted-networks = [\"{client}\"]"))
+            remedy.contains(&format!("add {client} to `server.listener.smtp.proxy.trusted-networks`"))
         });
         assert_eq!(named, maybe_proxy, "{client}");
     }
@@ -261,8 +261,58 @@ fn the_cause_names_who_what_and_how_many() {
     assert_eq!(cause(&gate, "2001:db8::2"), "1 connections of 2001:db8::/64 are open, 1 are allowed");
     assert_eq!(
         cause(&slow, "192.0.2.1"),
-        "1 new connections of 192.0.2.1 count, 1 are allowed (the next in 90 s)"
+        "192.0.2.1 opened 1 connections of late, 1 in 1m 30s are allowed (the next in 90 s)"
     );
+}
+
+#[test]
+fn connections_at_other_front_doors_count_until_they_are_not_said_any_more() {
+    use super::elsewhere::{Busy, Elsewhere, decode, encode};
+    let mut room = Limited::new(100);
+    let gate = room.gate(at_once(4));
+    let mut heard = Elsewhere::default();
+    let said = |first: &str, open| {
+        let busy = Busy { listener: "smtp".to_owned(), first: first.parse().unwrap(), open };
+        // As it comes from another process.
+        decode(&encode(&[busy]))
+    };
+    room.limits.count_elsewhere(&mut heard, &[said("::ffff:192.0.2.1", 1), said("::ffff:192.0.2.1", 2)]);
+    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
+    let refused = which(gate.enter(ip("192.0.2.1"), room.start));
+    assert_eq!(
+        refused.to_string(),
+        "4 connections of 192.0.2.1 are open (3 of them at other front doors), 4 are allowed"
+    );
+    assert_eq!(room.come(&gate, "192.0.2.2", 0), Said::Admit);
+    // What is told of this front door is what is open here.
+    let told: Vec<_> = room.limits.busiest(2).into_iter().map(|busy| (busy.first, busy.open)).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|(_, open)| *open == 1), "{told:?}");
+    room.limits.count_elsewhere(&mut heard, &[]);
+    assert_eq!(room.come(&gate, "192.0.2.1", 0), Said::Admit);
+    room.open.clear();
+    assert_eq!(room.limits.status().clients, 0);
+}
+
+#[test]
+fn what_others_say_takes_no_more_room_than_there_is() {
+    use super::elsewhere::{Busy, Elsewhere, MAX_TOLD, decode};
+    let room = Limited::new(100);
+    let _gate = room.gate(at_once(4));
+    let mut heard = Elsewhere::default();
+    let said: Vec<_> = (0..10_000_u32)
+        .map(|number| Busy {
+            listener: "smtp".to_owned(),
+            first: std::net::Ipv4Addr::from(number).to_ipv6_mapped(),
+            open: 9,
+        })
+        .collect();
+    room.limits.count_elsewhere(&mut heard, &[said]);
+    assert!(room.limits.status().clients <= room.limits.status().max_clients);
+    assert!(room.limits.status().clients <= MAX_TOLD as u64);
+    room.limits.count_elsewhere(&mut heard, &[]);
+    assert_eq!(room.limits.status().clients, 0);
+    assert_eq!(decode("x\nsmtp\tnobody\t1\nsmtp\t::1\t-1\n\n"), []);
 }
 
 #[test]
@@ -271,7 +321,7 @@ fn a_reload_keeps_the_counts() {
     let before = room.gate(at_once(2));
     assert_eq!(room.come(&before, "192.0.2.1", 0), Said::Admit);
     let after = room.gate(at_once(1));
-    assert_eq!(room.come(&after, "192.0.2.1", 0), Said::Refuse(Rule::ConnectionsPerClient));
+    assert_eq!(room.come(&after, "192.0.2.1", 0), Said::Refuse(LimitRule::ConnectionsPerClient));
     room.open.clear();
     assert_eq!(room.come(&after, "192.0.2.1", 0), Said::Admit);
     assert_eq!((before.open(), after.open()), (1, 1));
@@ -306,7 +356,7 @@ fn a_full_table_forgets_idle_clients_first_and_never_one_that_counts() {
     assert!(room.limits.status().clients <= bound);
     let shared = room.limits.status().shared;
     assert!(shared > 9_000, "{shared}");
-    // One a minute: whoever came before is whole again, and every newcomer gets an entry of its own.
+    // One a minute: anyone who came before is whole again, and every newcomer gets an entry of its own.
     let mut open = Vec::new();
     for number in 0..10_000 {
         open.push(gate.enter(numbered(20_000 + number), room.after(60 * u64::from(1 + number))));
@@ -335,7 +385,7 @@ fn when_nobody_can_be_forgotten_new_clients_share_one_count() {
     assert!(shared > 0);
     // By now the shared entry has its three connections: strangers are refused together.
     let refused = which(gate.enter(ip("198.51.100.1"), room.start));
-    assert_eq!((refused.rule, refused.seen, refused.limit), (Rule::ConnectionsPerClient, 3, 3));
+    assert_eq!((refused.rule, refused.seen, refused.limit), (LimitRule::ConnectionsPerClient, 3, 3));
     assert!(refused.shared);
     assert_eq!(refused.to_string(), "3 connections of clients that share one count are open, 3 are allowed");
     assert_eq!(room.limits.status().shared, shared + 1);
@@ -436,7 +486,7 @@ fn counts_are_exact_across_threads() {
 
 #[test]
 fn a_permit_is_small() {
-    assert_eq!(size_of::<Permit>(), 40);
+    assert_eq!(size_of::<Permit>(), 32);
 }
 
 fn admitted(entry: LimitDecision) -> Option<Permit> {

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use truepeer::IpNet;
 
+use truepeer_doctor::change;
+
 use crate::facts::address::{ClientIp, is_near};
+use crate::rooms::limits::Rate;
 use crate::rooms::limits::policy::Policy;
 
 /// A kind of limit. Closed: metrics have a series for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum LimitRule {
     /// Connections at once of one client to one listener.
     ConnectionsPerClient,
     /// New connections of one client to one listener in a time.
@@ -22,7 +25,7 @@ pub enum Rule {
     ServerConnections,
 }
 
-impl Rule {
+impl LimitRule {
     /// Every rule, in the order of the documentation.
     pub const ALL: [Self; 4] =
         [Self::ConnectionsPerClient, Self::RatePerClient, Self::ListenerConnections, Self::ServerConnections];
@@ -47,7 +50,7 @@ impl Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Which {
     /// The kind of limit.
-    pub rule: Rule,
+    pub rule: LimitRule,
     /// What it allows: connections, or for a rate its burst.
     pub limit: u32,
     /// What there was already, without this connection.
@@ -56,6 +59,8 @@ pub struct Which {
     pub client: IpAddr,
     /// The network that is counted as this client.
     pub group: IpNet,
+    /// The rate that is allowed; `None` for other rules.
+    pub rate: Option<Rate>,
     /// Until the rate allows the next connection; `None` for other rules.
     pub wait: Option<Duration>,
     /// Whether a per-client limit hit a private or loopback address: it may be a proxy that is not listed, and then
@@ -63,15 +68,18 @@ pub struct Which {
     pub maybe_proxy: bool,
     /// Whether the table was full, and this client shares its count with other new ones.
     pub shared: bool,
+    /// How many of those seen are at other front doors.
+    pub elsewhere: u16,
 }
 
 impl Which {
     pub(super) fn new(over: Over, client: ClientIp, policy: &Policy) -> Self {
-        let Over { rule, limit, seen, wait, shared } = over;
+        let Over { rule, limit, seen, wait, shared, elsewhere } = over;
         let group = policy.prefixes.group(client);
         let client = client.ip();
         let maybe_proxy = rule.is_of_a_client() && is_near(client);
-        Self { rule, limit, seen, client, group, wait, maybe_proxy, shared }
+        let rate = policy.rate_per_client.filter(|_| rule == LimitRule::RatePerClient);
+        Self { rule, limit, seen, rate, client, group, wait, maybe_proxy, shared, elsewhere }
     }
 
     /// What the operator of `listener` can do, if this limit is likely not to be about the client.
@@ -80,7 +88,8 @@ impl Which {
         if self.maybe_proxy {
             let client = self.client;
             return Some(format!(
-                "{client} is a private address: if it is your proxy, and not the client, server.listener.{listener}.proxy.trusted-networks = [\"{client}\"]"
+                "{client} is a private address: if it is your proxy, and not the client, {}",
+                change::trust(listener, &client)
             ));
         }
         self.shared.then(|| {
@@ -103,19 +112,33 @@ impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seen, limit, .. } = self;
         match self.rule {
-            Rule::ConnectionsPerClient => {
-                write!(f, "{seen} connections of {} are open, {limit} are allowed", self.who())
+            LimitRule::ConnectionsPerClient => {
+                write!(f, "{seen} connections of {} are open", self.who())?;
+                if self.elsewhere > 0 {
+                    write!(f, " ({} of them at other front doors)", self.elsewhere)?;
+                }
+                write!(f, ", {limit} are allowed")
             }
-            Rule::RatePerClient => {
-                write!(f, "{seen} new connections of {} count, {limit} are allowed", self.who())?;
+            LimitRule::RatePerClient => {
+                write!(f, "{} opened {seen} connections of late, ", self.who())?;
+                match self.rate {
+                    Some(rate) if rate.connections().get() != *limit => {
+                        let period = humantime::format_duration(rate.period());
+                        write!(f, "{limit} at once and {} in {period} are allowed", rate.connections())?;
+                    }
+                    Some(rate) => {
+                        write!(f, "{limit} in {} are allowed", humantime::format_duration(rate.period()))?;
+                    }
+                    None => write!(f, "{limit} are allowed")?,
+                }
                 // Rounded up, so that nobody is told to wait for zero seconds.
                 let seconds = self.wait.map(|wait| wait.as_millis().div_ceil(1000));
                 seconds.map_or(Ok(()), |seconds| write!(f, " (the next in {seconds} s)"))
             }
-            Rule::ListenerConnections => {
+            LimitRule::ListenerConnections => {
                 write!(f, "{seen} connections to this listener are open, {limit} are allowed")
             }
-            Rule::ServerConnections => {
+            LimitRule::ServerConnections => {
                 write!(f, "{seen} connections to this server are open, {limit} are allowed")
             }
         }
@@ -125,16 +148,21 @@ impl fmt::Display for Which {
 /// What is known where a limit is found to be against a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Over {
-    rule: Rule,
+    rule: LimitRule,
     limit: u32,
     seen: u32,
     wait: Option<Duration>,
     shared: bool,
+    elsewhere: u16,
 }
 
 impl Over {
-    pub(super) fn new(rule: Rule, limit: u32, seen: u32) -> Self {
-        Self { rule, limit, seen, wait: None, shared: false }
+    pub(super) fn new(rule: LimitRule, limit: u32, seen: u32) -> Self {
+        Self { rule, limit, seen, wait: None, shared: false, elsewhere: 0 }
+    }
+
+    pub(super) fn elsewhere(self, elsewhere: u16) -> Self {
+        Self { elsewhere, ..self }
     }
 
     pub(super) fn wait(self, wait: Duration) -> Self {

@@ -1,113 +1,150 @@
 //! What others may see of a connection while it is open: the part of its record that is shared.
+//!
+//! What is found out on the way is written here once, and read by the walk, by operators and by the line at the end.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
-use truepeer::{Endpoint, PeerAddress};
+use truepeer::{ClientIdentity, Endpoint, PeerAddress};
 
-use crate::engine::program::Life;
-use crate::engine::{Traffic, Wake};
+use crate::engine::{Cut, Reach, Traffic};
 use crate::facts::protocol::Protocol;
+use crate::rooms::backend::Reached;
+use crate::rooms::record::ConnectionId;
 
-/// One open connection.
+/// Where connections come in: what those of one listener and one worker have in common.
 #[derive(Debug)]
-pub struct Entry {
-    /// The connection's id, as in its record.
-    pub id: String,
-    /// Where it came in.
+pub struct Entrance {
+    /// `server.listener.<id>`
     pub listener: Arc<str>,
     /// The language there.
     pub protocol: Protocol,
+    /// What the ids of the worker's connections begin with.
+    ids: Box<str>,
+    /// The worker's loop.
+    reach: Reach,
+}
+
+impl Entrance {
+    /// For connections of this thread's worker to `listener`, whose ids begin with `ids`.
+    #[must_use]
+    pub fn here(listener: Arc<str>, protocol: Protocol, ids: &str) -> Arc<Self> {
+        Arc::new(Self { listener, protocol, ids: ids.into(), reach: Reach::here() })
+    }
+}
+
+/// One open connection. 120 bytes, and those of its identity.
+#[derive(Debug)]
+pub struct Entry {
+    entrance: Arc<Entrance>,
+    /// Which of the worker's.
+    number: u64,
     /// Our socket's other end.
     pub peer: PeerAddress,
-    /// When it was accepted.
-    pub since: SystemTime,
+    /// When it was accepted, in nanoseconds since 1970.
+    since: u64,
     /// Bytes so far.
     pub traffic: Traffic,
-    found: Mutex<Found>,
-    cut: Wake,
-    /// The program that it was given to.
-    program: OnceLock<Arc<Life>>,
-}
-
-/// What was found out on the way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Whether its header, if one was due, is complete.
-    pub header: HeaderState,
-    /// Whom it is for; `None` for a proxy's own connection, and while the header is awaited.
-    pub client: Option<Endpoint>,
-    /// The backend, and which of its addresses.
-    pub backend: Option<(Arc<str>, String)>,
-}
-
-/// Whether it is known whom a connection is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HeaderState {
-    /// Not yet.
-    #[default]
-    Awaited,
-    /// It is.
-    Known,
+    identity: OnceLock<ClientIdentity>,
+    reached: OnceLock<Arc<Reached>>,
+    cut: Cut,
 }
 
 impl Entry {
-    /// A connection that was accepted at `since`; nothing more is known of it.
+    /// The connection of that `number` of a worker, which was accepted at `since`; nothing more is known of it.
     #[must_use]
-    pub fn new(
-        id: String,
-        listener: Arc<str>,
-        protocol: Protocol,
-        peer: PeerAddress,
-        since: SystemTime,
-    ) -> Self {
+    pub fn new(entrance: &Arc<Entrance>, number: u64, peer: PeerAddress, since: SystemTime) -> Self {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
-            id,
-            listener,
-            protocol,
+            entrance: Arc::clone(entrance),
+            number,
             peer,
-            since,
+            since: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             traffic: Traffic::default(),
-            found: Mutex::default(),
-            cut: Wake::default(),
-            program: OnceLock::new(),
+            identity: OnceLock::new(),
+            reached: OnceLock::new(),
+            cut: Cut::default(),
         }
     }
 
-    /// What was found out so far.
+    /// The connection's id, as in its record.
     #[must_use]
-    pub fn found(&self) -> Found {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId::numbered(&self.entrance.ids, self.number)
     }
 
-    /// Rung when somebody cuts this connection.
+    /// Where it came in.
     #[must_use]
-    pub fn cut(&self) -> &Wake {
-        &self.cut
+    pub fn listener(&self) -> &Arc<str> {
+        &self.entrance.listener
     }
 
-    /// Notes that a program has it, whose life this is.
-    pub fn given_to(&self, life: Arc<Life>) {
-        // There is one for each connection.
-        let _ = self.program.set(life);
+    /// The language there.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.entrance.protocol
+    }
+
+    /// When it was accepted.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        let since = Duration::from_nanos(self.since);
+        SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Whom it is for; `None` while that is not known.
+    #[must_use]
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        self.identity.get()
+    }
+
+    /// The client, once it is known that there is one.
+    #[must_use]
+    pub fn client(&self) -> Option<Endpoint> {
+        self.identity().and_then(ClientIdentity::client)
+    }
+
+    /// Where it was handed to; `None` until then.
+    #[must_use]
+    pub fn backend(&self) -> Option<&Reached> {
+        self.reached.get().map(|reached| &**reached)
+    }
+
+    /// Cuts it, from any thread.
+    pub fn cut(&self) {
+        self.cut.ask(&self.entrance.reach);
+    }
+
+    /// Whether somebody cuts it; the task that is being polled is woken when somebody does.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_asked()
     }
 
     /// Asks the program that has it, if one has, to end.
     pub fn end_program(&self) {
-        if let Some(life) = self.program.get() {
+        if let Some(life) = self.backend().and_then(|reached| reached.program.as_ref()) {
             life.end();
         }
     }
 
-    /// Notes whom it is for.
-    pub fn identified(&self, client: Option<Endpoint>) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.header = HeaderState::Known;
-        found.client = client;
+    /// Notes whom it is for, which is found out once; returns what holds.
+    pub fn identified(&self, identity: ClientIdentity) -> &ClientIdentity {
+        self.identity.get_or_init(|| identity)
     }
 
-    /// Notes which backend it reached.
-    pub fn reached(&self, backend: Arc<str>, address: String) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).backend = Some((backend, address));
+    /// Notes whom it was handed to.
+    pub fn reached(&self, whom: Arc<Reached>) {
+        // There is one for each connection.
+        let _ = self.reached.set(whom);
+    }
+}
+
+#[cfg(test)]
+impl Entry {
+    /// One of `listener` that came from `peer` in 1970, with this number for an id.
+    pub(crate) fn sample(listener: &str, number: u64, peer: PeerAddress) -> Arc<Self> {
+        let entrance = Entrance::here(listener.into(), Protocol::Smtp, "id-");
+        Arc::new(Self::new(&entrance, number, peer, SystemTime::UNIX_EPOCH))
     }
 }

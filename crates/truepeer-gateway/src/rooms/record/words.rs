@@ -4,7 +4,7 @@ use truepeer::IdentitySource;
 use truepeer::proto::Version;
 
 use crate::facts::address::{ClientIp, is_near};
-use crate::rooms::limits::Rule;
+use crate::rooms::limits::LimitRule;
 
 /// How a client is known; the label `source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub enum RefusedBy {
     /// TLS is required, and none was conveyed.
     RequireSecure,
     /// A limit.
-    Limit(Rule),
+    Limit(LimitRule),
 }
 
 impl RefusedBy {
@@ -94,10 +94,10 @@ impl RefusedBy {
         Self::DefaultDeny,
         Self::Ban,
         Self::RequireSecure,
-        Self::Limit(Rule::ConnectionsPerClient),
-        Self::Limit(Rule::RatePerClient),
-        Self::Limit(Rule::ListenerConnections),
-        Self::Limit(Rule::ServerConnections),
+        Self::Limit(LimitRule::ConnectionsPerClient),
+        Self::Limit(LimitRule::RatePerClient),
+        Self::Limit(LimitRule::ListenerConnections),
+        Self::Limit(LimitRule::ServerConnections),
     ];
 
     /// The label's value; the same word as in records.
@@ -110,5 +110,41 @@ impl RefusedBy {
             Self::RequireSecure => "require_secure",
             Self::Limit(rule) => rule.code(),
         }
+    }
+
+    /// The one whose [`code`](Self::code) it is.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.code() == code)
+    }
+
+    /// What it did, for people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::DenyList => "a deny list names the client",
+            Self::DefaultDeny => "no list names the client, and only listed ones may enter",
+            Self::Ban => "the client is banned for a while",
+            Self::RequireSecure => "TLS is required here, and the header tells of none",
+            Self::Limit(LimitRule::ConnectionsPerClient) => "one client has too many connections open",
+            Self::Limit(LimitRule::RatePerClient) => "one client connects too often",
+            Self::Limit(LimitRule::ListenerConnections) => {
+                "this listener has as many connections as it may have"
+            }
+            Self::Limit(LimitRule::ServerConnections) => "this server has as many connections as it may have",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_a_refusal_means_that_refusal() {
+        for by in RefusedBy::ALL {
+            assert_eq!(RefusedBy::from_code(by.code()), Some(by));
+        }
+        assert_eq!(RefusedBy::from_code("deny"), None);
     }
 }

@@ -4,20 +4,30 @@
 //! one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use truepeer::{ClientIdentity, PeerAddress};
 
 use super::{Asked, Leave, Still, unreached};
 use crate::engine::label::Lack;
-use crate::engine::transparent::{Need, lacking, nobody};
+use crate::engine::published::{container_behind, is_own};
+use crate::engine::transparent::{Need, lacking, nobody, way_round};
 use crate::engine::{Address, DialError, Socket, dial};
+use crate::facts::program::SocketLabel;
 use crate::rooms::backend::{Pool, Readiness, Unready};
-use crate::rooms::handoff::{Introduction, Names, Source};
+use crate::rooms::handoff::{ConnectAs, Introduction, Names, behind_a_proxy};
+
+/// How long an address of this very host may be silent to a client's: it answers at once, or its answers go elsewhere.
+/// Longer than the kernel takes to ask a second time, and so short that the start tells what is missing.
+const OWN_SILENCE: Duration = Duration::from_millis(1_500);
 
 /// Asks `address`.
 pub(super) async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
     let Some((introduction, backend)) = introduction(pool, address) else { return (unreachable(), None) };
-    if let Source::Labelled(_) = introduction.source
+    if let Some(container) = container_behind(backend) {
+        return (refused(behind_a_proxy(backend, container)), None);
+    }
+    if let ConnectAs::Labelled(_) = introduction.source
         && let Err(lack) = pool.labels().prepare(backend, &pool.backend.label)
     {
         return (lacks(pool, address, &lack).await, None);
@@ -32,8 +42,14 @@ pub(super) async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
             refused(format!("{error}; {}", pool.labels().diagnose(backend, &pool.backend.label)))
         }
         (error @ DialError::NotPermitted(_), _) => refused(with_commands(ip, &error.to_string())),
+        (error @ (DialError::Timeout(_) | DialError::Connect(_)), ConnectAs::Client(_)) if !is_own(ip) => {
+            match dial(address, &[], pool.backend.connect_timeout).await {
+                Ok(_) => refused(with_way_round(backend, &error)),
+                Err(error) => unreached(&error),
+            }
+        }
         // Silence is the backend's only if it is silent to us as well.
-        (DialError::Timeout(_), Source::Client(_)) => {
+        (DialError::Timeout(_), ConnectAs::Client(_)) => {
             match dial(address, &[], pool.backend.connect_timeout).await {
                 Ok(_) => refused(with_commands(
                     ip,
@@ -50,6 +66,24 @@ pub(super) async fn ask(pool: &Pool, address: &Address) -> Asked<Readiness> {
     (readiness, None)
 }
 
+/// Whether connections that are given to a program can be made to say their client. Not the program is asked, but this
+/// host.
+pub(super) fn ask_for_program(pool: &Pool) -> Readiness {
+    let wanted = pool.backend.exec().map_or(SocketLabel::Never, |exec| exec.label);
+    let lack = match wanted {
+        SocketLabel::Never => None,
+        SocketLabel::IfPossible | SocketLabel::Required => pool.labels().prepare_own().err(),
+    };
+    match (lack, wanted) {
+        (Some(lack), SocketLabel::Required) => refused(format!("{lack}; {}", lack.change())),
+        (Some(lack), _) => {
+            pool.note_unlabelled(&format!("{lack}; {}", lack.change()));
+            Readiness::Unproven
+        }
+        (None, _) => Readiness::Unproven,
+    }
+}
+
 /// Whether it is still reached.
 pub(super) async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still> {
     let Some((introduction, _)) = introduction(pool, address) else { return (Still::Differs, None) };
@@ -60,7 +94,12 @@ pub(super) async fn still_serves(pool: &Pool, address: &Address) -> Asked<Still>
 }
 
 async fn connect(pool: &Pool, address: &Address, who: &Introduction) -> Result<Socket, DialError> {
-    Ok(pool.dial(who, address, &[]).await?.socket)
+    let dialled = pool.dial(who, address, &[]);
+    if !(matches!(who.source, ConnectAs::Client(_)) && is_own(ip_of(address))) {
+        return Ok(dialled.await?.socket);
+    }
+    let in_time = tokio::time::timeout(OWN_SILENCE, dialled).await;
+    Ok(in_time.map_err(|_| DialError::Timeout(OWN_SILENCE))??.socket)
 }
 
 /// As whom it is asked, and where.
@@ -83,6 +122,18 @@ async fn lacks(pool: &Pool, address: &Address, lack: &Lack) -> Readiness {
 
 fn refused(saw: String) -> Readiness {
     Readiness::Unready(Unready::RefusesHandoff { saw })
+}
+
+/// What was seen of a backend with an address of its own, and what this host needs for it.
+fn with_way_round(backend: SocketAddr, error: &DialError) -> String {
+    let route = lacking(backend.ip()).into_iter().filter(|need| *need == Need::Route);
+    let route = route.map(|need| need.command(backend.ip()).to_owned());
+    let commands: Vec<_> =
+        way_round(backend).into_iter().chain(route).map(|line| format!("`{line}`")).collect();
+    format!(
+        "it answers this host, and not a client's address ({error}); its address is not this host's (a container, another machine), so this host needs {}, and its answers must come through here",
+        commands.join(", ")
+    )
 }
 
 /// What was seen, and what is missing for it, each as the command that gives it.

@@ -18,6 +18,15 @@ pub(crate) struct PostGate {
     state: State,
     /// How many workers listen at this post.
     open: Arc<AtomicU32>,
+    whose: Whose,
+}
+
+/// Who decides whether a socket listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// The service manager, or a process that has taken our place.
+    Others,
 }
 
 #[derive(Debug)]
@@ -49,7 +58,12 @@ impl Drop for Counted {
 impl PostGate {
     /// A gate that takes nothing yet; the socket may listen already.
     pub(crate) fn new(socket: RawListener, open: Arc<AtomicU32>) -> Self {
-        Self { state: State::Shut(socket), open }
+        Self { state: State::Shut(socket), open, whose: Whose::Ours }
+    }
+
+    /// The same for a socket that goes on listening when this gives it up.
+    pub(crate) fn of_others(self) -> Self {
+        Self { whose: Whose::Others, ..self }
     }
 
     /// Accepts from now on; nothing if it does.
@@ -92,14 +106,27 @@ impl PostGate {
     /// The system's, with the gate as it was: whoever is still queued could not be taken.
     pub(crate) fn leave(mut self, serve: impl FnMut(Arrival)) -> Result<(), (io::Error, Self)> {
         // If the runtime does not let go of it, it is closed all the same.
-        if let Ok(Some((socket, counted))) = self.take()
-            && let Err(error) = serve_waiting(&socket, serve)
-        {
-            return match self.put_back(socket, counted) {
-                Ok(()) | Err(_) => Err((error, self)),
-            };
+        if let Ok(Some((mut socket, counted))) = self.take() {
+            if let Err(error) = serve_waiting(&socket, serve) {
+                return match self.put_back(socket, counted) {
+                    Ok(()) | Err(_) => Err((error, self)),
+                };
+            }
+            // The main thread may hold the same socket for a while. It fails only on what is closed already.
+            if self.whose == Whose::Ours {
+                let _ = socket.shut();
+            }
         }
         Ok(())
+    }
+
+    /// Gives the address up at once; who is queued is refused.
+    pub(crate) fn abandon(mut self) {
+        if let Ok(Some((mut socket, _))) = self.take()
+            && self.whose == Whose::Ours
+        {
+            let _ = socket.shut();
+        }
     }
 
     /// What to accept from, while it is open.
@@ -157,7 +184,7 @@ mod tests {
 
     fn listening() -> (RawListener, SocketAddr) {
         let any_port = Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap(), families: Families::Own };
-        let mut listening = bind(&any_port, 1, Binding::Listens, &Given::default()).unwrap();
+        let mut listening = bind(&any_port, "bind", 1, Binding::Listens, &Given::default()).unwrap();
         (listening.take_raw().unwrap(), listening.tcp.unwrap())
     }
 

@@ -1,13 +1,25 @@
-//! What a connection costs while it only lasts.
+//! What a connection costs while it only lasts; and how it goes, whatever happens ([`simulated`]).
+
+mod simulated;
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use truepeer::PeerAddress;
 
+use super::open::{OpenRecord, Threshold};
 use super::*;
+use crate::door::Ids;
+use crate::engine::{Lingering, PendingHeaders};
+use crate::facts::lines::LogFormat;
+use crate::facts::outcome::Outcome;
 use crate::facts::protocol::Protocol;
-use crate::observe::log::Refusals;
+use crate::observe::log::RefusalLines;
+use crate::observe::record::Observer;
+use crate::rooms::identify::RecentPeers;
+use crate::rooms::record::{Entrance, Entry, Record};
+use crate::server::registry::Listed;
 
 /// A record that is open, as that of a connection is from its arrival to its end.
 fn open_record(
@@ -17,16 +29,26 @@ fn open_record(
     stop: &watch::Receiver<Stop>,
 ) -> OpenRecord {
     let peer = PeerAddress::tcp(SocketAddr::from(([203, 0, 113, 7], 4711)));
-    let listed = registry.open("id-1".to_owned(), "smtp".into(), Protocol::Smtp, peer);
-    let record = Record::new(Arc::clone(&listed.entry), now());
+    let entrance = Entrance::here("smtp".into(), Protocol::Smtp, "id-");
+    let Listed { entry, listing } = registry.open(&entrance, 1, peer);
+    let record = Record::new(entry, now());
     let seen = Observer::new(record, metrics.shard(0, &"smtp".into()));
-    OpenRecord { seen, _listed: listed, outcome: None, log: log.clone(), stop: stop.clone() }
+    let desk = WorkerContext {
+        pending: PendingHeaders::new(1, Arc::default()),
+        lingering: Lingering::new(1, Arc::default()),
+        recent: RecentPeers::default(),
+        ids: Ids::new(SystemTime::UNIX_EPOCH, 0),
+        log: log.clone(),
+    };
+    let (desk, stop, counters) = (Rc::new(desk), stop.clone(), Arc::clone(&seen.counters));
+    let threshold = Rc::new(Threshold { door: simulated::any_door(), counters, entrance, desk, stop });
+    OpenRecord { seen, _listing: listing, outcome: None, threshold, _admitted: Admission::new(1).enter() }
 }
 
 #[test]
 fn a_mistake_of_ours_ends_one_connection_and_leaves_its_record_too() {
     let (mut lines, log_end) = io::pipe().unwrap();
-    let (log, writer) = Log::start(LogFormat::Text, Refusals::WriteAll, log_end).unwrap();
+    let (log, writer) = Log::start(LogFormat::Text, RefusalLines::WriteAll, log_end).unwrap();
     let (registry, metrics) = (Registry::default(), Arc::new(Metrics::default()));
     let (_stop, stop) = watch::channel(Stop::No);
     let done = crate::engine::run(async {
@@ -39,7 +61,10 @@ fn a_mistake_of_ours_ends_one_connection_and_leaves_its_record_too() {
         });
         mistaken.emptied().await;
         let open = open_record(&registry, &log, &metrics, &stop);
-        other.spawn(async move { open.end(Outcome::Done) });
+        other.spawn(async move {
+            let mut open = open;
+            open.outcome = Some(Outcome::Done);
+        });
         other.emptied().await;
     });
     done.unwrap();
@@ -56,22 +81,9 @@ fn a_mistake_of_ours_ends_one_connection_and_leaves_its_record_too() {
     assert_eq!(outcomes, [(true, true, false), (false, false, true)], "{text}");
 }
 
-/// The size of what `make` returns; it is never called.
-fn size_of_made<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
-    size_of::<F>()
-}
-
 #[test]
-fn a_relayed_connection_is_one_future_of_a_kilobyte_at_most() {
-    let serve = size_of_made(|arrival, door, desk, counters, tools: &'static Tools| {
-        serve(arrival, door, desk, counters, tools)
-    });
-    assert!(serve <= 992, "a connection: {serve}");
-    let walk = size_of_made(
-        |arrival, door: &'static Door, desk: &'static WorkerContext, seen: &'static mut Observer, ()| {
-            connection::walk(arrival, door, desk, seen)
-        },
-    );
-    assert!(walk <= 432, "its walk: {walk}");
-    assert!(size_of::<Record>() <= 448, "its record: {}", size_of::<Record>());
+fn a_connection_that_lasts_holds_little() {
+    const { assert!(serve::RELAYED <= 296, "a relayed connection") };
+    assert!(size_of::<Record>() <= 64, "its record: {}", size_of::<Record>());
+    assert!(size_of::<Entry>() <= 120, "what others see of it: {}", size_of::<Entry>());
 }

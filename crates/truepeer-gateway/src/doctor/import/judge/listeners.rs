@@ -7,7 +7,7 @@ use super::super::note::{NoteKind, Section};
 use super::super::plan::{Listener, Tls, Trust};
 use super::super::{Form, Ports};
 use super::{Judge, TRUSTED, is_true};
-use truepeer_doctor::stalwart::Entry;
+use truepeer_doctor::stalwart::Assignment;
 use truepeer_doctor::stalwart::lists;
 
 const LISTENER: &str = "server.listener.";
@@ -20,7 +20,7 @@ const ELSEWHERE: u16 = 20_000;
 const MAX_DOTS: usize = 16;
 
 /// Every listener that there is, in the order of the file: those with a protocol, and in objects all of them.
-pub(super) fn ids(entries: &[Entry], form: Form) -> Vec<String> {
+pub(super) fn ids(entries: &[Assignment], form: Form) -> Vec<String> {
     let (mut ids, mut seen) = (Vec::new(), BTreeSet::new());
     for entry in entries {
         let Some(rest) = entry.key.strip_prefix(LISTENER) else { continue };
@@ -46,13 +46,13 @@ impl Judge<'_> {
         for id in self.ids.clone() {
             self.listener(&id, &mut taken);
         }
-        let without: Vec<Entry> = self
+        let without: Vec<Assignment> = self
             .entries
             .iter()
             .filter(|entry| entry.key.starts_with(LISTENER) && self.owner(&entry.key).is_none())
             .cloned()
             .collect();
-        for Entry { key, place, .. } in without {
+        for Assignment { key, place, .. } in without {
             let text = "without a `protocol` Stalwart makes no listener of it";
             self.plan.note(Section::Listener(String::new()), Some(&place), key, NoteKind::Left, text);
         }
@@ -66,7 +66,7 @@ impl Judge<'_> {
         names.filter(|name| self.known.contains(*name)).last().map(str::to_owned)
     }
 
-    fn of(&self, id: &str, key: &str) -> Option<&Entry> {
+    fn of(&self, id: &str, key: &str) -> Option<&Assignment> {
         self.get(&format!("{LISTENER}{id}.{key}"))
     }
 
@@ -182,7 +182,7 @@ impl Judge<'_> {
                 "smtp" => {
                     if !matches!(port, 587 | 465) {
                         let text = format!(
-                            "Stalwart's policies take whoever comes to a port other than 25 for a user, so this is \
+                            "Stalwart's policies treat anyone who comes to a port other than 25 as a user, so this is \
                              `submission`; if {port} is published as 25, write `protocol = \"smtp\"`"
                         );
                         self.plan.note(

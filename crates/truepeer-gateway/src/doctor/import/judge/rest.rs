@@ -7,7 +7,7 @@ use super::super::Form;
 use super::super::note::{NoteKind, Section};
 use super::super::plan::Trust;
 use super::{Judge, TRUSTED, is_true};
-use truepeer_doctor::stalwart::{Entry, EntryForm, Place};
+use truepeer_doctor::stalwart::{Assignment, Position, Syntax};
 
 /// What is said of a key that is judged by its name alone.
 enum Fate {
@@ -79,7 +79,7 @@ impl Judge<'_> {
     pub(super) fn rest(&mut self) {
         let mut stays: BTreeMap<String, usize> = BTreeMap::new();
         for entry in self.entries {
-            let Entry { key, value, place, form } = entry;
+            let Assignment { key, value, place, form } = entry;
             if value.contains("local_port") || value.contains("local_ip") {
                 let text = "it asks for the port or address that Stalwart is bound to, which is another one behind truepeer";
                 self.plan.note(Section::End, Some(place), key, NoteKind::Meaning, text);
@@ -113,7 +113,7 @@ impl Judge<'_> {
         self.change_trust();
     }
 
-    fn fate(&self, key: &str, form: EntryForm) -> Fate {
+    fn fate(&self, key: &str, form: Syntax) -> Fate {
         const SOCKET: &str = "truepeer sets the options of its sockets itself; there is no counterpart";
         let under = |prefix: &str| {
             key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
@@ -162,7 +162,7 @@ impl Judge<'_> {
             return match key.split_once('.') {
                 Some(("BlockedIp" | "AllowedIp", "expiresAt")) => Fate::Story(
                     NoteKind::Meaning,
-                    "it ends by itself there and does not here: leave it out below, and keep it with `truepeer deny ADDRESS --for TIME`",
+                    "it expires there and would not here: leave it out below, and keep it with `truepeer deny ADDRESS --for TIME`",
                 ),
                 Some(("SystemSettings" | "BlockedIp" | "AllowedIp" | "NetworkListener", _)) | None => {
                     Fate::Unknown
@@ -207,7 +207,7 @@ impl Judge<'_> {
     fn change_trust(&mut self) {
         let loopback = self.behind.addr.is_loopback();
         let ours = if loopback { self.behind.addr.to_string() } else { "ADDRESS OF TRUEPEER".to_owned() };
-        let lists: Vec<(String, Option<Place>)> = self
+        let lists: Vec<(String, Option<Position>)> = self
             .entries
             .iter()
             .filter(|entry| {
@@ -242,14 +242,14 @@ impl Judge<'_> {
                 .iter()
                 .all(|listener| !matches!(listener.trusted, Some(Trust::Networks(_))));
         if nobody {
-            let text = "nobody is trusted, here as there: whoever connects is the client";
+            let text = "nobody is trusted, here as there: the peer is the client";
             self.plan.note(Section::Proxy, None, TRUSTED, NoteKind::Stays, text);
         }
     }
 }
 
 /// A key of a listener, by what stands behind its name.
-fn of_listener(key: &str, form: EntryForm) -> Fate {
+fn of_listener(key: &str, form: Syntax) -> Fate {
     let under =
         |prefix: &str| key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     if under("bind") || under("proxy.trusted-networks") || under("proxy-trusted-networks") {
@@ -277,7 +277,7 @@ fn of_listener(key: &str, form: EntryForm) -> Fate {
             "truepeer sets the options of its sockets itself; there is no counterpart",
         ),
         // Nothing to say of an empty list.
-        _ if under("tls") && form == EntryForm::Empty => Fate::Told,
+        _ if under("tls") && form == Syntax::Empty => Fate::Told,
         _ if under("tls") => Fate::Stays,
         _ => Fate::Unknown,
     }

@@ -9,6 +9,7 @@ use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::observe::metrics::family::Family;
 use crate::observe::metrics::label::{Direction, HealthAnswer, Label};
+use crate::rooms::bans::shared::EntryRefusal;
 use crate::rooms::record::{RefusedBy, Scope, Source};
 
 #[test]
@@ -92,6 +93,7 @@ fn labels() -> String {
         Label::Direction,
         Label::Readiness,
         Label::Answer,
+        Label::Reason,
         Label::Outcome,
     ] {
         let values = match label {
@@ -107,6 +109,7 @@ fn labels() -> String {
                 codes(&mut gauge.by_readiness().iter().map(|(readiness, _)| *readiness))
             }
             Label::Answer => codes(&mut HealthAnswer::ALL.iter().map(|answer| answer.code())),
+            Label::Reason => codes(&mut EntryRefusal::ALL.iter().map(|refusal| refusal.code())),
             Label::Outcome => "the codes in the table of outcomes".to_owned(),
         };
         let _ = writeln!(table, "| `{}` | {values} |", label.name());

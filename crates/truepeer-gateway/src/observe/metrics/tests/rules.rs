@@ -46,3 +46,17 @@ fn every_label_value_in_a_rule_exists() {
     }
     assert!(checked > 5, "{checked}");
 }
+
+/// What an alert means is a click away, and no page speaks of an alert that there is not.
+#[test]
+fn every_alert_links_to_its_section_and_every_section_has_its_alert() {
+    const PAGE: &str = include_str!("../../../../../../docs/alerts.md");
+    let alerts: Vec<_> = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let sections: Vec<_> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(alerts, sections);
+    for (alert, rule) in alerts.iter().zip(RULES.split("- alert: ").skip(1)) {
+        let url = "https://github.com/truepeer/truepeer/blob/main/docs/alerts.md";
+        let link = format!("runbook_url: \"{url}#{}\"\n", alert.to_lowercase());
+        assert!(rule.contains(&link), "{alert}");
+    }
+}

@@ -116,6 +116,7 @@ fn too_many_lists_are_refused() {
     let lists = vec![list("access.deny", &["192.0.2.0/24"]); MAX_SOURCES + 1];
     let error = RuleTable::new(ListKind::Deny, lists).unwrap_err();
     assert_eq!(error, TooManyEntries { entries: MAX_SOURCES + 1 });
+    assert!(error.to_string().contains(&(MAX_SOURCES + 1).to_string()), "{error}");
 }
 
 /// An address that counts how often it is looked at.

@@ -97,12 +97,56 @@ fn a_clock_that_is_set_after_the_last_change_ends_no_ban_at_the_next_start() {
         assert!(matches!(denied.follow_clock_at(late), Some(Persisted::InFile)));
         assert!(denied.follow_clock_at(late).is_none(), "once is enough");
 
-        let loaded = state::load(&dir.state()).unwrap().bans;
+        let loaded = state::load_at(&dir.state(), Mark::now(late.wall).as_ref()).unwrap().bans;
         let (restored, _) = Bans::restore(loaded, &[], late.wall);
         let client = IpAddr::from([203, 0, 113, 7]);
         let left = |after: Duration| restored.find(client, late.wall.checked_add(after).unwrap());
         assert!(left(HOUR / 2 - Duration::from_secs(5)).is_some());
         assert!(left(HOUR / 2 + Duration::from_secs(5)).is_none());
+    }
+}
+
+/// The clocks at a restart: `passed` after `start` by the boot clock, with a wall clock that was set meanwhile.
+fn restart(start: Moment, passed: Duration, jump: &Jump) -> Mark {
+    let mut mark = Mark::now(after(start, passed, jump).wall).unwrap();
+    mark.boot.passed = mark.boot.passed.checked_add(passed).unwrap();
+    mark
+}
+
+#[test]
+fn a_clock_that_is_set_while_the_process_is_down_changes_no_ban() {
+    for jump in [Jump::Forward, Jump::Back] {
+        let dir = Dir::new(match jump {
+            Jump::Forward => "down-forward",
+            Jump::Back => "down-back",
+        });
+        let denied = Denied::restore(Some(dir.state()), LoadedBans::default(), Vec::new());
+        let start = now();
+        let (network, reason) =
+            ("203.0.113.7/32".parse().unwrap(), crate::rooms::bans::BanReason::new("test"));
+        let order = BanOrder { network, lasts: "1h".parse().unwrap(), reason };
+        assert!(matches!(denied.make(&[BanChange::Add(order)]).1, Some(Persisted::InFile)));
+        // The process is killed; half an hour later the clock is another one.
+        let up_again = restart(start, HOUR / 2, &jump);
+        let wall = SystemTime::UNIX_EPOCH.checked_add(up_again.wall).unwrap();
+        let loaded = state::load_at(&dir.state(), Some(&up_again)).unwrap().bans;
+        let (restored, _) = Bans::restore(loaded, &[], wall);
+        let client = IpAddr::from([203, 0, 113, 7]);
+        let at = |after: Duration| restored.find(client, wall.checked_add(after).unwrap());
+        assert!(at(HOUR / 2 - Duration::from_secs(5)).is_some());
+        assert!(at(HOUR / 2 + Duration::from_secs(5)).is_none());
+
+        // After another start of the machine nothing tells how long it was: the clock does, unless it cannot be.
+        let boot = crate::facts::boot::Boot { id: "another".into(), passed: Duration::from_secs(60) };
+        let loaded = state::load_at(&dir.state(), Some(&Mark { boot, ..up_again })).unwrap().bans;
+        let (restored, _) = Bans::restore(loaded, &[], wall);
+        let left = |after: Duration| restored.find(client, wall.checked_add(after).unwrap()).is_some();
+        match jump {
+            Jump::Forward => assert!(!left(Duration::ZERO)),
+            Jump::Back => {
+                assert!(left(HOUR - Duration::from_secs(5)) && !left(HOUR + Duration::from_secs(5)));
+            }
+        }
     }
 }
 
@@ -115,7 +159,7 @@ fn counting_bans_keeps_no_connection_waiting_and_forgets_those_that_ended() {
         let order = BanOrder { network, lasts: lasts.parse().unwrap(), reason };
         denied.make_at(&BanChange::Add(order), start).unwrap();
     }
-    // A connection that looks just now; whoever wants the table alone would wait for it, and all others with them.
+    // A connection that looks just now; anyone who wants the table alone would wait for it, and all others with them.
     let looking = denied.0.table.read().unwrap();
     let (tell, counted) = std::sync::mpsc::sync_channel(1);
     let other = denied.clone();
@@ -137,6 +181,7 @@ fn a_restart_with_a_clock_that_is_years_behind_keeps_a_ban_no_longer_than_it_was
         since: written.wall,
         until: written.wall.checked_add(lasts).unwrap(),
         reason: crate::rooms::bans::BanReason::new("test"),
+        node: None,
     };
     let boot = written.wall.checked_sub(YEARS).unwrap();
     let (restored, _) = Bans::restore([ban(HOUR)], &[], boot);

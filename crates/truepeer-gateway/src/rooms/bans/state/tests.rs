@@ -36,6 +36,7 @@ pub(in crate::rooms::bans) fn ban(network: &str, since: u64, until: u64, reason:
         since: time(since),
         until: time(until),
         reason: BanReason::new(reason),
+        node: None,
     }
 }
 
@@ -48,13 +49,13 @@ fn some_bans() -> Vec<Ban> {
 }
 
 fn read(text: impl AsRef<[u8]>) -> LoadedBans {
-    decode(text.as_ref()).unwrap().unwrap()
+    decode(text.as_ref(), None).unwrap().unwrap()
 }
 
 #[test]
 fn the_text_of_the_file() {
     let mut text = Vec::new();
-    encode(&mut text, &some_bans()).unwrap();
+    encode(&mut text, &some_bans(), None).unwrap();
     assert_eq!(
         String::from_utf8(text).unwrap(),
         "truepeer-bans 1\n\
@@ -68,7 +69,7 @@ fn the_text_of_the_file() {
 fn what_was_saved_is_loaded() {
     let dir = Dir::new("roundtrip");
     for bans in [Vec::new(), some_bans(), some_bans().split_off(1)] {
-        save(&dir.state(), &bans).unwrap();
+        save(&dir.state(), &bans, None).unwrap();
         assert_eq!(load(&dir.state()).unwrap(), LoadedBans { bans, ..LoadedBans::default() });
         assert_eq!(dir.names(), ["bans"]);
     }
@@ -78,7 +79,7 @@ fn what_was_saved_is_loaded() {
 fn the_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = Dir::new("mode");
-    save(&dir.state(), &some_bans()).unwrap();
+    save(&dir.state(), &some_bans(), None).unwrap();
     assert_eq!(std::fs::metadata(dir.state()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -91,7 +92,7 @@ fn the_longest_line_is_read_back() {
         &"\u{e9}".repeat(BanReason::MAX_LEN),
     );
     let mut text = Vec::new();
-    encode(&mut text, std::slice::from_ref(&longest)).unwrap();
+    encode(&mut text, std::slice::from_ref(&longest), None).unwrap();
     assert_eq!(read(&text).bans, [longest]);
 }
 
@@ -107,14 +108,14 @@ fn a_missing_and_an_empty_file_hold_no_bans() {
 fn a_crash_while_saving_leaves_the_old_bans_and_the_next_save_works() {
     let dir = Dir::new("crash");
     let bans = some_bans();
-    save(&dir.state(), &bans).unwrap();
+    save(&dir.state(), &bans, None).unwrap();
     let mut text = Vec::new();
-    encode(&mut text, &bans[..1]).unwrap();
+    encode(&mut text, &bans[..1], None).unwrap();
     for kept in [0, 5, text.len() / 2, text.len()] {
         std::fs::write(temporary(&dir.state()), &text[..kept]).unwrap();
         assert_eq!(load(&dir.state()).unwrap().bans, bans, "{kept} bytes of the temporary file");
     }
-    save(&dir.state(), &bans[1..]).unwrap();
+    save(&dir.state(), &bans[1..], None).unwrap();
     assert_eq!(load(&dir.state()).unwrap().bans, &bans[1..]);
     assert_eq!(dir.names(), ["bans"]);
 }
@@ -125,7 +126,7 @@ fn a_temporary_file_that_is_a_link_is_not_followed() {
     let elsewhere = dir.0.join("elsewhere");
     std::fs::write(&elsewhere, "precious").unwrap();
     std::os::unix::fs::symlink(&elsewhere, temporary(&dir.state())).unwrap();
-    save(&dir.state(), &some_bans()).unwrap();
+    save(&dir.state(), &some_bans(), None).unwrap();
     assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "precious");
     assert_eq!(load(&dir.state()).unwrap().bans, some_bans());
 }
@@ -136,10 +137,10 @@ fn a_save_that_fails_leaves_the_old_file_and_nothing_beside_it() {
     // A directory with something in it cannot be replaced by a file.
     std::fs::create_dir(dir.state()).unwrap();
     std::fs::write(dir.state().join("kept"), "").unwrap();
-    save(&dir.state(), &some_bans()).unwrap_err();
+    save(&dir.state(), &some_bans(), None).unwrap_err();
     assert_eq!(dir.names(), ["bans"]);
     let missing = dir.0.join("missing").join("bans");
-    assert_eq!(save(&missing, &some_bans()).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(save(&missing, &some_bans(), None).unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
@@ -147,7 +148,8 @@ fn bad_lines_are_skipped_and_the_others_kept() {
     for (line, reason) in [
         (&b""[..], BadStateReason::Fields),
         (b"192.0.2.7/32\t1\t2", BadStateReason::Fields),
-        (b"192.0.2.7/32\t1\t2\tx\ty", BadStateReason::Fields),
+        (b"192.0.2.7/32\t1\t2\tx\tno name", BadStateReason::Fields),
+        (b"192.0.2.7/32\t1\t2\tx\tmx2\tz", BadStateReason::Fields),
         (b"nonsense\t1\t2\tx", BadStateReason::Network),
         (b"192.0.2.7/33\t1\t2\tx", BadStateReason::Network),
         (b"192.0.2.7/32\t\t2\tx", BadStateReason::Time),
@@ -184,7 +186,7 @@ fn only_the_first_bad_lines_are_named() {
 fn a_file_cut_off_anywhere_keeps_every_whole_line_and_invents_none() {
     let bans = some_bans();
     let mut text = Vec::new();
-    encode(&mut text, &bans).unwrap();
+    encode(&mut text, &bans, None).unwrap();
     for kept in 0..text.len() {
         let cut = &text[..kept];
         let lines = cut.iter().filter(|byte| **byte == b'\n').count();

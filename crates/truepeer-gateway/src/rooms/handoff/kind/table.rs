@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use truepeer_doctor::{Product, change};
+
 use super::{KindFacts, PortZero, Silence};
 use crate::rooms::handoff::choice::Handoff;
-use crate::rooms::handoff::tlvs::{Fact, Facts};
+use crate::rooms::handoff::tlvs::{Fact, FactSet};
 
 /// What the usual server is like; each row says what differs.
 const USUAL: KindFacts = KindFacts {
@@ -13,7 +15,7 @@ const USUAL: KindFacts = KindFacts {
     handoff: Some(Handoff::ProxyV2),
     unreadable: &[],
     header_budget: 536,
-    tlvs: Facts::NONE,
+    tlvs: FactSet::NONE,
     breaks: None,
     v1_port_zero: PortZero::Taken,
     silence: Silence::Kept,
@@ -28,7 +30,7 @@ const NO_MAIL: &[(Handoff, &str)] = &[(Handoff::Xclient, "it is no mail server, 
 pub(super) static POSTFIX: KindFacts = KindFacts {
     name: "postfix",
     title: "Postfix smtpd",
-    remedy: "add `-o smtpd_upstream_proxy_protocol=haproxy` below this port's smtpd line in master.cf, then `postfix reload`",
+    remedy: change::reads(Product::Postfix),
     seen: "3.7, 3.10",
     ..USUAL
 };
@@ -38,7 +40,7 @@ pub(super) static POSTSCREEN: KindFacts = KindFacts {
     name: "postscreen",
     title: "Postfix postscreen",
     unreadable: &[(Handoff::Xclient, "postscreen never offers XCLIENT")],
-    remedy: "add `-o postscreen_upstream_proxy_protocol=haproxy` below this port's postscreen line in master.cf (the smtpd behind it needs nothing), then `postfix reload`",
+    remedy: change::reads(Product::Postscreen),
     seen: "3.7, 3.10",
     ..USUAL
 };
@@ -47,13 +49,13 @@ pub(super) static DOVECOT: KindFacts = KindFacts {
     name: "dovecot",
     title: "Dovecot",
     header_budget: 1500,
-    tlvs: Facts::of(&[Fact::Ssl]),
+    tlvs: FactSet::of(&[Fact::Ssl]),
     breaks: Some((
-        Facts::of(&[Fact::Authority, Fact::Alpn]),
+        FactSet::of(&[Fact::Authority, Fact::Alpn]),
         "2.4.0 and 2.4.1 use a host name or protocol name after it was freed, and later ones refuse a protocol name that is not their own",
     )),
     v1_port_zero: PortZero::Refused,
-    remedy: "set `haproxy = yes` in this port's inet_listener block, put truepeer's address into `haproxy_trusted_networks`, then `doveadm reload`",
+    remedy: change::reads(Product::Dovecot),
     seen: "2.3.19, 2.4.1",
     ..USUAL
 };
@@ -65,7 +67,7 @@ pub(super) static EXIM: KindFacts = KindFacts {
     header_budget: 232,
     v1_port_zero: PortZero::Refused,
     silence: Silence::KeptFor(Duration::from_secs(3)),
-    remedy: "put truepeer's address into `hosts_proxy` for this port (`hosts_proxy = ${if eq{$received_port}{2525} {127.0.0.1}{}}`), then restart Exim",
+    remedy: change::reads(Product::Exim),
     seen: "4.96, 4.98",
     ..USUAL
 };
@@ -78,7 +80,7 @@ pub(super) static OPENSMTPD: KindFacts = KindFacts {
         "it reads version 2 only: it answers a version 1 line with a protocol error, or waits for more and never answers",
     )],
     header_budget: 65_535,
-    remedy: "add `proxy-v2` to this port's `listen on` line in smtpd.conf, then restart smtpd",
+    remedy: change::reads(Product::Opensmtpd),
     seen: "6.8, 7.6",
     ..USUAL
 };
@@ -88,8 +90,8 @@ pub(super) static STALWART: KindFacts = KindFacts {
     name: "stalwart",
     title: "Stalwart",
     header_budget: 65_535,
-    tlvs: Facts::of(&[Fact::Ssl]),
-    remedy: "put truepeer's address into the proxy networks that this listener trusts (to 0.15: `server.listener.<id>.proxy.trusted-networks`; from 0.16 on: `overrideProxyTrustedNetworks`), then restart it",
+    tlvs: FactSet::of(&[Fact::Ssl]),
+    remedy: change::reads(Product::Stalwart),
     seen: "0.15.5",
     ..USUAL
 };
@@ -99,7 +101,7 @@ pub(super) static NGINX: KindFacts = KindFacts {
     name: "nginx",
     title: "NGINX",
     header_budget: 107,
-    remedy: "add `proxy_protocol` to this port's `listen` line, and `set_real_ip_from` with truepeer's address, then `nginx -s reload`",
+    remedy: change::reads(Product::Nginx),
     seen: "1.22, 1.26",
     ..USUAL
 };
@@ -110,8 +112,8 @@ pub(super) static HAPROXY: KindFacts = KindFacts {
     title: "HAProxy",
     unreadable: NO_MAIL,
     header_budget: 16_384,
-    tlvs: Facts::REGISTERED,
-    remedy: "add `accept-proxy` to this port's `bind` line, then reload HAProxy",
+    tlvs: FactSet::REGISTERED,
+    remedy: change::reads(Product::Haproxy),
     seen: "2.6, 3.0",
     ..USUAL
 };
@@ -122,8 +124,8 @@ pub(super) static VARNISH: KindFacts = KindFacts {
     title: "Varnish",
     unreadable: NO_MAIL,
     header_budget: 404,
-    tlvs: Facts::of(&[Fact::Ssl, Fact::Authority, Fact::Alpn, Fact::Crc32c]),
-    remedy: "start varnishd with `,PROXY` behind this address (`-a 127.0.0.1:8080,PROXY`)",
+    tlvs: FactSet::of(&[Fact::Ssl, Fact::Authority, Fact::Alpn, Fact::Crc32c]),
+    remedy: change::reads(Product::Varnish),
     seen: "7.1, 7.7",
     ..USUAL
 };
@@ -134,7 +136,7 @@ pub(super) static MARIADB: KindFacts = KindFacts {
     unreadable: NO_MAIL,
     header_budget: 612,
     silence: Silence::Broken,
-    remedy: "set `proxy-protocol-networks` to truepeer's address in its [mysqld] section, then restart it",
+    remedy: change::reads(Product::Mariadb),
     seen: "10.11",
     ..USUAL
 };
@@ -144,7 +146,7 @@ pub(super) static WHOAMI: KindFacts = KindFacts {
     title: "the built-in test server",
     unreadable: &[(Handoff::Xclient, "it reads headers only")],
     header_budget: 4112,
-    tlvs: Facts::REGISTERED,
+    tlvs: FactSet::REGISTERED,
     seen: "this version",
     ..USUAL
 };
@@ -154,9 +156,9 @@ pub(super) static OTHER: KindFacts = KindFacts {
     name: "other",
     title: "anything else",
     handoff: None,
-    tlvs: Facts::REGISTERED,
+    tlvs: FactSet::REGISTERED,
     v1_port_zero: PortZero::Refused,
-    remedy: "make this port of the backend read the header that `handoff` names; for a server that reads none: `handoff = \"none\"`, with `sees-only-truepeer = true` for mail",
+    remedy: change::READ_OTHER,
     seen: "none: conservative values",
     ..USUAL
 };

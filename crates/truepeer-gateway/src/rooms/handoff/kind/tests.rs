@@ -57,7 +57,7 @@ fn every_row_is_what_was_observed() {
 fn what_breaks_a_kind_is_never_what_it_gets_by_default() {
     for kind in Kind::ALL {
         let row = kind.facts();
-        let breaks = row.breaks.map_or(Facts::NONE, |(breaks, _)| breaks);
+        let breaks = row.breaks.map_or(FactSet::NONE, |(breaks, _)| breaks);
         assert!(!row.tlvs.iter().any(|fact| breaks.has(fact)), "{kind}");
     }
 }

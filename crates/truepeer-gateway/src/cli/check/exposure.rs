@@ -1,4 +1,4 @@
-//! Who else can reach a backend: whoever can, and is believed there, may speak for any client.
+//! Who else can reach a backend: anyone who can, and is believed there, may speak for any client.
 
 use std::net::SocketAddr;
 
@@ -10,25 +10,25 @@ use crate::config::{Config, Listener};
 use crate::doctor::listening::{listening, reached};
 use crate::facts::bind::Bind;
 use crate::rooms::backend::{Backend, BackendAddress};
-use crate::rooms::handoff::Handoff;
+use crate::rooms::handoff::Proof;
 
-/// What is to be said about the reach of all backends.
+/// What is to be said of all backends.
 #[derive(Debug, Default)]
-pub(super) struct Reach {
+pub(super) struct Exposure {
     pub(super) findings: Vec<Finding>,
     /// Key and text.
     pub(super) advice: Vec<(String, String)>,
 }
 
 /// Looks at each backend that is handed a header.
-pub(super) fn of(config: &Config) -> Reach {
+pub(super) fn of(config: &Config) -> Exposure {
     let (machine, listening) = (machine(), listening());
-    let mut reach = Reach::default();
+    let mut exposure = Exposure::default();
     for listener in &config.listeners {
-        reach.advice.extend(port_meant(listener));
+        exposure.advice.extend(port_meant(listener));
     }
     for backend in &config.backends {
-        if !matches!(backend.handoff, Handoff::ProxyV1 | Handoff::ProxyV2) {
+        if backend.handoff.facts().proof != Proof::GreetsOnlyWith {
             continue;
         }
         for address in &backend.addresses {
@@ -36,17 +36,17 @@ pub(super) fn of(config: &Config) -> Reach {
                 BackendAddress::Socket(addr)
                     if addr.ip().is_loopback() || machine.addresses.contains(&addr.ip()) =>
                 {
-                    reach.findings.extend(exposed(backend, *addr, &listening));
+                    exposure.findings.extend(exposed(backend, *addr, &listening));
                 }
-                BackendAddress::Socket(addr) => reach.advice.push(elsewhere(backend, &addr.to_string())),
+                BackendAddress::Socket(addr) => exposure.advice.push(elsewhere(backend, &addr.to_string())),
                 BackendAddress::Host { name, port } => {
-                    reach.advice.push(elsewhere(backend, &format!("{name}:{port}")));
+                    exposure.advice.push(elsewhere(backend, &format!("{name}:{port}")));
                 }
                 BackendAddress::Unix(_) | BackendAddress::Program(_) => {}
             }
         }
     }
-    reach
+    exposure
 }
 
 /// Stalwart's policies ask for the port that it is bound to, and mean the one that the client came to.
@@ -61,7 +61,7 @@ fn port_meant(listener: &Listener) -> Option<(String, String)> {
     let is_stalwart = backend.kind.facts().name == Product::Stalwart.name();
     (is_stalwart && listener.binds.iter().any(is_25) && backend.addresses.iter().any(|address| other(&address)))
         .then(|| {
-            let text = "Stalwart's policies take every port but 25 for users': let it listen on port 25 of an address \
+            let text = "Stalwart's policies treat every other port as one for users: let it listen on port 25 of an address \
                         that only truepeer reaches, or other servers hear `503 5.5.1 You must authenticate first.`";
             (format!("backend.{}.address", backend.id), text.to_owned())
         })
@@ -81,7 +81,7 @@ fn exposed(backend: &Backend, addr: SocketAddr, listening: &[SocketAddr]) -> Opt
         product,
         seen: format!("backend.{}: {addr} is served by a socket on {wide}", backend.id),
         cause: format!(
-            "{} has no list of proxies: whoever can reach {wide} may speak for any client, past truepeer",
+            "{} has no list of proxies: anyone who can reach {wide} may speak for any client, past truepeer",
             kind.title
         )
         .into(),
