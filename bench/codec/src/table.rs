@@ -106,7 +106,8 @@ fn page(rows: &[Row], facts: &Facts) -> Result<String, Box<dyn Error>> {
          Instructions are counted by callgrind: the difference between 1000 iterations and none, divided by 1000.\n\
          They repeat to the instruction for one build on one machine, and they are not nanoseconds.\n\
          A dash means that the crate does not offer it.\n\
-         The versions are pinned in `bench/codec/Cargo.toml`.\n\n",
+         The versions are pinned in `bench/codec/Cargo.toml`.\n\
+         What the library offers beside others is in [compare-library.md](compare-library.md).\n\n",
         facts.date, facts.processor, facts.system, facts.compiler, facts.valgrind, facts.date
     );
     let _ = write!(

@@ -1,8 +1,9 @@
-//! The backend: reads a header, on its second port none, then does what the client's first byte says.
+//! The backend: reads a header, on its second port none and at its UNIX socket one, then does what the client's first byte says.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
@@ -29,14 +30,17 @@ struct Connection {
     given: u64,
 }
 
-/// Serves for `life` at most, after it has said its ports on standard output: that with a header first.
-pub fn serve(life: Duration) -> io::Result<()> {
+/// Serves for `life` at most, at `path` and at two ports, after it has said these on standard output: that with a header
+/// first.
+pub fn serve(life: Duration, path: &Path) -> io::Result<()> {
     const PLAIN: usize = usize::MAX - 1;
-    let listeners = [(usize::MAX, net::listen(0)?), (PLAIN, net::listen(0)?)];
+    let unix = (usize::MAX - 2, net::listen_at(path)?);
+    let listeners = [(usize::MAX, net::listen(0)?), (PLAIN, net::listen(0)?), unix];
     let mut poll = Poll::new()?;
     for (key, listener) in &listeners {
-        let address: SocketAddr = rustix::net::getsockname(listener)?.try_into()?;
-        print!("{} ", address.port());
+        if let Ok(address) = SocketAddr::try_from(rustix::net::getsockname(listener)?) {
+            print!("{} ", address.port());
+        }
         poll.add(listener, *key, EventFlags::IN)?;
     }
     println!();

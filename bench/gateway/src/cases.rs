@@ -1,6 +1,6 @@
 //! The cases, and which figures are held against which peer.
 
-use crate::gateways::{GATEWAYS, HANDOFFS, Kind};
+use crate::gateways::{GATEWAYS, GROWTH, HANDOFFS, Kind, SOCKETS};
 
 /// One kind of load.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub struct Case {
     /// Not a number where the bar is no ratio.
     pub bar: f64,
     pub aim: f64,
+    /// How much more than the peer some may cost, in the unit of `what`.
+    pub over: &'static [(Kind, f64)],
 }
 
 /// What a figure is held against, in the same repetition.
@@ -24,11 +26,11 @@ pub struct Case {
 pub enum Against {
     /// The same case at another gateway.
     Peer(Kind),
-    /// The short connections of the same gateway.
-    OwnShort,
+    /// Another load of the same gateway, right before.
+    Own(&'static [&'static str]),
 }
 
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 16] = [
     Case {
         name: "short",
         what: "CPU us per short connection, 64 in flight",
@@ -37,6 +39,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxyLog),
         bar: 0.82,
         aim: 0.65,
+        over: &[],
     },
     Case {
         name: "paced",
@@ -46,6 +49,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxyLog),
         bar: 0.78,
         aim: 0.65,
+        over: &[],
     },
     Case {
         name: "down",
@@ -55,6 +59,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::Haproxy),
         bar: 0.36,
         aim: 0.28,
+        over: &[],
     },
     Case {
         name: "both",
@@ -64,6 +69,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::Haproxy),
         bar: 0.36,
         aim: 0.28,
+        over: &[],
     },
     Case {
         name: "up",
@@ -73,6 +79,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxySplice),
         bar: 1.05,
         aim: 0.85,
+        over: &[],
     },
     Case {
         name: "messages1000",
@@ -82,6 +89,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxyLog),
         bar: 0.90,
         aim: 0.78,
+        over: &[],
     },
     Case {
         name: "messages64",
@@ -91,6 +99,7 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxyLog),
         bar: 1.05,
         aim: 0.90,
+        over: &[],
     },
     Case {
         name: "messages1",
@@ -100,24 +109,77 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::HaproxyLog),
         bar: 1.0,
         aim: 0.9,
+        over: &[],
     },
     Case {
         name: "slow",
         what: "CPU us per short connection while 4,000 hold half a header",
         load: &["slow", "4000"],
         kinds: &GATEWAYS,
-        against: Against::OwnShort,
+        against: Against::Own(&["short", "64"]),
         bar: 1.05,
         aim: 1.0,
+        over: &[],
+    },
+    Case {
+        name: "growth-open",
+        what: "CPU us per short connection beside 9,000 open ones, against 100",
+        load: &["beside", "9000"],
+        kinds: &[Kind::Truepeer],
+        against: Against::Own(&["beside", "100"]),
+        bar: 1.10,
+        aim: 1.0,
+        over: &[],
+    },
+    Case {
+        name: "growth",
+        what: "CPU us per short connection, by how many networks are trusted or denied",
+        load: &["short", "64"],
+        kinds: &GROWTH,
+        against: Against::Peer(Kind::Truepeer),
+        bar: 1.10,
+        aim: 1.0,
+        over: &[],
+    },
+    Case {
+        name: "unix",
+        what: "CPU us per short connection, to a backend at a UNIX socket",
+        load: &["short", "64"],
+        kinds: &SOCKETS,
+        against: Against::Peer(Kind::Truepeer),
+        bar: f64::NAN,
+        aim: f64::NAN,
+        over: &[],
+    },
+    Case {
+        name: "unix-messages",
+        what: "CPU us per 64 B message on 64 connections, to a backend at a UNIX socket",
+        load: &["messages", "64"],
+        kinds: &SOCKETS,
+        against: Against::Peer(Kind::Truepeer),
+        bar: f64::NAN,
+        aim: f64::NAN,
+        over: &[],
+    },
+    Case {
+        name: "unix-down",
+        what: "CPU s per GB, backend to client, from a backend at a UNIX socket",
+        load: &["down"],
+        kinds: &SOCKETS,
+        against: Against::Peer(Kind::Truepeer),
+        bar: f64::NAN,
+        aim: f64::NAN,
+        over: &[],
     },
     Case {
         name: "handoff",
-        what: "CPU us per short connection, 64 in flight, by handoff (transparent: at most 4 us over proxy-v2)",
+        what: "CPU us per short connection, 64 in flight, by handoff",
         load: &["short", "64"],
         kinds: &HANDOFFS,
         against: Against::Peer(Kind::Truepeer),
         bar: f64::NAN,
         aim: f64::NAN,
+        over: &[(Kind::TruepeerLabel, 6.0), (Kind::Transparent, 4.0)],
     },
     Case {
         name: "handoff-down",
@@ -127,5 +189,6 @@ pub const CASES: [Case; 11] = [
         against: Against::Peer(Kind::Truepeer),
         bar: f64::NAN,
         aim: f64::NAN,
+        over: &[],
     },
 ];

@@ -26,9 +26,21 @@ pub enum Kind {
     Transparent,
     /// The same, giving each connection to a program.
     Exec,
+    /// The same as the first of ours, to the same backend at a UNIX socket.
+    UnixSocket,
+    /// With as many trusted networks as anybody has ...
+    Trusted,
+    /// ... and with as many denied ones.
+    Denied,
+    /// With two workers, one for each CPU.
+    TwoWorkers,
 }
 
-pub const ALL: [Kind; 8] = [
+/// Networks beside the one that the load is in.
+const TRUSTED: u32 = 100_000;
+const DENIED: u32 = 1_000_000;
+
+pub const ALL: [Kind; 12] = [
     Kind::HaproxyLog,
     Kind::Truepeer,
     Kind::TruepeerLabel,
@@ -37,7 +49,15 @@ pub const ALL: [Kind; 8] = [
     Kind::Nginx,
     Kind::Transparent,
     Kind::Exec,
+    Kind::UnixSocket,
+    Kind::Trusted,
+    Kind::Denied,
+    Kind::TwoWorkers,
 ];
+/// Those of which the cost must not grow with what is configured.
+pub const GROWTH: [Kind; 3] = [Kind::Truepeer, Kind::Trusted, Kind::Denied];
+/// Ours at the two kinds of socket that a backend on this host can have.
+pub const SOCKETS: [Kind; 2] = [Kind::Truepeer, Kind::UnixSocket];
 /// Those that are held against each other by how a backend learns who the client is.
 pub const HANDOFFS: [Kind; 4] = [Kind::Truepeer, Kind::TruepeerLabel, Kind::Transparent, Kind::Exec];
 /// Those that stand beside other programs, as users run them.
@@ -65,6 +85,10 @@ impl Kind {
             Self::TruepeerLabel => "truepeer-label",
             Self::Transparent => "truepeer-transparent",
             Self::Exec => "truepeer-exec",
+            Self::UnixSocket => "truepeer-unix",
+            Self::Trusted => "truepeer-trusted-100k",
+            Self::Denied => "truepeer-denied-1m",
+            Self::TwoWorkers => "truepeer-2-workers",
         }
     }
 
@@ -72,16 +96,22 @@ impl Kind {
     pub fn version(self, truepeer: &Path) -> String {
         let (program, flag) = match self {
             Self::Nginx => (Path::new("nginx"), "-v"),
-            Self::Truepeer | Self::TruepeerLabel | Self::Transparent | Self::Exec => (truepeer, "--version"),
-            _ => (Path::new("haproxy"), "-v"),
+            Self::Haproxy | Self::HaproxyLog | Self::HaproxySplice => (Path::new("haproxy"), "-v"),
+            _ => (truepeer, "--version"),
         };
         let said = Command::new(program).arg(flag).output();
         let said = said.map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
         String::from_utf8_lossy(&said).lines().next().unwrap_or("not installed").to_owned()
     }
 
-    fn configuration(self, room: Room, port: u16, backend: &Backend, folder: &Path) -> String {
-        let Backend { port: headers, plain, .. } = backend;
+    /// Whether it is ours.
+    pub fn is_ours(self) -> bool {
+        !matches!(self, Self::Nginx | Self::Haproxy | Self::HaproxyLog | Self::HaproxySplice)
+    }
+
+    fn configuration(self, room: Room, port: u16, backend: &Backend, folder: &Path) -> io::Result<String> {
+        let Backend { port: headers, plain, path, .. } = backend;
+        let path = path.display();
         let haproxy = |global: &str, defaults: &str| {
             format!(
                 "global\n nbthread 1\n maxconn 9900\n{global}defaults\n mode tcp\n{defaults} timeout connect 5s\n \
@@ -89,7 +119,7 @@ impl Kind {
                  default_backend b\nbackend b\n server s 127.0.0.1:{headers} send-proxy-v2\n"
             )
         };
-        match self {
+        Ok(match self {
             Self::Haproxy => haproxy("", ""),
             Self::HaproxyLog => haproxy(" log stdout format raw local0\n", " log global\n option tcplog\n"),
             Self::HaproxySplice => haproxy(
@@ -104,12 +134,22 @@ impl Kind {
                  proxy_protocol on;\nproxy_timeout 120s;\n}} }}\n",
                 folder = folder.display(),
             ),
-            Self::Truepeer | Self::TruepeerLabel | Self::Transparent | Self::Exec => format!(
-                "[server]\nmax-connections = {connections}\n[server.proxy]\ntrusted-networks = [\"127.0.0.0/8\"]\n\
+            _ => format!(
+                "[server]\nmax-connections = {connections}\n[server.proxy]\n\
+                 trusted-networks = [\"127.0.0.0/8\"{trusted}]\n\
                  header-timeout = \"30s\"\nmax-pending = {pending}\n[server.listener.f]\nbind = \"127.0.0.1:{port}\"\n\
                  protocol = \"tcp\"\nbackend = \"b\"\n[server.listener.f.limits]\nconnections-per-client = 4000\n\
                  [backend.b]\nkind = \"other\"\n{backend}\
-                 [log]\nformat = \"json\"\n",
+                 {access}[log]\nformat = \"json\"\n",
+                trusted =
+                    if self == Self::Trusted { networks(TRUSTED, ", \"", "/32\"") } else { String::new() },
+                access = if self == Self::Denied {
+                    let file = folder.join("denied.txt");
+                    fs::write(&file, networks(DENIED, "", "\n"))?;
+                    format!("[access]\ndeny-files = [{file:?}]\n")
+                } else {
+                    String::new()
+                },
                 backend = match self {
                     Self::TruepeerLabel => format!("handoff = \"label\"\naddress = \"127.0.0.1:{plain}\"\n"),
                     Self::Transparent =>
@@ -118,13 +158,20 @@ impl Kind {
                         "handoff = \"exec\"\nexec.command = [{program:?}, \"program\"]\nexec.max = 1000\nexec.rate = \"off\"\n",
                         program = std::env::current_exe().unwrap_or_default(),
                     ),
+                    Self::UnixSocket => format!("handoff = \"proxy-v2\"\naddress = \"unix:{path}\"\n"),
                     _ => format!("handoff = \"proxy-v2\"\naddress = \"127.0.0.1:{headers}\"\n"),
                 },
                 connections = if room == Room::Open { 9300 } else { 7000 },
                 pending = if room == Room::Open { 1300 } else { 4200 },
             ),
-        }
+        })
     }
+}
+
+/// So many addresses of 10.0.0.0/8, of which none follows another.
+fn networks(count: u32, before: &str, behind: &str) -> String {
+    let address = |at: u32| Ipv4Addr::from(0x0a00_0000 | (at.wrapping_mul(0x9e_3779) & 0xff_ffff));
+    (0..count).map(|at| format!("{before}{}{behind}", address(at))).collect()
 }
 
 /// One that runs; dropping it ends it.
@@ -145,18 +192,30 @@ impl Running {
         folder: &Path,
         truepeer: &Path,
     ) -> io::Result<Self> {
+        Self::start_under(&[], kind, room, backend, folder, truepeer)
+    }
+
+    /// As [`Running::start`], by a program that watches it, such as valgrind; nothing for none.
+    pub fn start_under(
+        watcher: &[String],
+        kind: Kind,
+        room: Room,
+        backend: &Backend,
+        folder: &Path,
+        truepeer: &Path,
+    ) -> io::Result<Self> {
         let address = free_address()?;
-        let config = folder.join(format!("{}.conf", kind.name()));
-        fs::write(&config, kind.configuration(room, address.port(), backend, folder))?;
-        let mut command = pinned("1");
+        let config = folder.join(file(kind, address, "conf"));
+        fs::write(&config, kind.configuration(room, address.port(), backend, folder)?)?;
+        let mut command = pinned(if kind == Kind::TwoWorkers { "0,1" } else { "1" });
         match kind {
-            Kind::Truepeer | Kind::TruepeerLabel | Kind::Transparent | Kind::Exec => {
-                command.arg(truepeer).arg("run").arg("--config").arg(&config)
+            ours if ours.is_ours() => {
+                command.args(watcher).arg(truepeer).arg("run").arg("--config").arg(&config)
             }
             Kind::Nginx => command.args(["nginx", "-p"]).arg(folder).arg("-c").arg(&config),
             _ => command.args(["haproxy", "-db", "-f"]).arg(&config),
         };
-        let log = File::create(folder.join(format!("{}.log", kind.name())))?;
+        let log = File::create(folder.join(file(kind, address, "log")))?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let mut running = Self { kind, address, pid: child.id(), child };
         running.wait(folder)?;
@@ -173,11 +232,33 @@ impl Running {
         let began = Instant::now();
         while TcpStream::connect(self.address).is_err() {
             let ended = self.child.try_wait()?;
-            if ended.is_some() || began.elapsed() > Duration::from_secs(10) {
-                let log =
-                    fs::read_to_string(folder.join(format!("{}.log", self.kind.name()))).unwrap_or_default();
+            if ended.is_some() || began.elapsed() > STARTS_WITHIN {
+                let log = folder.join(file(self.kind, self.address, "log"));
+                let log = fs::read_to_string(log).unwrap_or_default();
                 return Err(io::Error::other(format!("{} does not serve: {log}", self.kind.name())));
             }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// A file of one gateway: another of its kind may run beside it.
+fn file(kind: Kind, address: SocketAddrV4, ending: &str) -> String {
+    format!("{}-{}.{ending}", kind.name(), address.port())
+}
+
+/// A watched one, with a million networks to read, takes its time.
+const STARTS_WITHIN: Duration = Duration::from_secs(180);
+
+impl Running {
+    /// Ends it and waits for what its watcher writes.
+    pub fn end(mut self) -> io::Result<()> {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        }
+        let began = Instant::now();
+        while self.child.try_wait()?.is_none() && began.elapsed() < STARTS_WITHIN {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -206,13 +287,18 @@ pub struct Backend {
     pub port: u16,
     /// ... and where it reads none.
     pub plain: u16,
+    /// Its UNIX socket, where it reads a header.
+    pub path: PathBuf,
     child: Child,
 }
 
 impl Backend {
-    pub fn start() -> io::Result<Self> {
-        let mut child =
-            pinned("0").arg(std::env::current_exe()?).arg("backend").stdout(Stdio::piped()).spawn()?;
+    /// Starts it with its UNIX socket in `folder`.
+    pub fn start(folder: &Path) -> io::Result<Self> {
+        let path = folder.join("backend.sock");
+        let mut backend = pinned("0");
+        backend.arg(std::env::current_exe()?).arg("backend").arg(&path);
+        let mut child = backend.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(said) = child.stdout.take() {
             BufReader::new(said).read_line(&mut line)?;
@@ -221,7 +307,7 @@ impl Backend {
         let (Some(Ok(port)), Some(Ok(plain))) = (ports.next(), ports.next()) else {
             return Err(io::Error::other("the backend does not start"));
         };
-        Ok(Self { port, plain, child })
+        Ok(Self { port, plain, path, child })
     }
 }
 
@@ -246,7 +332,8 @@ pub fn folder() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn free_address() -> io::Result<SocketAddrV4> {
+/// Where nobody listens.
+pub fn free_address() -> io::Result<SocketAddrV4> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }

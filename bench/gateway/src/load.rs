@@ -92,9 +92,25 @@ pub enum Pace {
     PerSecond(u32),
 }
 
-/// Connections that are opened, say 64 bytes, hear them again, and close. `slow` others hold half a header meanwhile.
-pub fn short(aim: Aim, pace: Pace, slow: usize) -> io::Result<()> {
-    let held = hold_half_headers(aim, slow)?;
+/// Who is there meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub enum Beside {
+    Nobody,
+    /// So many that have sent half a header.
+    HalfHeaders(usize),
+    /// So many that are relayed and silent.
+    Open(usize),
+}
+
+/// Connections that are opened, say 64 bytes, hear them again, and close.
+pub fn short(aim: Aim, pace: Pace, beside: Beside) -> io::Result<()> {
+    let held = match beside {
+        Beside::Nobody => Vec::new(),
+        Beside::HalfHeaders(count) => hold_half_headers(aim, count)?,
+        Beside::Open(count) => {
+            established(aim, count, backend::ECHO)?.into_iter().map(|client| client.fd).collect()
+        }
+    };
     let mut poll = Poll::new()?;
     let (places, gap) = match pace {
         Pace::AtOnce(places) => (places, None),
@@ -157,8 +173,9 @@ pub fn short(aim: Aim, pace: Pace, slow: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Exactly `count` short connections, one after the other or `at_once`: for counting.
-pub fn exactly(aim: Aim, count: u64, at_once: usize) -> io::Result<()> {
+/// Exactly `count` short connections, one after the other or `at_once`, while `open` others are there: for counting.
+pub fn exactly(aim: Aim, count: u64, at_once: usize, open: usize) -> io::Result<()> {
+    let _open = established(aim, open, backend::ECHO)?;
     let mut poll = Poll::new()?;
     let mut clients: Vec<Option<Client>> = (0..at_once).map(|_| None).collect();
     let mut free: Vec<_> = (0..at_once).rev().collect();

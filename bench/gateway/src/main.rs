@@ -10,12 +10,15 @@
 
 mod backend;
 mod cases;
+mod exact;
 mod gateways;
 mod load;
 mod meter;
 mod net;
 mod program;
 mod run;
+mod start;
+mod two;
 mod wire;
 
 use std::io;
@@ -23,14 +26,14 @@ use std::net::SocketAddrV4;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use load::{Aim, Pace};
+use load::{Aim, Beside, Pace};
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["program"] => program::serve(),
-        ["backend"] => backend::serve(Duration::from_secs(3600)),
+        ["backend", path] => backend::serve(Duration::from_secs(3600), path.as_ref()),
         ["load", target, pid, millis, what @ ..] => aim(target, pid, millis).and_then(|aim| load(aim, what)),
         ["run", truepeer, rest @ ..] => run::run(truepeer.as_ref(), rest),
         _ => Err(io::Error::other("usage: run TRUEPEER [--repetitions N] [--cases A,B] [--gateways A,B]")),
@@ -51,10 +54,16 @@ fn aim(target: &str, pid: &str, millis: &str) -> io::Result<Aim> {
 
 fn load(aim: Aim, what: &[&str]) -> io::Result<()> {
     match what {
-        ["short", at_once] => load::short(aim, Pace::AtOnce(number(at_once)? as usize), 0),
-        ["paced", rate] => load::short(aim, Pace::PerSecond(number(rate)?), 0),
-        ["slow", held] => load::short(aim, Pace::AtOnce(64), number(held)? as usize),
-        ["exactly", count, at_once] => load::exactly(aim, number(count)?.into(), number(at_once)? as usize),
+        ["short", at_once] => load::short(aim, Pace::AtOnce(number(at_once)? as usize), Beside::Nobody),
+        ["paced", rate] => load::short(aim, Pace::PerSecond(number(rate)?), Beside::Nobody),
+        ["slow", held] => load::short(aim, Pace::AtOnce(64), Beside::HalfHeaders(number(held)? as usize)),
+        ["beside", open] => load::short(aim, Pace::AtOnce(64), Beside::Open(number(open)? as usize)),
+        ["exactly", count, at_once] => {
+            load::exactly(aim, number(count)?.into(), number(at_once)? as usize, 0)
+        }
+        ["exactly", count, at_once, open] => {
+            load::exactly(aim, number(count)?.into(), number(at_once)? as usize, number(open)? as usize)
+        }
         ["messages", count] => load::messages(aim, number(count)? as usize),
         ["down"] => load::bulk(aim, backend::GIVE),
         ["up"] => load::bulk(aim, backend::TAKE),

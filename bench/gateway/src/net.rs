@@ -3,11 +3,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
 
 /// What a loop waits on.
 pub struct Poll {
@@ -54,10 +57,20 @@ pub fn listen(port: u16) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Listens at `path`.
+pub fn listen_at(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::bind(&fd, &SocketAddrUnix::new(path)?)?;
+    net::listen(&fd, 4096)?;
+    Ok(fd)
+}
+
 pub fn accept(listener: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     match net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
         Ok(fd) => {
-            sockopt::set_tcp_nodelay(&fd, true)?;
+            // A UNIX socket delays nothing, and says that it has no such option.
+            let _ = sockopt::set_tcp_nodelay(&fd, true);
             Ok(Some(fd))
         }
         Err(Errno::AGAIN) => Ok(None),

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cases::{Against, CASES, Case};
-use crate::gateways::{self, ALL, Backend, GATEWAYS, Kind, Room, Running, pinned};
-use crate::meter;
+use crate::exact::Growth;
+use crate::gateways::{self, ALL, Backend, GATEWAYS, HANDOFFS, Kind, Room, Running, pinned};
+use crate::{exact, meter, start, two};
 
 struct Wanted {
     repetitions: usize,
@@ -25,7 +26,7 @@ const CALLS_ONE_AT_A_TIME: f64 = 18.6;
 const CALLS_64_IN_FLIGHT: f64 = 15.5;
 const DESCRIPTORS: f64 = 2.0;
 /// Bytes of an idle connection: what was reached, not what is aimed at.
-const IDLE: f64 = 2560.0;
+const IDLE: f64 = 700.0;
 
 /// What was measured: by case and gateway, one set of figures for each repetition.
 type Figures = HashMap<(&'static str, &'static str), Vec<BTreeMap<String, f64>>>;
@@ -47,11 +48,14 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
         list.as_ref().is_none_or(|list| list.iter().any(|wanted| wanted == name))
     };
     let folder = gateways::folder()?;
-    let backend = Backend::start()?;
+    let backend = Backend::start(&folder)?;
     let cases: Vec<_> = CASES.iter().filter(|case| is_wanted(&wanted.cases, case.name)).collect();
     let counts = ["calls", "idle"].iter().any(|name| is_wanted(&wanted.cases, name));
+    let counts_handoffs = is_wanted(&wanted.cases, "handoff-calls");
     let is_needed = |kind: &Kind| {
-        cases.iter().any(|case| case.kinds.contains(kind)) || (counts && GATEWAYS.contains(kind))
+        cases.iter().any(|case| case.kinds.contains(kind))
+            || (counts && GATEWAYS.contains(kind))
+            || (counts_handoffs && HANDOFFS.contains(kind))
     };
     let kinds = ALL.into_iter().filter(|kind| is_needed(kind) && is_wanted(&wanted.gateways, kind.name()));
     let start = |kind, room| Running::start(kind, room, &backend, &folder, truepeer);
@@ -69,7 +73,8 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
         for case in &cases {
             running.rotate_left(1);
             for gateway in running.iter().filter(|gateway| case.kinds.contains(&gateway.kind)) {
-                match load(gateway, wanted.millis, case.load) {
+                let found = measure(case, gateway, wanted.millis, start);
+                match found {
                     Ok(found) => figures.entry((case.name, gateway.kind.name())).or_default().push(found),
                     Err(error) => println!("# {} {}: {error}", case.name, gateway.kind.name()),
                 }
@@ -78,14 +83,29 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
         eprintln!("repetition {} of {}", repetition + 1, wanted.repetitions);
     }
     running.sort_by_key(|gateway| ALL.iter().position(|kind| *kind == gateway.kind));
-    table(&figures, &running);
     let mut above = Vec::new();
-    if is_wanted(&wanted.cases, "calls") {
-        calls(&running, &folder, &mut above)?;
+    table(&figures, &running, &mut above);
+    let both = is_wanted(&wanted.cases, "calls").then_some(&GATEWAYS[..]);
+    let counted = both.into_iter().chain(counts_handoffs.then_some(&HANDOFFS[..])).flatten();
+    let counted: Vec<_> = counted.copied().collect();
+    if !counted.is_empty() {
+        calls(&running, &counted, &folder, &mut above)?;
     }
     let kinds: Vec<_> = running.drain(..).map(|gateway| gateway.kind).collect();
     if is_wanted(&wanted.cases, "idle") {
         idle(&kinds, start, &mut above)?;
+    }
+    if is_wanted(&wanted.cases, "exact") {
+        exact::exact(&backend, &folder, truepeer, Growth::NotCounted, &mut above)?;
+    }
+    if is_wanted(&wanted.cases, "growth-exact") {
+        exact::exact(&backend, &folder, truepeer, Growth::Counted, &mut above)?;
+    }
+    if is_wanted(&wanted.cases, "two") {
+        two::two(|| start(Kind::TwoWorkers, Room::Open), &folder, &mut above)?;
+    }
+    if is_wanted(&wanted.cases, "start") {
+        start::start(truepeer, &folder, &mut above)?;
     }
     fs::remove_dir_all(&folder)?;
     if wanted.check && !above.is_empty() {
@@ -95,13 +115,13 @@ pub fn run(truepeer: &Path, words: &[&str]) -> io::Result<()> {
 }
 
 /// Notes a figure of ours that is too high.
-fn judge(kind: Kind, what: &str, figure: f64, most: f64, above: &mut Vec<String>) {
+pub fn judge(kind: Kind, what: &str, figure: f64, most: f64, above: &mut Vec<String>) {
     if kind == Kind::Truepeer && (figure.is_nan() || figure > most) {
         above.push(format!("{what}: {figure:.2} of {most}"));
     }
 }
 
-fn load(gateway: &Running, millis: u64, load: &[&str]) -> io::Result<BTreeMap<String, f64>> {
+pub fn load(gateway: &Running, millis: u64, load: &[&str]) -> io::Result<BTreeMap<String, f64>> {
     let (target, pid, millis) = (gateway.address.to_string(), gateway.pid.to_string(), millis.to_string());
     let said = pinned("0")
         .arg(std::env::current_exe()?)
@@ -120,7 +140,7 @@ fn load(gateway: &Running, millis: u64, load: &[&str]) -> io::Result<BTreeMap<St
     Ok(text.split_whitespace().filter_map(pair).collect())
 }
 
-fn table(figures: &Figures, running: &[Running]) {
+fn table(figures: &Figures, running: &[Running], above: &mut Vec<String>) {
     for case in &CASES {
         if !running.iter().any(|gateway| figures.contains_key(&(case.name, gateway.kind.name()))) {
             continue;
@@ -130,7 +150,7 @@ fn table(figures: &Figures, running: &[Running]) {
             "| gateway | cost | per second | busy | ratio to {} (median, range), difference | others |",
             match case.against {
                 Against::Peer(kind) => kind.name(),
-                Against::OwnShort => "its own short connections",
+                Against::Own(_) => "its own right before",
             }
         );
         println!("|---|---|---|---|---|---|");
@@ -142,6 +162,17 @@ fn table(figures: &Figures, running: &[Running]) {
                 format!(", bar {} aim {}", case.bar, case.aim)
             } else {
                 String::new()
+            };
+            let over = case.over.iter().find(|(kind, _)| *kind == gateway.kind).map(|(_, most)| *most);
+            let bar = match (over, pairs(figures, case, name)) {
+                (Some(most), Some(found)) => {
+                    let found = median(found.into_iter().map(|(ours, theirs)| ours - theirs));
+                    if found.is_nan() || found > most {
+                        above.push(format!("{} {name}: {found:+.2} of at most {most:+}", case.name));
+                    }
+                    format!("{bar}, at most {most:+}: {}", if found <= most { "held" } else { "NOT HELD" })
+                }
+                _ => bar,
             };
             println!(
                 "| {name} | {:.3} | {:.2} | {:.2} | {}{bar} | {} |",
@@ -157,33 +188,36 @@ fn table(figures: &Figures, running: &[Running]) {
 
 /// The ratio to the peer in the same repetition; for a case that is held against ourselves, to our short connections.
 fn ratio(figures: &Figures, case: &Case, name: &'static str) -> String {
-    let (other_case, other) = match case.against {
-        Against::OwnShort => ("short", name),
-        Against::Peer(kind) => (case.name, kind.name()),
-    };
-    let (Some(ours), Some(theirs)) = (figures.get(&(case.name, name)), figures.get(&(other_case, other)))
-    else {
-        return "-".to_owned();
-    };
-    let ratios: Vec<_> = ours
-        .iter()
-        .zip(theirs)
-        .filter_map(|(ours, theirs)| Some(ours.get("cost")? / theirs.get("cost")?))
-        .collect();
-    let more =
-        ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(ours.get("cost")? - theirs.get("cost")?));
-    let more = median(more);
-    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = ratios.iter().copied().fold(0.0, f64::max);
+    let Some(pairs) = pairs(figures, case, name) else { return "-".to_owned() };
+    let ratios: Vec<_> = pairs.iter().map(|(ours, theirs)| ours / theirs).collect();
+    let more: Vec<_> = pairs.iter().map(|(ours, theirs)| ours - theirs).collect();
+    let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!(
-        "**{:.2}** ({least:.2}..{most:.2}, n={}), {more:+.3}",
+        "**{:.2}** ({:.2}..{:.2}, n={}), {:+.3} ({:+.3}..{:+.3})",
         median(ratios.iter().copied()),
-        ratios.len()
+        least(&ratios),
+        most(&ratios),
+        ratios.len(),
+        median(more.iter().copied()),
+        least(&more),
+        most(&more),
     )
 }
 
+/// What it costs, and what that is compared with in the same repetition.
+fn pairs(figures: &Figures, case: &Case, name: &'static str) -> Option<Vec<(f64, f64)>> {
+    let (other, figure) = match case.against {
+        Against::Own(_) => (name, "own"),
+        Against::Peer(kind) => (kind.name(), "cost"),
+    };
+    let (ours, theirs) = (figures.get(&(case.name, name))?, figures.get(&(case.name, other))?);
+    let both = ours.iter().zip(theirs);
+    Some(both.filter_map(|(ours, theirs)| Some((*ours.get("cost")?, *theirs.get(figure)?))).collect())
+}
+
 fn others(found: &[BTreeMap<String, f64>]) -> String {
-    let names = ["children", "p50", "p99", "held"]
+    let names = ["children", "p50", "p99", "held", "own"]
         .into_iter()
         .filter(|name| found.iter().any(|found| found.contains_key(*name)));
     let text = names.map(|name| {
@@ -192,21 +226,47 @@ fn others(found: &[BTreeMap<String, f64>]) -> String {
     text.collect::<Vec<_>>().join(", ")
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// What a case costs at one gateway.
+fn measure(
+    case: &Case,
+    gateway: &Running,
+    millis: u64,
+    start: impl Fn(Kind, Room) -> io::Result<Running>,
+) -> io::Result<BTreeMap<String, f64>> {
+    // With room for thousands of unfinished headers it has none for so many that are open.
+    let roomy = match case.load {
+        ["beside", ..] => Some(start(gateway.kind, Room::Open)?),
+        _ => None,
+    };
+    let gateway = roomy.as_ref().unwrap_or(gateway);
+    // What a gateway is held against of its own comes right before, in the same minute.
+    let own = match case.against {
+        Against::Own(other) => Some(load(gateway, millis, other)?),
+        Against::Peer(_) => None,
+    };
+    let mut found = load(gateway, millis, case.load)?;
+    found.extend(own.and_then(|own| Some(("own".to_owned(), *own.get("cost")?))));
+    Ok(found)
+}
+
 /// System calls per short connection, of every thread but the one that writes records.
-fn calls(running: &[Running], folder: &Path, above: &mut Vec<String>) -> io::Result<()> {
-    const COUNT: u32 = 1000;
+///
+/// Of `exec` those of the worker only: the thread and the program of each connection are not there when counting begins.
+fn calls(running: &[Running], kinds: &[Kind], folder: &Path, above: &mut Vec<String>) -> io::Result<()> {
     println!(
         "\n## System calls per short connection, without clock_gettime and without the record writer's\n"
     );
     println!("| gateway | in flight | calls | clock readings | by name |");
     println!("|---|---|---|---|---|");
-    for gateway in running.iter().filter(|gateway| GATEWAYS.contains(&gateway.kind)) {
+    for gateway in running.iter().filter(|gateway| kinds.contains(&gateway.kind)) {
+        // A program for each takes a hundred times as long.
+        let count: u32 = if gateway.kind == Kind::Exec { 200 } else { 1000 };
         for at_once in ["1", "64"] {
             let trace = folder.join("strace");
             let mut strace = Command::new("strace");
@@ -222,21 +282,24 @@ fn calls(running: &[Running], folder: &Path, above: &mut Vec<String>) -> io::Res
                 return Ok(());
             };
             std::thread::sleep(Duration::from_millis(500));
-            let served = load(gateway, 20_000, &["exactly", &COUNT.to_string(), at_once]);
+            let served = load(gateway, 20_000, &["exactly", &count.to_string(), at_once]);
             std::thread::sleep(Duration::from_millis(200));
             if let Some(pid) = i32::try_from(strace.id()).ok().and_then(rustix::process::Pid::from_raw) {
                 rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
             }
             strace.wait()?;
-            served?;
+            if let Err(error) = served {
+                println!("# {} {at_once}: {error}", gateway.kind.name());
+                continue;
+            }
             let calls = counted(&fs::read_to_string(&trace)?);
             let clock = calls.get("clock_gettime").copied().unwrap_or(0);
             let all: u32 = calls.values().sum();
-            let each = |count: u32| f64::from(count) / f64::from(COUNT);
-            let mut names: Vec<_> = calls.iter().filter(|(_, count)| **count * 50 > COUNT).collect();
-            names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            let each = |calls: u32| f64::from(calls) / f64::from(count);
+            let mut names: Vec<_> = calls.iter().filter(|(_, calls)| **calls * 50 > count).collect();
+            names.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
             let names: Vec<_> =
-                names.iter().map(|(name, count)| format!("{name} {:.2}", each(**count))).collect();
+                names.iter().map(|(name, calls)| format!("{name} {:.2}", each(**calls))).collect();
             println!(
                 "| {} | {at_once} | **{:.2}** | {:.2} | {} |",
                 gateway.kind.name(),
@@ -254,7 +317,7 @@ fn calls(running: &[Running], folder: &Path, above: &mut Vec<String>) -> io::Res
 }
 
 /// Calls by name in a summary of strace.
-fn counted(summary: &str) -> BTreeMap<String, u32> {
+pub fn counted(summary: &str) -> BTreeMap<String, u32> {
     let line = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
         let name = words.last().filter(|name| **name != "total")?;
