@@ -13,7 +13,7 @@ use crate::client::{Client, Place};
 use crate::feed::{Feed, Mark};
 use crate::port::Port;
 use crate::servers::dovecot::{Believes, Dovecot, sasl_socket};
-use crate::servers::postfix::Postfix;
+use crate::servers::postfix::{self, Postfix};
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::servers::{ask, find, make_dir};
 use crate::space::{Outside, PROXY_V4};
@@ -58,7 +58,7 @@ impl Lab {
             logs: RefCell::default(),
             sources: Cell::default(),
             dirs: Cell::default(),
-            dir: TempDir::make()?,
+            dir: TempDir::make("truepeer-interop")?,
         })
     }
 
@@ -66,7 +66,11 @@ impl Lab {
     pub(crate) fn postfix(&self) -> Result<&Postfix> {
         self.postfix.get(|| {
             let sasl = sasl_socket(&self.dir.0.join("dovecot"));
-            let postfix = Postfix::start(&self.dir.0.join("postfix"), &sasl, self.pair()?)?;
+            // At its usual port only where that is its own.
+            let more =
+                if self.outside().is_ok() { postfix::as_the_handoffs_have_it()? } else { String::new() };
+            let dir = self.dir.0.join("postfix");
+            let postfix = Postfix::start_with(&dir, &sasl, self.pair()?, &more)?;
             self.watch("postfix", postfix.log());
             Ok(postfix)
         })
@@ -299,13 +303,14 @@ impl<T> Shared<T> {
     }
 }
 
-/// A directory that is removed with the lab.
+/// A directory of this process alone, which is removed with this.
 #[derive(Debug)]
-struct TempDir(PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    fn make() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("truepeer-interop-{}", std::process::id()));
+    /// Makes one whose name begins with `what`.
+    pub(crate) fn make(what: &str) -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("{what}-{}", std::process::id()));
         // An existing one would be somebody else's, so this must not be `create_dir_all`.
         fs::create_dir(&dir).during(&format!("make {}", dir.display()))?;
         make_dir(&dir)?;

@@ -3,10 +3,12 @@
 //!
 //! Called by `cases`. Each case has a network namespace of its own, so that nothing else is in sight of the doctor.
 
+mod machine;
+
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -14,57 +16,12 @@ use serde_json::Value;
 use super::{Case, case, row};
 use crate::lab::Lab;
 use crate::port::Port;
-use crate::servers::dovecot::{Believes, Dovecot, sasl_socket};
 use crate::servers::haproxy::{HEAD, Haproxy};
-use crate::servers::nginx::Nginx;
-use crate::servers::postfix::Postfix;
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::space::Apart;
 use crate::verdict::{During, Result, ensure};
-
-/// How the machine is set up; what is not said is in order.
-#[derive(Clone, Copy, Debug)]
-struct Machine {
-    /// Behind the address on HAProxy's line for mail, and to which port of Postfix.
-    smtp: (&'static str, To),
-    /// Behind the address on HAProxy's line for IMAP.
-    imap: &'static str,
-    /// Behind the address on nginx' `listen`, and in its `server`.
-    nginx: (&'static str, &'static str),
-    /// Dovecot's list of proxies.
-    trusted: &'static str,
-    /// What is expected; nothing where all is in order.
-    finds: &'static [Finds],
-}
-
-/// A port of Postfix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum To {
-    /// The one that reads a header, on loopback.
-    Header,
-    /// The one that reads none.
-    Plain,
-    /// One that reads a header and can be reached from everywhere.
-    Open,
-}
-
-/// A finding.
-#[derive(Clone, Copy, Debug)]
-struct Finds {
-    class: &'static str,
-    side: &'static str,
-    product: &'static str,
-    /// Part of the line to change.
-    change: &'static str,
-}
-
-const HEALTHY: Machine = Machine {
-    smtp: ("send-proxy-v2", To::Header),
-    imap: "send-proxy-v2",
-    nginx: ("", "proxy_protocol on;"),
-    trusted: "127.0.0.1",
-    finds: &[],
-};
+use machine::{Bind, Finds, Machine, Service, To};
+pub(super) use machine::{HEALTHY, Needs, start};
 
 /// All of it.
 pub(super) fn cases() -> Vec<Case> {
@@ -75,7 +32,13 @@ pub(super) fn cases() -> Vec<Case> {
             "a_proxy_that_sends_no_header",
             Machine {
                 smtp: ("", To::Header),
-                finds: &[Finds { class: "MISS", side: "front", product: "haproxy", change: "send-proxy-v2" }],
+                finds: &[Finds {
+                    class: "MISS",
+                    side: "front",
+                    product: "haproxy",
+                    change: "send-proxy-v2",
+                    line: "server postfix ",
+                }],
                 ..HEALTHY
             },
         ),
@@ -89,6 +52,7 @@ pub(super) fn cases() -> Vec<Case> {
                     side: "front",
                     product: "haproxy",
                     change: "connect to that port; or in",
+                    line: "server postfix ",
                 }],
                 ..HEALTHY
             },
@@ -102,6 +66,7 @@ pub(super) fn cases() -> Vec<Case> {
                     side: "front",
                     product: "nginx",
                     change: "proxy_protocol on",
+                    line: " proxy_protocol",
                 }],
                 ..HEALTHY
             },
@@ -109,20 +74,27 @@ pub(super) fn cases() -> Vec<Case> {
         wrong(
             "a_proxy_that_is_not_the_one_trusted",
             Machine {
-                imap: "send-proxy-v2 source 127.0.0.9",
-                finds: &[Finds { class: "HOP", side: "back", product: "dovecot", change: "127.0.0.9" }],
+                imap: (Service::Imap, "send-proxy-v2 source 127.0.0.9"),
+                finds: &[Finds {
+                    class: "HOP",
+                    side: "back",
+                    product: "dovecot",
+                    change: "127.0.0.9",
+                    line: "haproxy_trusted_networks",
+                }],
                 ..HEALTHY
             },
         ),
         wrong(
             "a_list_that_means_something_else",
             Machine {
-                trusted: "0.0.0.0 127.0.0.1",
+                dovecot: ("0.0.0.0 127.0.0.1", HEALTHY.dovecot.1),
                 finds: &[Finds {
                     class: "SYN",
                     side: "back",
                     product: "dovecot",
                     change: "the proxies' own addresses",
+                    line: "haproxy_trusted_networks",
                 }],
                 ..HEALTHY
             },
@@ -130,8 +102,14 @@ pub(super) fn cases() -> Vec<Case> {
         wrong(
             "tls_where_the_server_reads_none",
             Machine {
-                imap: "send-proxy-v2 ssl verify none",
-                finds: &[Finds { class: "TLS", side: "front", product: "haproxy", change: "without TLS" }],
+                imap: (Service::Imap, "send-proxy-v2 ssl verify none"),
+                finds: &[Finds {
+                    class: "TLS",
+                    side: "front",
+                    product: "haproxy",
+                    change: "without TLS",
+                    line: "server dovecot ",
+                }],
                 ..HEALTHY
             },
         ),
@@ -139,7 +117,107 @@ pub(super) fn cases() -> Vec<Case> {
             "a_port_on_which_everybody_may_forge",
             Machine {
                 smtp: ("send-proxy-v2", To::Open),
-                finds: &[Finds { class: "FORGE", side: "back", product: "postfix", change: "127.0.0.1" }],
+                finds: &[Finds {
+                    class: "FORGE",
+                    side: "back",
+                    product: "postfix",
+                    change: "127.0.0.1",
+                    line: "inet n ",
+                }],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "a_proxy_whose_clients_may_all_relay",
+            Machine {
+                smtp: ("", To::Plain),
+                finds: &[Finds {
+                    class: "BAN",
+                    side: "both",
+                    product: "postfix",
+                    change: "send-proxy-v2",
+                    line: "server postfix ",
+                }],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "a_check_without_a_header_and_one_socket_for_both_families",
+            Machine {
+                smtp: ("send-proxy-v2 check port PORT inter 1h", To::Header),
+                bind: Bind::Both,
+                finds: &[
+                    Finds {
+                        class: "MIX",
+                        side: "front",
+                        product: "haproxy",
+                        change: "check-send-proxy",
+                        line: "server postfix ",
+                    },
+                    Finds {
+                        class: "FAM",
+                        side: "front",
+                        product: "haproxy",
+                        change: "v6only",
+                        line: "bind :::143 ",
+                    },
+                ],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "an_http_header_that_is_believed_in_place_of_this_one",
+            Machine {
+                web: "set_real_ip_from 127.0.0.1;\n    real_ip_header X-Forwarded-For;",
+                finds: &[Finds {
+                    class: "XFF",
+                    side: "back",
+                    product: "nginx",
+                    change: "real_ip_header proxy_protocol;",
+                    line: "real_ip_header X-Forwarded-For",
+                }],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "a_port_for_imap_that_leads_to_pop3",
+            Machine {
+                imap: (Service::Pop3, "send-proxy-v2"),
+                finds: &[Finds {
+                    class: "PORT",
+                    side: "front",
+                    product: "haproxy",
+                    change: "connect to Dovecot's port for IMAP: ",
+                    line: "server dovecot ",
+                }],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "a_log_that_names_the_proxy_for_every_client",
+            Machine {
+                dovecot: (HEALTHY.dovecot.0, "user=<%u> rip=%{real_rip}"),
+                finds: &[Finds {
+                    class: "SEE",
+                    side: "back",
+                    product: "dovecot",
+                    change: "rip=%r",
+                    line: "login_log_format_elements = ",
+                }],
+                ..HEALTHY
+            },
+        ),
+        wrong(
+            "a_log_of_a_web_server_that_names_the_proxy_for_every_client",
+            Machine {
+                log: "$realip_remote_addr",
+                finds: &[Finds {
+                    class: "SEE",
+                    side: "back",
+                    product: "nginx",
+                    change: "`$remote_addr`",
+                    line: "log_format seen ",
+                }],
                 ..HEALTHY
             },
         ),
@@ -147,76 +225,6 @@ pub(super) fn cases() -> Vec<Case> {
         case("doctor_needs_no_rights_and_says_what_root_would_add", ordinary),
         case("doctor_finds_a_server_that_runs_with_an_older_configuration", stale),
     ]
-}
-
-/// What runs in a case, front to back.
-struct Running {
-    _haproxy: Haproxy,
-    _nginx: Nginx,
-    _dovecot: Dovecot,
-    postfix: Postfix,
-}
-
-/// What a case needs that the lab has.
-struct Needs {
-    dir: PathBuf,
-    pair: PathBuf,
-    program: PathBuf,
-}
-
-impl Needs {
-    fn of(lab: &Lab) -> Result<Self> {
-        Ok(Self {
-            dir: lab.fresh_dir("doctor")?,
-            pair: lab.pair()?.to_owned(),
-            program: lab.program()?.to_owned(),
-        })
-    }
-}
-
-fn start(machine: &Machine, needs: &Needs) -> Result<Running> {
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let open = Port::free(IpAddr::V4(Ipv4Addr::UNSPECIFIED))?;
-    let services = match machine.smtp.1 {
-        To::Open => {
-            format!("{} inet n - n - - smtpd\n  -o smtpd_upstream_proxy_protocol=haproxy\n", open.addr())
-        }
-        To::Header | To::Plain => String::new(),
-    };
-    let dovecot_dir = needs.dir.join("dovecot");
-    let postfix =
-        Postfix::start_with(&needs.dir.join("postfix"), &sasl_socket(&dovecot_dir), &needs.pair, &services)?;
-    let dovecot = Dovecot::start_with(&dovecot_dir, &needs.pair, Believes::Nobody, machine.trusted, "")?;
-    let to = match machine.smtp.1 {
-        To::Header => postfix.header_port(),
-        To::Plain => postfix.plain_port(),
-        To::Open => SocketAddr::new(loopback, open.addr().port()),
-    };
-    let [smtp, imap, nginx] = [Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?];
-    let text = format!(
-        "{HEAD}\
-listen smtp
-  bind {}
-  server postfix {to} {}
-listen imap
-  bind {}
-  server dovecot {} {}
-",
-        smtp.addr(),
-        machine.smtp.0,
-        imap.addr(),
-        dovecot.header_port(),
-        machine.imap,
-    );
-    let haproxy = Haproxy::start_as_written(&needs.dir.join("haproxy"), &text)?;
-    let (listen, more) = machine.nginx;
-    let stream = format!(
-        "stream {{\n  server {{\n    listen {}{listen};\n    proxy_pass {};\n    {more}\n  }}\n}}\n",
-        nginx.addr(),
-        postfix.header_port(),
-    );
-    let nginx = Nginx::start_as_written(&needs.dir.join("nginx"), &stream)?;
-    Ok(Running { _haproxy: haproxy, _nginx: nginx, _dovecot: dovecot, postfix })
 }
 
 /// Whoever runs the doctor.
@@ -258,12 +266,21 @@ fn compare(expected: &[Finds], (findings, code, shown): &(Vec<Value>, Option<i32
         ensure(field(found, "change").contains(wanted.change), || {
             format!("the change does not say `{}`: {shown}", wanted.change)
         })?;
+        // `FILE:LINE: what stands there`, of which the change names file and line.
+        let (seen, change) = (field(found, "seen"), field(found, "change"));
+        let places = seen.split("; ").flat_map(|part| part.split(" -> "));
+        let named = places.filter_map(|place| place.split_once(": "));
+        let mut named = named.filter(|(spot, text)| text.contains(wanted.line) && change.contains(*spot));
+        ensure(wanted.line.is_empty() || named.next().is_some(), || {
+            format!("no line with `{}` is named as the one to change: {shown}", wanted.line)
+        })?;
     }
     let wanted = i32::from(!expected.is_empty());
     ensure(*code == Some(wanted), || format!("exit code {wanted} is expected: {shown}"))
 }
 
-/// One machine, looked at twice: the doctor's own visit leaves nothing to find.
+/// One machine, looked at twice: the doctor's own visit leaves nothing to find. It differs from [`HEALTHY`], where nothing
+/// is found, in the line that is named, and in no other.
 fn examine(lab: &Lab, machine: &Machine) -> Result {
     let (machine, needs) = (*machine, Needs::of(lab)?);
     Apart::build()?.enter(move || {
@@ -295,7 +312,13 @@ fn between(lab: &Lab) -> Result {
         compare(&[], &doctor(&needs.program, User::Root)?)?;
         drop(haproxy);
         let haproxy = Haproxy::start_as_written(&dir, &config(""))?;
-        let finds = [Finds { class: "MISS", side: "front", product: "haproxy", change: "send-proxy-v2" }];
+        let finds = [Finds {
+            class: "MISS",
+            side: "front",
+            product: "haproxy",
+            change: "send-proxy-v2",
+            line: "server truepeer ",
+        }];
         compare(&finds, &doctor(&needs.program, User::Root)?)?;
         drop((haproxy, truepeer, running));
         Ok(())
@@ -314,7 +337,8 @@ fn stale(lab: &Lab) -> Result {
         let added = format!("{plain}  -o smtpd_upstream_proxy_protocol=haproxy\n");
         ensure(text.contains(plain), || "there is no service without a header".to_owned())?;
         fs::write(&file, text.replace(plain, &added)).during("write master.cf")?;
-        let finds = [Finds { class: "UNEX", side: "back", product: "postfix", change: "postfix reload" }];
+        let finds =
+            [Finds { class: "UNEX", side: "back", product: "postfix", change: "postfix reload", line: "" }];
         compare(&finds, &doctor(&needs.program, User::Root)?)
     })
 }
@@ -323,10 +347,19 @@ fn stale(lab: &Lab) -> Result {
 fn ordinary(lab: &Lab) -> Result {
     let needs = Needs::of(lab)?;
     Apart::build()?.enter(move || {
-        let machine = Machine { imap: "send-proxy-v2 source 127.0.0.9", ..HEALTHY };
+        let machine = Machine { imap: (Service::Imap, "send-proxy-v2 source 127.0.0.9"), ..HEALTHY };
         let running = start(&machine, &needs)?;
         let said = doctor(&needs.program, User::Nobody)?;
-        compare(&[Finds { class: "HOP", side: "back", product: "dovecot", change: "127.0.0.9" }], &said)?;
+        compare(
+            &[Finds {
+                class: "HOP",
+                side: "back",
+                product: "dovecot",
+                change: "127.0.0.9",
+                line: "haproxy_trusted_networks",
+            }],
+            &said,
+        )?;
         let (_, _, shown) = said;
         ensure(shown.contains("not seen: ") && shown.contains("`sudo "), || shown.clone())?;
         drop(running);

@@ -1,5 +1,4 @@
-//! Programs that are given connections: they log and decide by the client that their environment names, or, where they
-//! ask the socket, find the proxy there, as docs/handoff.md says of them.
+//! Programs that are given connections: they log and decide by the client that their environment names, or their socket.
 //!
 //! Called by `cases`. truepeer starts them; nothing here runs beside it.
 
@@ -7,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
+use super::labels::possible;
 use super::{Case, PROXY, case, told_client, told_destination};
 use crate::client::{Client, Place};
 use crate::feed::Mark;
@@ -22,8 +22,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("exec_rsync_logs_and_decides_by_the_client", rsync),
         case("exec_git_daemon_logs_the_client_and_serves_it", git),
-        case("exec_sshd_serves_a_whole_session_and_sees_who_is_at_the_socket", sshd),
-        case("exec_exim_is_refused_until_it_is_said_that_it_reads_its_environment", exim),
+        case("exec_sshd_logs_and_decides_by_the_client", sshd),
+        case("exec_exim_decides_by_the_client_and_is_refused_until_it_can", exim),
     ]
 }
 
@@ -130,8 +130,9 @@ fn git(lab: &Lab) -> Result {
     nobody_is_the_proxy(&truepeer, mark)
 }
 
-/// `sshd -i` asks the socket: a direct client is itself, a proxied one the proxy. A session works from end to end.
+/// `sshd -i` asks its socket: it logs the client, lets in who is in `AllowUsers`, and serves a whole session.
 fn sshd(lab: &Lab) -> Result {
+    possible()?;
     let (sshd, ssh) = (find("sshd")?, find("ssh")?);
     need_root("sshd")?;
     let dir = lab.fresh_dir("sshd-i")?;
@@ -142,42 +143,64 @@ fn sshd(lab: &Lab) -> Result {
     }
     let config = dir.join("sshd_config");
     let text = format!(
-        "HostKey {}\nAuthorizedKeysFile {}.pub\nStrictModes no\nPermitRootLogin yes\nPidFile none\nUsePAM no\nLogLevel VERBOSE\n",
+        "HostKey {}\nAuthorizedKeysFile {}.pub\nStrictModes no\nPermitRootLogin yes\nPidFile none\nUsePAM no\n\
+         LogLevel VERBOSE\nAllowUsers root@203.0.113.0/24 root@127.9.0.0/16\n",
         host.display(),
         user.display()
     );
     write(&config, &text)?;
     let program = sshd.to_string_lossy();
-    let truepeer = truepeer(lab, "tcp", &[&program, "-i", "-e", "-f", &config.to_string_lossy()], "")?;
+    let command = [&program, "-i", "-e", "-f", &config.to_string_lossy()];
+    let truepeer = truepeer(lab, "tcp", &command, "exec.label = true\nlabel.destination = true\n")?;
     let (mark, source) = (truepeer.log().mark(), lab.fresh_source());
     let port = truepeer.port("door")?.port().to_string();
-    let mut session = Command::new(ssh);
-    session.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
-    session.args(["-o", "UserKnownHostsFile=/dev/null", "-b", &source.to_string(), "-p", &port, "-i"]);
-    session.arg(&user).args(["root@127.0.0.1", "echo $SSH_CLIENT; yes truepeer | head -c 3000000 | wc -c"]);
-    let output = session.stdin(std::process::Stdio::null()).output().during("run ssh")?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let is_whole = said.starts_with(&format!("{source} ")) && said.trim_end().ends_with("3000000");
-    ensure(output.status.success() && is_whole, || {
-        format!("{said} {}", String::from_utf8_lossy(&output.stderr))
-    })?;
+    let session = |more: &[&str]| {
+        let mut session = Command::new(&ssh);
+        session.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+        session.args(["-o", "UserKnownHostsFile=/dev/null", "-p", &port, "-i"]).arg(&user).args(more);
+        session.args(["root@127.0.0.1", "echo $SSH_CLIENT; yes truepeer | head -c 3000000 | wc -c"]);
+        session.stdin(std::process::Stdio::null()).output().during("run ssh")
+    };
+    let is_whole = |output: &std::process::Output, whom: &str| {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_whole = said.starts_with(&format!("{whom} ")) && said.trim_end().ends_with("3000000");
+        ensure(output.status.success() && is_whole, || {
+            format!("{said} {}", String::from_utf8_lossy(&output.stderr))
+        })
+    };
+    // Whoever comes directly is itself.
+    is_whole(&session(&["-b", &source.to_string()])?, &source.to_string())?;
     let record =
         truepeer.record(mark, "the record of a session", |record| record.is_from("client", source))?;
     // sshd says 255 whoever ends a session.
     ensure(record.text("outcome") == "done" && record.text("source") == "direct", || format!("{record:?}"))?;
 
+    // Whoever comes through the proxy is the client: let in from one network, and from no other.
+    let through_the_proxy = |told: SocketAddr| {
+        let header = String::from_utf8_lossy(&header::v1(told, told_destination())).replace("\r\n", "\\r\\n");
+        let way = format!(
+            "ProxyCommand=bash -c 'trap : HUP; exec 3<>/dev/tcp/127.0.0.1/{port}; printf \"{header}\" >&3; cat <&3 & cat >&3; kill $!'"
+        );
+        session(&["-o", &way])
+    };
+    let mark = truepeer.log().mark();
     let told = told_client(4782);
-    let mut proxied = client(&truepeer, told)?;
-    let greeting = proxied.line("sshd's greeting")?;
-    ensure(greeting.starts_with("SSH-2.0-OpenSSH"), || greeting)?;
-    // What docs/handoff.md warns of.
-    wait_said(&truepeer, mark, &format!("Connection from {} port {}", PROXY.ip(), proxied.addr().port()))?;
-    drop(proxied);
-    truepeer.record_of(mark, told).map(|_| ())
+    is_whole(&through_the_proxy(told)?, &told.ip().to_string())?;
+    let to = told_destination();
+    let words =
+        format!("Connection from {} port {} on {} port {}", told.ip(), told.port(), to.ip(), to.port());
+    wait_said(&truepeer, mark, &words)?;
+    let stranger = SocketAddr::from((Ipv4Addr::new(198, 51, 100, 9), 4784));
+    let refused = through_the_proxy(stranger)?;
+    ensure(!refused.status.success(), || "sshd let in whom it must not".to_owned())?;
+    wait_said(&truepeer, mark, &format!("User root from {} not allowed", stranger.ip()))?;
+    nobody_is_the_proxy(&truepeer, mark)
 }
 
-/// `exim -bs` asks the socket, so that it could relay for the proxy: without the word for it nothing starts.
+/// `exim -bs` asks its socket, so that it could relay for the proxy: without a word about that nothing starts, and with
+/// `exec.label` it decides by the client.
 fn exim(lab: &Lab) -> Result {
+    possible()?;
     need_root("Exim")?;
     let exim = find_fetched("exim/usr/sbin/exim4")?;
     let dir = lab.fresh_dir("exim-bs")?;
@@ -186,30 +209,39 @@ fn exim(lab: &Lab) -> Result {
     let (program, config) = (exim.to_string_lossy(), config.to_string_lossy());
     let command = ["/usr/bin/env", &libraries, &program, "-C", &config, "-bs"];
     match truepeer(lab, "smtp", &command, "") {
-        Ok(_) => return failed("truepeer started, although nobody said that Exim reads its environment"),
+        Ok(_) => return failed("truepeer started, although nobody said that Exim finds the client"),
         Err(error) => {
             let said = format!("{error:?}");
             ensure(said.contains("may take the proxy for the client of every mail"), || said)?;
         }
     }
-    let truepeer = truepeer(lab, "smtp", &command, "exec.reads-environment = true\n")?;
-    // Whoever comes directly is itself, to Exim as well.
-    let source = lab.fresh_source();
-    let mut direct = Client::dial(Place::Here(source), truepeer.port("door")?)?;
-    direct.expect_reply("220")?;
-    let hello = direct.smtp("EHLO client.interop.test", "250")?;
-    ensure(hello.contains(&format!("[{source}]")), || hello)?;
-    direct.smtp("QUIT", "221")?;
-    // Whoever comes through the proxy is the proxy there, which docs/handoff.md warns of; truepeer knows better.
-    let (mark, told) = (truepeer.log().mark(), told_client(4783));
-    let mut proxied = client(&truepeer, told)?;
-    proxied.expect_reply("220")?;
-    let hello = proxied.smtp("EHLO client.interop.test", "250")?;
-    ensure(hello.contains(&format!("[{}]", PROXY.ip())), || hello)?;
-    proxied.smtp("QUIT", "221")?;
-    drop(proxied);
-    let record = truepeer.record_of(mark, told)?;
-    ensure(record.text("exit") == "0", || format!("{record:?}"))
+    // What docs/handoff.md warns of: Exim takes the proxy for the client, which may send mail anywhere.
+    let unsaid = "exec.reads-environment = true\nexec.label = false\n";
+    for (more, told, named, answer) in [
+        ("exec.label = true\n", told_client(4783), told_client(4783).ip(), "550"),
+        (unsaid, told_client(4785), PROXY.ip(), "250"),
+    ] {
+        let truepeer = truepeer(lab, "smtp", &command, more)?;
+        // Whoever comes directly is itself, to Exim as well.
+        let source = lab.fresh_source();
+        let mut direct = Client::dial(Place::Here(source), truepeer.port("door")?)?;
+        direct.expect_reply("220")?;
+        let hello = direct.smtp("EHLO client.interop.test", "250")?;
+        ensure(hello.contains(&format!("[{source}]")), || hello)?;
+        direct.smtp("QUIT", "221")?;
+        let mark = truepeer.log().mark();
+        let mut proxied = client(&truepeer, told)?;
+        proxied.expect_reply("220")?;
+        let hello = proxied.smtp("EHLO client.interop.test", "250")?;
+        ensure(hello.contains(&format!("[{named}]")), || hello)?;
+        proxied.smtp("MAIL FROM:<a@interop.test>", "250")?;
+        proxied.smtp("RCPT TO:<b@elsewhere.example>", answer)?;
+        proxied.smtp("QUIT", "221")?;
+        drop(proxied);
+        let record = truepeer.record_of(mark, told)?;
+        ensure(record.text("exit") == "0", || format!("{record:?}"))?;
+    }
+    Ok(())
 }
 
 fn exim_configuration(dir: &Path, exim: &Path) -> Result<std::path::PathBuf> {
@@ -218,7 +250,8 @@ fn exim_configuration(dir: &Path, exim: &Path) -> Result<std::path::PathBuf> {
     let text = format!(
         "exim_path = {}\nexim_user = nobody\nexim_group = nogroup\nspool_directory = {at}/spool\n\
          log_file_path = {at}/%slog\nprimary_hostname = exim.interop.test\nhost_lookup =\nrfc1413_hosts =\n\
-         acl_smtp_connect = connect\nbegin acl\nconnect:\n  accept\n",
+         acl_smtp_connect = connect\nacl_smtp_rcpt = rcpt\nbegin acl\nconnect:\n  accept\nrcpt:\n  accept hosts = 127.0.0.1\n  \
+         deny message = relay not permitted\n",
         exim.display()
     );
     write(&config, &text)?;

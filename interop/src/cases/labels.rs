@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::words::{client, shown_to_postfix, shown_to_sshd, truepeer_for_imap};
-use super::{Case, PROXY, case, told_client, told_destination};
+use super::{Case, PROXY, case, shown, told_client, told_destination};
 use crate::client::Client;
 use crate::feed::Mark;
 use crate::lab::Lab;
@@ -24,11 +24,23 @@ pub(super) fn cases() -> Vec<Case> {
         case("label_dovecot_logs_and_decides_by_the_client", dovecot),
         case("label_nginx_admits_by_the_client", nginx),
         case("label_nginx_with_deferred_gets_no_client", deferred),
+        case("label_opensmtpd_logs_and_decides_by_the_client", |lab| {
+            possible()?;
+            shown::opensmtpd(lab, "label")
+        }),
+        case("label_redis_logs_and_decides_by_the_client", |lab| {
+            possible()?;
+            shown::redis(lab, "label")
+        }),
+        case("label_python_logs_and_decides_by_the_client_in_both_families", |lab| {
+            possible()?;
+            shown::python(lab, "label")
+        }),
     ]
 }
 
 /// Whether labels can be given here at all.
-fn possible() -> Result {
+pub(super) fn possible() -> Result {
     const CAP_NET_ADMIN: u64 = 1 << 12;
     const CAP_BPF: u64 = 1 << 39;
     let status = fs::read_to_string("/proc/self/status").during("read our rights")?;

@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{Case, PROXY, case, hello, told_client, told_destination};
 use crate::client::Client;
@@ -20,6 +21,7 @@ use crate::verdict::{During, Result, ensure, failed};
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("logrotate_rotates_the_log_by_the_snippet_and_no_record_is_lost", rotation),
+        case("logrotate_by_the_snippet_gains_nothing_for_the_owner_of_the_folder", links),
         case("the_documented_commands_lead_from_a_postfix_line_to_its_connection", postfix_line),
         case("a_dovecot_line_names_the_client_of_a_session_whose_start_is_in_the_log", dovecot_line),
         case("the_documented_jq_commands_say_who_was_refused_and_what_a_proxy_did_wrong", refusals),
@@ -91,8 +93,6 @@ impl Logging {
 }
 
 fn rotation(lab: &Lab) -> Result {
-    const SNIPPET: &str = include_str!("../../../packaging/logrotate/truepeer");
-    const SIGNAL: &str = "systemctl kill --signal=HUP --kill-who=main truepeer.service";
     // Enough for a signal to arrive: each try is a session.
     const TRIES: u16 = 2000;
     let logrotate = find("logrotate")?;
@@ -102,17 +102,16 @@ fn rotation(lab: &Lab) -> Result {
     let status: serde_json::Value = serde_json::from_str(&status).during("read the status")?;
     let Some(pid) = status.get("pid") else { return failed(format!("no pid in {status}")) };
     let log = logging.dir.join("truepeer.log");
-    ensure(SNIPPET.contains(SIGNAL), || format!("the snippet does not say `{SIGNAL}`"))?;
-    // There is no service manager here; the signal and whom it reaches are the same.
-    let snippet = SNIPPET
-        .replace("/var/log/truepeer/truepeer.log {", &format!("{} {{", log.display()))
-        .replace(SIGNAL, &format!("kill -HUP {pid}"));
-    let conf = logging.dir.join("logrotate.conf");
-    write(&conf, &snippet)?;
+    let apart = lab.fresh_dir("logrotate-conf")?;
+    snippet(&apart, &log, &format!("kill -HUP {pid}"))?;
     logging.visit(1)?;
     // A client has its last answer before the record of it is written.
     logging.wait_until_written(lab)?;
-    rotate(&logrotate, &logging.dir, &conf)?;
+    // As in a folder of truepeer's own user.
+    for owned in [&logging.dir, &log] {
+        chown(owned, Some(SERVICE), Some(SERVICE)).during("give a file away")?;
+    }
+    rotate(&logrotate, &apart)?;
     let mut port = 1_u16;
     while fs::metadata(&log).during("see the new file")?.len() == 0 {
         port = port.saturating_add(1);
@@ -137,10 +136,75 @@ fn rotation(lab: &Lab) -> Result {
     for file in [log, logging.dir.join("truepeer.log.1")] {
         let mode = fs::metadata(&file).during("see a file's mode")?.permissions().mode() & 0o777;
         ensure(mode == 0o640, || format!("{}: mode {mode:o}", file.display()))?;
+        let owner = fs::metadata(&file).during("see a file's owner")?.uid();
+        ensure(owner == SERVICE, || format!("{} belongs to {owner}", file.display()))?;
     }
     // The second rotation compresses what the first one moved.
-    rotate(&logrotate, &logging.dir, &conf)?;
+    rotate(&logrotate, &apart)?;
     ensure(logging.dir.join("truepeer.log.2.gz").is_file(), || "nothing was compressed".to_owned())
+}
+
+/// Stands for truepeer's user, whose folder it is: nobody.
+const SERVICE: u32 = 65534;
+
+/// The snippet for `log` in `apart`, a folder of root's, run as nobody; `after` is done in place of its signal, since there is
+/// no service manager here.
+fn snippet(apart: &Path, log: &Path, after: &str) -> Result {
+    const SNIPPET: &str = include_str!("../../../packaging/logrotate/truepeer");
+    let mut text = SNIPPET.to_owned();
+    for (from, to) in [
+        ("/var/log/truepeer/truepeer.log {", &*format!("{} {{", log.display())),
+        ("su truepeer truepeer", "su nobody nogroup"),
+        ("systemctl kill --signal=HUP --kill-who=main truepeer.service", after),
+    ] {
+        ensure(text.contains(from), || format!("the snippet does not say `{from}`"))?;
+        text = text.replace(from, to);
+    }
+    write(&apart.join("conf"), &text)
+}
+
+/// Whoever has truepeer's user puts links to root's file wherever logrotate reads, writes, renames or compresses.
+fn links(lab: &Lab) -> Result {
+    const SECRET: &str = "only root may read this";
+    let logrotate = find("logrotate")?;
+    need_root("logrotate")?;
+    let (apart, dir) = (lab.fresh_dir("logrotate-apart")?, lab.fresh_dir("logrotate-links")?);
+    chown(&dir, Some(SERVICE), Some(SERVICE)).during("give a folder away")?;
+    let (secret, log) = (apart.join("secret"), dir.join("truepeer.log"));
+    write(&secret, SECRET)?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).during("keep a secret")?;
+    snippet(&apart, &log, "true")?;
+    let names = ["truepeer.log", "truepeer.log.1", "truepeer.log.1.gz", "truepeer.log.2.gz"];
+    for linked in names.map(|name| dir.join(name)) {
+        for name in names.map(|name| dir.join(name)) {
+            let _none_there = fs::remove_file(&name);
+            if name == linked {
+                symlink(&secret, &name).during("make a link")?;
+            } else {
+                write(&name, "a line\n")?;
+            }
+            lchown(&name, Some(SERVICE), Some(SERVICE)).during("give a file away")?;
+        }
+        for _ in 0..2 {
+            // It may well complain of what it finds.
+            let state = apart.join("state");
+            let mut command = Command::new(&logrotate);
+            command.args(["--force", "--state"]).args([&state, &apart.join("conf")]);
+            command.output().during("run logrotate")?;
+        }
+        let found = fs::metadata(&secret).during("see the secret")?;
+        let is_kept = found.permissions().mode() & 0o777 == 0o600 && found.uid() == 0;
+        let text = fs::read_to_string(&secret).during("read the secret")?;
+        ensure(is_kept && text == SECRET, || format!("{}: {found:?} {text}", linked.display()))?;
+        for entry in fs::read_dir(&dir).during("look around")? {
+            let path = entry.during("look around")?.path();
+            let is_link = fs::symlink_metadata(&path).during("see a file")?.is_symlink();
+            let text = Command::new(find("zcat")?).arg("-f").arg(&path).output().during("read a file")?;
+            let is_told = !is_link && String::from_utf8_lossy(&text.stdout).contains(SECRET);
+            ensure(!is_told, || format!("{}: the secret is in {}", linked.display(), path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The commands of one kind of block of the page, in their order.
@@ -230,8 +294,8 @@ fn refusals(lab: &Lab) -> Result {
     })
 }
 
-fn rotate(logrotate: &Path, dir: &Path, conf: &Path) -> Result {
-    let state = dir.join("logrotate.state");
+fn rotate(logrotate: &Path, apart: &Path) -> Result {
+    let (state, conf) = (apart.join("state"), apart.join("conf"));
     let (state, conf) = (state.to_string_lossy(), conf.to_string_lossy());
     let said = ask(logrotate, &["--force", "--verbose", "--state", &state, &conf])?;
     if said.contains("error:") { failed(said) } else { Ok(()) }

@@ -1,4 +1,5 @@
-//! Prometheus reads the status page in both formats, and `promtool` accepts it and the alert rules.
+//! Prometheus reads the status page in both formats; `promtool` accepts it and the alert rules, and answers the
+//! dashboard's queries.
 //!
 //! Called by `cases`.
 
@@ -19,11 +20,16 @@ use crate::verdict::{During, Result, ensure};
 const RULES: &str = include_str!("../../../packaging/prometheus/truepeer.rules.yml");
 const RULES_TEST: &str = include_str!("../../../packaging/prometheus/truepeer.test.yml");
 
+/// The queries of the dashboard, and what they must be over a known history; made with it.
+const QUERIES: &str = include_str!("../../../packaging/grafana/queries.rules.yml");
+const QUERIES_TEST: &str = include_str!("../../../packaging/grafana/queries.test.yml");
+
 /// All of it.
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("prometheus_scrapes_what_happened_in_both_formats", scrape),
         case("promtool_accepts_the_alert_rules_and_their_tests", rules),
+        case("promtool_answers_the_queries_of_the_dashboard", dashboard),
         case("promtool_finds_no_fault_with_the_metrics", lint),
     ]
 }
@@ -129,6 +135,16 @@ fn rules(lab: &Lab) -> Result {
     write!(count, "{} rules found", RULES.matches("- alert:").count()).during("count rules")?;
     ensure(checked.contains("SUCCESS") && checked.contains(&count), || checked.clone())?;
     let tested = promtool(&dir, &["test", "rules", "truepeer.test.yml"], "")?;
+    ensure(tested.contains("SUCCESS"), || tested.clone())
+}
+
+fn dashboard(lab: &Lab) -> Result {
+    let dir = lab.fresh_dir("dashboard")?;
+    write(&dir.join("queries.rules.yml"), QUERIES)?;
+    write(&dir.join("queries.test.yml"), QUERIES_TEST)?;
+    let checked = promtool(&dir, &["check", "rules", "queries.rules.yml"], "")?;
+    ensure(checked.contains("SUCCESS"), || checked.clone())?;
+    let tested = promtool(&dir, &["test", "rules", "queries.test.yml"], "")?;
     ensure(tested.contains("SUCCESS"), || tested.clone())
 }
 

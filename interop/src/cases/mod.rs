@@ -6,13 +6,16 @@ pub(crate) mod bulk;
 mod bytes;
 pub(crate) mod chains;
 mod checks;
+mod contacts;
 mod crowdsec;
 mod direct;
 mod doctor;
+mod early;
 mod examples;
 mod exec;
 mod fail2ban;
 mod ftp;
+mod handoffs;
 mod health;
 mod health_forms;
 mod kinds;
@@ -24,15 +27,23 @@ pub(crate) mod matrix;
 mod metrics;
 mod migrate;
 mod neighbours;
+mod others;
+mod page;
 mod proof;
 mod readme;
 mod relay;
+mod reports;
 mod secure;
+mod setups;
+mod shown;
+mod snippets;
 mod stalwart;
+mod starttls;
 mod tools;
 mod transparent;
 mod trust;
 mod unproven;
+mod waits;
 mod without;
 mod words;
 
@@ -77,11 +88,14 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(unproven::cases());
     cases.extend(bytes::cases());
     cases.extend(bulk::cases());
+    cases.extend(early::cases());
+    cases.extend(starttls::cases());
     cases.extend(without::cases());
     cases.extend(words::cases());
     cases.extend(labels::cases());
     cases.extend(transparent::cases());
     cases.extend(exec::cases());
+    cases.extend(handoffs::cases());
     cases.extend(secure::cases());
     cases.extend(trust::cases());
     cases.extend(kinds::cases());
@@ -90,14 +104,20 @@ pub(crate) fn all(extent: Extent) -> Vec<Case> {
     cases.extend(fail2ban::cases());
     cases.extend(crowdsec::cases());
     cases.extend(metrics::cases());
+    cases.extend(page::cases());
     cases.extend(examples::cases());
     cases.extend(readme::cases());
     cases.extend(logs::cases());
     cases.extend(migrate::cases());
     cases.extend(stalwart::cases());
     cases.extend(tools::cases());
+    cases.extend(snippets::cases());
     cases.extend(doctor::cases());
+    cases.extend(contacts::cases());
+    cases.extend(waits::cases());
     cases.extend(neighbours::cases());
+    cases.extend(others::cases());
+    cases.extend(reports::cases());
     cases
 }
 
@@ -154,7 +174,9 @@ mod tests {
     #[test]
     fn every_case_that_the_documents_name_exists() {
         let cases = all(Extent::Ordinary);
-        for document in [include_str!("../../../README.md"), include_str!("../../../ARCHITECTURE.md")] {
+        let documents =
+            [include_str!("../../../README.md"), include_str!("../../../docs/design/invariants.md")];
+        for document in documents {
             let quoted = document.split('`').skip(1).step_by(2);
             let named = quoted.filter(|name| name.contains("truepeer_") || name.starts_with("..."));
             for name in named.filter(|name| !name.contains([' ', '/', '.', '*']) || name.starts_with("...")) {

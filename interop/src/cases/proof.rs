@@ -3,16 +3,19 @@
 //!
 //! Called by `cases`.
 
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
 
 use super::{Case, PROXY, hello, row, told_client, told_destination};
 use crate::client::{Client, Place};
-use crate::feed::Mark;
+use crate::feed::{Feed, Mark};
 use crate::header;
 use crate::lab::Lab;
 use crate::servers::truepeer::{Backend, Listener};
 use crate::space::{GATE_V6, OUTSIDE_V6};
-use crate::verdict::{Result, ensure};
+use crate::verdict::{During, Result, ensure};
 
 /// A server's port that lacks its setting.
 struct Lacking {
@@ -61,9 +64,63 @@ pub(super) fn cases() -> Vec<Case> {
             },
             run,
         ),
+        row("a_server_that_greets_twice_is_found_out_at_start".to_owned(), (), twice),
         row("a_postfix_that_knows_ipv4_only_is_proved_in_part_and_named".to_owned(), (), in_part),
         row("a_postscreen_that_lets_clients_wait_is_slow_and_then_proved".to_owned(), (), waits),
     ]
+}
+
+/// It greets whoever connects, and once more behind the first line, which is our header to it; after that all looks right.
+fn twice(lab: &Lab, (): &()) -> Result {
+    for (protocol, greeting, bye, refusal) in [
+        ("smtp", "220 twice.interop.test\r\n", "221 bye\r\n", "421"),
+        ("imap", "* OK ready\r\n", "* BYE bye\r\na OK done\r\n", "* BYE"),
+    ] {
+        let server = TcpListener::bind((PROXY.ip(), 0)).during("listen")?;
+        let addr = server.local_addr().during("read an address")?;
+        let (read, written) = UnixStream::pair().during("make a log")?;
+        let heard = Feed::default();
+        heard.follow(read);
+        // Ends with the harness: it waits for connections until then.
+        thread::spawn(move || {
+            for stream in server.incoming().flatten() {
+                let Ok(log) = written.try_clone() else { return };
+                thread::spawn(move || greet_twice(stream, greeting, bye, log));
+            }
+        });
+        let listener = Listener { id: "door", ip: PROXY.ip(), protocol, backend: "server", lines: "" };
+        let backend = Backend { id: "server", kind: "other", handoff: Some("proxy-v1"), addr };
+        let truepeer = lab.start_truepeer("truepeer-greeted-twice", &[listener], &[backend])?;
+        truepeer.wait_event(Mark::default(), "backend_ignores_header", &addr.to_string())?;
+        let mut client = Client::dial(PROXY, truepeer.port("door")?)?;
+        client.send(&header::v1(told_client(4734), told_destination()))?;
+        client.send(b"secret\r\n")?;
+        let said = client.line("a refusal")?;
+        ensure(said.starts_with(refusal), || format!("{protocol}: expected `{refusal}`, got `{said}`"))?;
+        let record = truepeer.record_of(Mark::default(), told_client(4734))?;
+        ensure(record.text("outcome") == "backend_unready", || format!("{record:?}"))?;
+        drop(truepeer);
+        let told = heard.lines(Mark::default());
+        let is_client = |line: &String| line.contains("secret") || line.contains("203.0.113.9");
+        ensure(!told.iter().any(is_client), || format!("a client spoke to it: {told:#?}"))?;
+    }
+    Ok(())
+}
+
+fn greet_twice(stream: TcpStream, greeting: &str, bye: &str, mut log: UnixStream) -> std::io::Result<()> {
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    writer.write_all(greeting.as_bytes())?;
+    for answer in [greeting, bye] {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        log.write_all(line.as_bytes())?;
+        writer.write_all(answer.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The first client of IPv6 finds it out by Postfix' own refusal; from then on truepeer says it, and why.

@@ -22,12 +22,23 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("stalwart_learns_the_client_and_whether_it_used_tls", learns),
         case("stalwart_never_sees_a_connection_that_is_the_proxys_own", own),
+        case("a_stalwart_named_by_its_path_is_run_by_the_lines_of_its_page", by_path),
         case("a_stalwart_that_does_not_trust_truepeer_is_found_out", untrusted),
     ]
 }
 
 fn learns(lab: &Lab) -> Result {
-    let (stalwart, truepeer) = start(lab, Trusts::Truepeer)?;
+    learns_from(Stalwart::start(&lab.fresh_dir("stalwart")?, Trusts::Truepeer)?, lab)
+}
+
+/// The same by a program that takes the real one's words, so that whoever names a real one meets no surprise of ours.
+fn by_path(lab: &Lab) -> Result {
+    learns_from(Stalwart::start_understudy(&lab.fresh_dir("stalwart-by-path")?, Trusts::Truepeer)?, lab)?;
+    is_found_out(Stalwart::start_understudy(&lab.fresh_dir("stalwart-by-path")?, Trusts::Nobody)?, lab)
+}
+
+fn learns_from(stalwart: Stalwart, lab: &Lab) -> Result {
+    let truepeer = before(&stalwart, lab)?;
     truepeer.wait_event(Mark::default(), "backend_proved", "stalwart")?;
     let mapped: SocketAddr = "[::ffff:203.0.113.9]:4753".parse().unwrap_or_else(|_| told_client(4753));
     let v6: SocketAddr = "[2001:db8::7]:4754".parse().unwrap_or_else(|_| told_client(4754));
@@ -56,7 +67,8 @@ fn learns(lab: &Lab) -> Result {
 
 /// It would believe the TLS facts of a LOCAL header, and take the proxy for the client.
 fn own(lab: &Lab) -> Result {
-    let (stalwart, truepeer) = start(lab, Trusts::Truepeer)?;
+    let stalwart = Stalwart::start(&lab.fresh_dir("stalwart")?, Trusts::Truepeer)?;
+    let truepeer = before(&stalwart, lab)?;
     truepeer.wait_event(Mark::default(), "backend_proved", "stalwart")?;
     let mark = stalwart.log().mark();
     for bytes in [header::v2_local(), header::V1_UNKNOWN.to_vec(), header::v2_unspec()] {
@@ -77,19 +89,22 @@ fn own(lab: &Lab) -> Result {
 
 /// It takes the header for commands: `500` three times, and the QUIT in it.
 fn untrusted(lab: &Lab) -> Result {
-    let (_stalwart, truepeer) = start(lab, Trusts::Nobody)?;
+    is_found_out(Stalwart::start(&lab.fresh_dir("stalwart")?, Trusts::Nobody)?, lab)
+}
+
+fn is_found_out(stalwart: Stalwart, lab: &Lab) -> Result {
+    let truepeer = before(&stalwart, lab)?;
     truepeer.wait_event(Mark::default(), "backend_ignores_header", "stalwart")?;
     let mut proxy = Client::dial(PROXY, truepeer.port("submission")?)?;
     proxy.send(&header::v2(told_client(4756), told_destination(), &[]))?;
     proxy.expect_reply("421").map(|_| ())
 }
 
-fn start(lab: &Lab, trusts: Trusts) -> Result<(Stalwart, Truepeer)> {
-    let stalwart = Stalwart::start(&lab.fresh_dir("stalwart")?, trusts)?;
+/// A truepeer in front of it.
+fn before(stalwart: &Stalwart, lab: &Lab) -> Result<Truepeer> {
     lab.watch("stalwart", stalwart.log());
     let listener =
         Listener { id: "submission", ip: PROXY.ip(), protocol: "submission", backend: "stalwart", lines: "" };
     let backend = Backend { id: "stalwart", kind: "stalwart", handoff: None, addr: stalwart.addr() };
-    let truepeer = lab.start_truepeer("truepeer-stalwart", &[listener], &[backend])?;
-    Ok((stalwart, truepeer))
+    lab.start_truepeer("truepeer-stalwart", &[listener], &[backend])
 }

@@ -97,7 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
         product,
         largest: (None, None),
         waits: None,
-        says: &["It expects no header from this address: whoever sends one is not served."],
+        says: &["It expects no header from this address: a client that sends one is not served."],
         code: 0,
     };
     vec![

@@ -76,7 +76,7 @@ pub(super) fn client(truepeer: &Truepeer, told: SocketAddr, to: SocketAddr) -> R
 }
 
 /// Sends mail to elsewhere, which only `mynetworks` may; Postfix must refuse, and log whom.
-fn may_not_relay(client: &mut Client, postfix: &Postfix, mark: Mark, told: SocketAddr) -> Result {
+pub(super) fn may_not_relay(client: &mut Client, postfix: &Postfix, mark: Mark, told: SocketAddr) -> Result {
     client.smtp("MAIL FROM:<a@interop.test>", "250")?;
     // 454 with Postfix's standard setting, 554 with the older one.
     client.smtp("RCPT TO:<b@elsewhere.example>", "")?;

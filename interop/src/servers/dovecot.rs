@@ -4,12 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::feed::Feed;
 use crate::port::Port;
 use crate::program::Program;
-use crate::servers::{ask, find, make_dir, need_root, write};
+use crate::servers::newer::{Release, tool};
+use crate::servers::{answer, ask, find, make_dir, need_root, write};
 use crate::verdict::{Result, failed};
 
 /// The password of every user.
@@ -43,6 +43,7 @@ const NETS: &str = "203.0.113.0/24,2001:db8::/32";
 #[derive(Debug)]
 pub(crate) struct Dovecot {
     confirms: bool,
+    breaks_by_names: bool,
     config: PathBuf,
     program: Program,
     header: Port,
@@ -63,9 +64,26 @@ impl Dovecot {
         trusted: &str,
         lines: &str,
     ) -> Result<Self> {
-        let dovecot = find("dovecot")?;
+        let more = |header, plain| format!("{}{lines}", ports(header, plain, trusted));
+        Self::start_between(Release::Ours, dir, pair, believes, &more)
+    }
+
+    /// Starts Debian 13's, which believes truepeer's header and nothing else.
+    pub(crate) fn start_newer(dir: &Path, pair: &Path) -> Result<Self> {
+        let more = |header, plain| ports(header, plain, "127.0.0.1");
+        Self::start_between(Release::Newer, dir, pair, Believes::Nobody, &more)
+    }
+
+    /// Starts it with what `more` makes of two ports.
+    fn start_between(
+        release: Release,
+        dir: &Path,
+        pair: &Path,
+        believes: Believes,
+        more: &dyn Fn(SocketAddr, SocketAddr) -> String,
+    ) -> Result<Self> {
         need_root("Dovecot")?;
-        let version = ask(&dovecot, &["--version"])?;
+        let version = answer(tool(release, dir, "dovecot")?.arg("--version"))?;
         for dir in [dir, &dir.join("run"), &dir.join("state"), &dir.join("mail")] {
             make_dir(dir)?;
         }
@@ -79,14 +97,30 @@ impl Dovecot {
             _ => return failed(format!("no configuration is written for Dovecot {version}")),
         };
         let config = dir.join("dovecot.conf");
-        let common = common(&dir_text, header.addr(), plain.addr(), trusted);
-        write(&config, &format!("{dialect}{common}{lines}"))?;
-        let mut command = Command::new(dovecot);
+        let more = more(header.addr(), plain.addr());
+        write(&config, &format!("{dialect}{}{more}", common(&dir_text)))?;
+        let mut command = tool(release, dir, "dovecot")?;
         command.arg("-F").arg("-c").arg(&config).env("LC_ALL", "C");
         let program = Program::start("dovecot", &mut command)?;
-        let started = Self { confirms: !version.starts_with("2.3"), config, program, header, plain };
+        let started = Self {
+            confirms: !version.starts_with("2.3"),
+            breaks_by_names: ["2.4.0", "2.4.1"].iter().any(|number| version.starts_with(number)),
+            config,
+            program,
+            header,
+            plain,
+        };
         started.program.wait_started(|line| line.contains("starting up"))?;
         Ok(started)
+    }
+
+    /// Starts it with this text for its ports and proxies.
+    pub(crate) fn start_as_written(dir: &Path, pair: &Path, text: &str) -> Result<Self> {
+        let none = "service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n  inet_listener imaps {\n    port = \
+                    0\n  }\n}\n";
+        Self::start_between(Release::Ours, dir, pair, Believes::Nobody, &|_, _| {
+            format!("listen = 127.0.0.1\n{none}{text}\n")
+        })
     }
 
     /// What it prints of its own configuration: `doveconf -n`.
@@ -97,6 +131,11 @@ impl Dovecot {
     /// What Dovecot logs.
     pub(crate) fn log(&self) -> &Feed {
         self.program.log()
+    }
+
+    /// Whether it uses a host or protocol name of a header after it was freed, as 2.4.0 and 2.4.1 do.
+    pub(crate) fn breaks_by_names(&self) -> bool {
+        self.breaks_by_names
     }
 
     /// Whether it says that it believes an ID.
@@ -116,17 +155,14 @@ impl Dovecot {
 }
 
 /// What both versions write alike.
-fn common(dir: &str, header: SocketAddr, plain: SocketAddr, trusted: &str) -> String {
+fn common(dir: &str) -> String {
     format!(
         "\
 base_dir = {dir}/run
 state_dir = {dir}/state
 log_path = /dev/stderr
-listen = {ip}
-protocols = imap
 auth_mechanisms = plain
 auth_failure_delay = 0 secs
-haproxy_trusted_networks = {trusted}
 mail_uid = nobody
 mail_gid = nogroup
 first_valid_uid = 1
@@ -141,6 +177,17 @@ service auth {{
     mode = 0666
   }}
 }}
+"
+    )
+}
+
+/// One port that reads a header, and one that does not.
+fn ports(header: SocketAddr, plain: SocketAddr, trusted: &str) -> String {
+    format!(
+        "\
+listen = {ip}
+protocols = imap
+haproxy_trusted_networks = {trusted}
 service imap-login {{
   inet_listener imap {{
     port = {plain}

@@ -27,6 +27,8 @@ impl Envoy {
         command.arg("-c").arg(&config).args(["--concurrency", "1", "--disable-hot-restart"]);
         // Events would be gathered for ten seconds.
         command.args(["--file-flush-interval-msec", "50"]);
+        // What listeners and their filters turn away is said at this level only.
+        command.args(["--component-log-level", "conn_handler:debug,filter:debug"]);
         let started = Self { program: Program::start("envoy", &mut command)? };
         started.program.wait_started(|line| line.contains("starting workers"))?;
         Ok(started)

@@ -30,7 +30,8 @@ impl Exim {
         Self::start_with(dir, &lines, pause)
     }
 
-    fn start_with(dir: &Path, lines: &str, pause: &str) -> Result<Self> {
+    /// Starts it with these lines for ports and proxies.
+    pub(crate) fn start_with(dir: &Path, lines: &str, pause: &str) -> Result<Self> {
         need_root("Exim")?;
         let exim = find_fetched("exim/usr/sbin/exim4")?;
         make_dir(dir)?;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::feed::Feed;
 use crate::port::Port;
 use crate::program::Program;
-use crate::servers::{ask, find, make_dir, need_root, write};
+use crate::servers::{answer, ask, find, make_dir, need_root, write};
 use crate::space::{Outside, PROXY_V4};
 use crate::verdict::{During, Result, failed};
 
@@ -38,7 +38,12 @@ impl Mariadb {
         let (data, socket) = (dir.join("data"), dir.join("socket"));
         let made =
             ["--no-defaults", "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"];
-        ask(&install, &[&made[..], &[&format!("--datadir={}", data.display())]].concat())?;
+        // Whoever starts clears its folder for temporary files of what another has there.
+        let temporary = dir.join("temporary");
+        make_dir(&temporary)?;
+        let mut making = Command::new(install);
+        making.env("TMPDIR", &temporary).args(made).arg(format!("--datadir={}", data.display()));
+        answer(&mut making)?;
         let (hosts, init) = (dir.join("hosts"), dir.join("init.sql"));
         write(&hosts, &format!("127.0.0.1 localhost\n{PROXY_V4} truepeer.interop.test\n"))?;
         write(&init, &format!("CREATE USER {USER}@'%';\nGRANT PROCESS ON *.* TO {USER}@'%';\n"))?;
@@ -52,6 +57,7 @@ impl Mariadb {
             .args(["--no-defaults", "--user=root"]);
         command.args([
             format!("--datadir={}", data.display()),
+            format!("--tmpdir={}", temporary.display()),
             format!("--socket={}", socket.display()),
             format!("--pid-file={}", dir.join("pid").display()),
             format!("--bind-address={PROXY_V4}"),

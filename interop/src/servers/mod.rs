@@ -3,6 +3,7 @@
 //! Called by `lab`. They must not know the cases.
 
 pub(crate) mod caddy;
+pub(crate) mod chromium;
 pub(crate) mod crowdsec;
 pub(crate) mod dovecot;
 pub(crate) mod envoy;
@@ -13,8 +14,10 @@ pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod mariadb;
 pub(crate) mod names;
+pub(crate) mod newer;
 pub(crate) mod nginx;
 pub(crate) mod opensmtpd;
+pub(crate) mod others;
 pub(crate) mod postfix;
 pub(crate) mod prometheus;
 pub(crate) mod python;
@@ -24,6 +27,7 @@ pub(crate) mod stalwart;
 pub(crate) mod traefik;
 pub(crate) mod truepeer;
 pub(crate) mod vsftpd;
+pub(crate) mod written;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -76,15 +80,19 @@ pub(crate) fn need_root(name: &str) -> Result {
 
 /// What a program prints when asked something that it answers at once.
 pub(crate) fn ask(program: &Path, args: &[&str]) -> Result<String> {
-    let output =
-        Command::new(program).args(args).stdin(Stdio::null()).output().during(&program.to_string_lossy())?;
+    answer(Command::new(program).args(args))
+}
+
+/// What this command prints, which ends at once.
+pub(crate) fn answer(command: &mut Command) -> Result<String> {
+    let said = |command: &Command| {
+        let words = core::iter::once(command.get_program()).chain(command.get_args());
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    };
+    let output = command.stdin(Stdio::null()).output().during(&said(command))?;
     if !output.status.success() {
-        return failed(format!(
-            "{} {}: {}",
-            program.display(),
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        ));
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        return failed(format!("{}: {}", said(command), why.trim_end()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }

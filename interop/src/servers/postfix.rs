@@ -5,7 +5,6 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::process::Pid;
 
@@ -13,7 +12,8 @@ use crate::feed::{Feed, Mark};
 use crate::page;
 use crate::port::Port;
 use crate::program::Program;
-use crate::servers::{ask, find, make_dir, need_root, write};
+use crate::servers::newer::{Release, tool};
+use crate::servers::{answer, ask, find, make_dir, need_root, write};
 use crate::verdict::{During, Result};
 
 /// How the service that reads a header is named in the log.
@@ -23,6 +23,7 @@ const HEADER_PORT: &str = "header/smtpd[";
 #[derive(Debug)]
 pub(crate) struct Postfix {
     program: Program,
+    release: Release,
     dir: PathBuf,
     header: Port,
     plain: Port,
@@ -45,13 +46,25 @@ impl Postfix {
 
     /// Starts it with these services as well.
     pub(crate) fn start_with(dir: &Path, sasl: &Path, pair: &Path, more: &str) -> Result<Self> {
+        Self::start_release(Release::Ours, dir, sasl, pair, more)
+    }
+
+    /// Starts that of this release, with these services as well.
+    pub(crate) fn start_release(
+        release: Release,
+        dir: &Path,
+        sasl: &Path,
+        pair: &Path,
+        more: &str,
+    ) -> Result<Self> {
         need_root("Postfix")?;
-        let daemons = ask(&find("postconf")?, &["-dh", "daemon_directory"])?;
+        let daemons = answer(tool(release, dir, "postconf")?.args(["-dh", "daemon_directory"]))?;
         let (config, queue, data) = (dir.join("etc"), dir.join("spool"), dir.join("data"));
         for dir in [dir, &config, &queue, &data] {
             make_dir(dir)?;
         }
-        ask(&find("chown")?, &["postfix", &data.to_string_lossy()])?;
+        // The two releases may number that user differently.
+        answer(tool(release, dir, "chown")?.arg("postfix").arg(&data))?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (header, plain) = (Port::free(loopback)?, Port::free(loopback)?);
         let (slow, readme, auth) = (Port::free(loopback)?, Port::free(loopback)?, Port::free(loopback)?);
@@ -67,9 +80,10 @@ impl Postfix {
         let master = master_cf(services, screen.addr(), [xclient.addr(), choosy.addr(), ipv4.addr()]);
         let by_page = by_page(matrix_addrs, pair, &permitted)?;
         write(&config.join("master.cf"), &format!("{master}{by_page}{more}"))?;
-        let program = launch(dir)?;
+        let program = launch(release, dir)?;
         Ok(Self {
             program,
+            release,
             dir: dir.to_owned(),
             header,
             plain,
@@ -84,9 +98,9 @@ impl Postfix {
         })
     }
 
-    /// From now on it hands letters to big@interop.test to the LMTP server at `addr`. To be said before its first letter.
-    pub(crate) fn deliver_by_lmtp(&self, addr: SocketAddr) -> Result {
-        let line = format!("big@interop.test lmtp:inet:[{}]:{}\n", addr.ip(), addr.port());
+    /// From now on it hands letters to `user` to the LMTP server at `addr`. To be said before its first letter.
+    pub(crate) fn deliver_by_lmtp_to(&self, user: &str, addr: SocketAddr) -> Result {
+        let line = format!("{user} lmtp:inet:[{}]:{}\n", addr.ip(), addr.port());
         write(&self.dir.join("etc/transport"), &line)
     }
 
@@ -103,7 +117,7 @@ impl Postfix {
 
     /// Starts it again after [`Postfix::stop`], as it was; its log begins anew.
     pub(crate) fn start_again(&mut self) -> Result {
-        self.program = launch(&self.dir)?;
+        self.program = launch(self.release, &self.dir)?;
         Ok(())
     }
 
@@ -183,7 +197,7 @@ impl Postfix {
         self.ipv4.addr()
     }
 
-    /// A port without it that lets every client wait for its greeting.
+    /// A port without it that lets every client wait two seconds for its greeting.
     pub(crate) fn slow_port(&self) -> SocketAddr {
         self.slow.addr()
     }
@@ -195,9 +209,15 @@ impl Drop for Postfix {
     }
 }
 
+/// The services that docs/handoff.md is about: its own for XCLIENT, and one as any Postfix has it.
+pub(crate) fn as_the_handoffs_have_it() -> Result<String> {
+    let xclient = page::block(include_str!("../../../docs/handoff.md"), "`xclient`", "master.cf")?;
+    Ok(format!("127.0.0.1:25 inet n - n - - smtpd\n[::1]:25 inet n - n - - smtpd\n{xclient}"))
+}
+
 /// Starts the instance below `dir`, and waits until it listens.
-fn launch(dir: &Path) -> Result<Program> {
-    let mut command = Command::new(find("postfix")?);
+pub(super) fn launch(release: Release, dir: &Path) -> Result<Program> {
+    let mut command = tool(release, dir, "postfix")?;
     command.arg("-c").arg(dir.join("etc")).arg("start-fg").env("LC_ALL", "C");
     let mut program = Program::start("postfix", &mut command)?;
     // The child is the start script, and the master leads a session of its own.
@@ -206,7 +226,8 @@ fn launch(dir: &Path) -> Result<Program> {
     Ok(program)
 }
 
-fn pid_file(dir: &Path) -> PathBuf {
+/// Where the master says its number.
+pub(super) fn pid_file(dir: &Path) -> PathBuf {
     dir.join("spool/pid/master.pid")
 }
 
@@ -276,6 +297,25 @@ fn by_page([smtpd, wrapped, screen]: [SocketAddr; 3], pair: &Path, permitted: &P
     Ok(format!("{smtpds}{screens}{tls}"))
 }
 
+/// What every Postfix has beside its ports.
+pub(super) const SERVICES: &str = "\
+dnsblog unix - - n - 0 dnsblog
+tlsproxy unix - - n - 0 tlsproxy
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+discard unix - - n - - discard
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+";
+
 fn master_cf(
     [header, plain, slow, readme, auth]: [SocketAddr; 5],
     screen: SocketAddr,
@@ -319,23 +359,8 @@ fn master_cf(
   -o syslog_name=screen
 smtpd pass - - n - - smtpd
   -o syslog_name=screened
-dnsblog unix - - n - 0 dnsblog
-tlsproxy unix - - n - 0 tlsproxy
 pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-discard unix - - n - - discard
 lmtp unix - - n - - lmtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"
+{SERVICES}"
     )
 }

@@ -17,13 +17,25 @@ use crate::verdict::{During, Result};
 #[derive(Debug)]
 pub(crate) struct Sshd {
     program: Program,
-    v4: Port,
-    v6: Port,
+    addrs: [SocketAddr; 2],
+    _ports: Option<[Port; 2]>,
 }
 
 impl Sshd {
     /// Starts sshd with its own configuration and key below `dir`.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
+        let ports =
+            [Port::free(IpAddr::V4(Ipv4Addr::LOCALHOST))?, Port::free(IpAddr::V6(Ipv6Addr::LOCALHOST))?];
+        Self::launch(dir, ports.each_ref().map(Port::addr), Some(ports))
+    }
+
+    /// The same at its usual port.
+    pub(crate) fn start_at_22(dir: &Path) -> Result<Self> {
+        let addrs = [(Ipv4Addr::LOCALHOST, 22).into(), (Ipv6Addr::LOCALHOST, 22).into()];
+        Self::launch(dir, addrs, None)
+    }
+
+    fn launch(dir: &Path, addrs: [SocketAddr; 2], ports: Option<[Port; 2]>) -> Result<Self> {
         let sshd = find("sshd")?;
         need_root("sshd")?;
         make_dir(dir)?;
@@ -31,19 +43,18 @@ impl Sshd {
         fs::create_dir_all("/run/sshd").during("make /run/sshd")?;
         let (key, config) = (dir.join("key"), dir.join("sshd_config"));
         ask(&find("ssh-keygen")?, &["-q", "-t", "ed25519", "-N", "", "-f", &key.to_string_lossy()])?;
-        let (v4, v6) =
-            (Port::free(IpAddr::V4(Ipv4Addr::LOCALHOST))?, Port::free(IpAddr::V6(Ipv6Addr::LOCALHOST))?);
+        let [v4, v6] = addrs;
         let text = format!(
             "ListenAddress {}\nListenAddress {}\nHostKey {}\nPidFile none\nUsePAM no\nLogLevel VERBOSE\n",
-            v4.addr(),
-            v6.addr(),
+            v4,
+            v6,
             key.display()
         );
         write(&config, &text)?;
         let mut command = Command::new(sshd);
         command.args(["-D", "-e", "-f"]).arg(&config);
-        let started = Self { program: Program::start("sshd", &mut command)?, v4, v6 };
-        for addr in [started.v4.addr(), started.v6.addr()] {
+        let started = Self { program: Program::start("sshd", &mut command)?, addrs, _ports: ports };
+        for addr in addrs {
             let words = format!("Server listening on {} port {}.", addr.ip(), addr.port());
             started.program.wait_started(|line| line.contains(&words))?;
         }
@@ -57,6 +68,6 @@ impl Sshd {
 
     /// Where it is.
     pub(crate) fn addrs(&self) -> [SocketAddr; 2] {
-        [self.v4.addr(), self.v6.addr()]
+        self.addrs
     }
 }

@@ -3,8 +3,10 @@
 //! Called by `cases`. The recorded one speaks as much SMTP as the recordings have: it reads a header from whom it trusts,
 //! believes bit 0 of the TLS facts, and takes a header from anybody else for commands. It shares no code with truepeer.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +17,7 @@ use crate::page;
 use crate::port::Port;
 use crate::program::Program;
 use crate::servers::{make_dir, write};
-use crate::verdict::{During, Result};
+use crate::verdict::{During, Result, ensure, failed};
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -46,6 +48,11 @@ impl Stalwart {
         }
     }
 
+    /// Starts a program that takes the same words and the same configuration, and plays the recordings.
+    pub(crate) fn start_understudy(dir: &Path, trusts: Trusts) -> Result<Self> {
+        real(dir, &understudy(dir)?, trusts)
+    }
+
     /// What it logs.
     pub(crate) fn log(&self) -> &Feed {
         match self {
@@ -63,6 +70,15 @@ impl Stalwart {
     }
 }
 
+/// Starts it with these lines for its one listener, at `port`: the program, if there is one, or the one that plays it and
+/// reads them word for word.
+pub(crate) fn start_as_written(dir: &Path, port: SocketAddr, lines: &str) -> Result<Program> {
+    match std::env::var_os("STALWART") {
+        Some(program) => run(dir, &PathBuf::from(program), port, lines),
+        None => run(dir, &understudy(dir)?, port, lines),
+    }
+}
+
 fn real(dir: &Path, program: &Path, trusts: Trusts) -> Result<Stalwart> {
     make_dir(dir)?;
     let port = Port::free(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
@@ -72,9 +88,26 @@ fn real(dir: &Path, program: &Path, trusts: Trusts) -> Result<Stalwart> {
         .filter(|line| trusts == Trusts::Truepeer || !line.contains("trusted-networks"))
         .map(|line| format!("{}\n", line.replace("127.0.0.1:10587", &port.addr().to_string())))
         .collect();
+    let program = run(dir, program, port.addr(), &lines)?;
+    Ok(Stalwart::Real(program, port))
+}
+
+/// A program that plays Stalwart.
+fn understudy(dir: &Path) -> Result<PathBuf> {
+    let itself = std::env::current_exe().during("where am I")?;
+    let program = dir.join("stalwart");
+    make_dir(dir)?;
+    write(&program, &format!("#!/bin/sh\nexec '{}' {UNDERSTUDY} \"$@\"\n", itself.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).during("make a program")?;
+    Ok(program)
+}
+
+/// Runs `program` with those lines behind what every Stalwart needs, until it listens at `port`.
+fn run(dir: &Path, program: &Path, port: SocketAddr, lines: &str) -> Result<Program> {
+    make_dir(dir)?;
     let text = format!(
         "\
-{lines}server.hostname = \"stalwart.interop.test\"
+server.hostname = \"stalwart.interop.test\"
 storage.data = \"db\"
 storage.blob = \"db\"
 storage.lookup = \"db\"
@@ -88,7 +121,7 @@ tracer.out.type = \"stdout\"
 tracer.out.level = \"trace\"
 tracer.out.ansi = false
 tracer.out.enable = true
-",
+{lines}",
         dir.join("db").display()
     );
     let config = dir.join("config.toml");
@@ -96,9 +129,9 @@ tracer.out.enable = true
     let mut command = Command::new(program);
     command.arg("--config").arg(&config);
     let program = Program::start("stalwart", &mut command)?;
-    let words = port.addr().port().to_string();
+    let words = port.port().to_string();
     program.wait_started(|line| line.contains(&words))?;
-    Ok(Stalwart::Real(program, port))
+    Ok(program)
 }
 
 fn recorded(trusts: Trusts) -> Result<Stalwart> {
@@ -108,14 +141,77 @@ fn recorded(trusts: Trusts) -> Result<Stalwart> {
     let log = Feed::default();
     log.follow(read);
     // Ends with the harness: it waits for connections until then.
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            if let Ok(log) = written.try_clone() {
-                thread::spawn(move || talk(stream, trusts, log));
-            }
-        }
-    });
+    thread::spawn(move || serve(&listener, trusts, || written.try_clone()));
     Ok(Stalwart::Recorded(log, addr))
+}
+
+fn serve<L: Write + Send + 'static>(
+    listener: &TcpListener,
+    trusts: Trusts,
+    log: impl Fn() -> std::io::Result<L>,
+) {
+    for stream in listener.incoming().flatten() {
+        if let Ok(log) = log() {
+            thread::spawn(move || talk(stream, trusts, log));
+        }
+    }
+}
+
+/// What the harness is started with to play Stalwart.
+pub(crate) const UNDERSTUDY: &str = "--play-stalwart";
+
+/// Plays Stalwart as its command line has it: `--config FILE`, the one listener of that file, and a log on standard
+/// output. Comes back only with a reason why it cannot.
+pub(crate) fn play(words: &[String]) -> Result {
+    let ["--config", file] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+        return failed(format!("usage: stalwart --config PATH, not {words:?}"));
+    };
+    let text = fs::read_to_string(file).during("read the configuration")?;
+    let settings: toml::Table = text.parse().during("read the configuration")?;
+    let at = |path: &str| {
+        let mut names = path.split('.');
+        let first = names.next().and_then(|name| settings.get(name));
+        names.try_fold(first?, |value, name| value.get(name))
+    };
+    // It keeps nothing, but the real one does not start without a store for everything.
+    for key in ["data", "blob", "lookup", "fts"] {
+        let store = at(&format!("storage.{key}")).and_then(toml::Value::as_str).unwrap_or_default();
+        let kind = at(&format!("store.{store}.type")).and_then(toml::Value::as_str);
+        ensure(kind == Some("sqlite"), || format!("storage.{key} is no store: {kind:?}"))?;
+    }
+    let listeners = at("server.listener").and_then(toml::Value::as_table);
+    let names: Vec<&str> = listeners.into_iter().flat_map(toml::Table::keys).map(String::as_str).collect();
+    let [name] = names[..] else { return failed(format!("one listener is played, not {names:?}")) };
+    let of = |key: &str| at(&format!("server.listener.{name}.{key}"));
+    let listed = |key: &str| -> Vec<&str> {
+        of(key)
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_str)
+            .collect()
+    };
+    // Nothing else was recorded, and nothing else is played.
+    let protocol = of("protocol").and_then(toml::Value::as_str);
+    ensure(protocol == Some("smtp"), || format!("{protocol:?} was not recorded"))?;
+    ensure(of("tls.implicit").is_none(), || "TLS from the first byte was not recorded".to_owned())?;
+    let [bind] = listed("bind")[..] else { return failed("one address to listen on") };
+    let listener = TcpListener::bind(bind).during("listen")?;
+    // Its peers are on loopback: whose address is not in the list is a client, as in the real one.
+    let networks = listed("proxy.trusted-networks");
+    let trusts = match networks.iter().any(|network| network.parse() == Ok(Ipv4Addr::LOCALHOST)) {
+        false => Trusts::Nobody,
+        true => Trusts::Truepeer,
+    };
+    let mut log = std::io::stdout();
+    let port = listener.local_addr().during("read an address")?.port();
+    writeln!(
+        log,
+        "INFO Network listener started (network.listen-start) listenerId = \"{name}\", localPort = {port}"
+    )
+    .during("log")?;
+    serve(&listener, trusts, || Ok(std::io::stdout()));
+    Ok(())
 }
 
 /// Whom a header names, and whether bit 0 of its TLS facts is set.
@@ -124,7 +220,7 @@ struct Told {
     secure: bool,
 }
 
-fn talk(stream: TcpStream, trusts: Trusts, mut log: UnixStream) -> std::io::Result<()> {
+fn talk(stream: TcpStream, trusts: Trusts, mut log: impl Write) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut writer = stream.try_clone()?;
     let peer = stream.peer_addr()?;

@@ -70,6 +70,23 @@ entryPoints:
         Ok(started)
     }
 
+    /// Starts Traefik with one text for what is read once and what may change: its entry points stand first.
+    pub(crate) fn start_as_written(dir: &Path, text: &str) -> Result<Self> {
+        let traefik = find_fetched("bin/traefik")?;
+        make_dir(dir)?;
+        let (config, routes) = (dir.join("traefik.yml"), dir.join("dynamic.yml"));
+        let at = ["\ntcp:", "\nhttp:"].iter().filter_map(|head| text.find(head)).min().unwrap_or(text.len());
+        let (points, dynamic) = text.split_at(at);
+        let providers = format!("providers: {{file: {{filename: \"{}\", watch: false}}}}", routes.display());
+        let log =
+            "global: {checkNewVersion: false, sendAnonymousUsage: false}\nlog: {level: DEBUG, format: json}";
+        write(&config, &format!("{points}\n{log}\n{providers}\n"))?;
+        write(&routes, dynamic)?;
+        let started = Self::launch(&traefik, &config)?;
+        started.program.wait_started(|line| line.contains("Creating TCP server"))?;
+        Ok(started)
+    }
+
     fn launch(traefik: &Path, config: &Path) -> Result<Self> {
         let mut command = Command::new(traefik);
         command.arg(format!("--configfile={}", config.display()));

@@ -69,7 +69,9 @@ impl Truepeer {
         loop {
             tries = tries.saturating_add(1);
             match Self::try_start(path, dir, listeners, backends) {
-                Err(Verdict::Failed(why)) if why.contains("in use") && tries < BIND_TRIES => {}
+                // A port that was free a moment ago may be another's: it says so, and ends.
+                Err(Verdict::Failed(why))
+                    if (why.contains("in use") || why.contains("ended first")) && tries < BIND_TRIES => {}
                 started => return started,
             }
         }

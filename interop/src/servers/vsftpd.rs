@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::feed::Feed;
+use crate::port::until_listened;
 use crate::program::Program;
 use crate::servers::{find, make_dir, need_root, write};
 use crate::verdict::{During, Result};
@@ -68,7 +69,10 @@ vsftpd_log_file={}
         write(&config, &text)?;
         let mut command = Command::new(vsftpd);
         command.arg(&config);
-        Ok(Self { program: Program::start("vsftpd", &mut command)?, log })
+        let program = Program::start("vsftpd", &mut command)?;
+        // It says nothing when it is ready.
+        until_listened(listen)?;
+        Ok(Self { program, log })
     }
 
     /// What it prints.

@@ -11,7 +11,7 @@ impl Receiver {
             Self::Postscreen | Self::Exim | Self::Opensmtpd | Self::Submission => Some("smtp"),
             Self::Sieve => Some("sieve"),
             Self::Lmtp => Some("lmtp"),
-            Self::Postfix | Self::Imap | Self::Pop3 | Self::Http => None,
+            Self::Postfix | Self::Imap | Self::Pop3 | Self::Stalwart | Self::Http => None,
         }
     }
 }

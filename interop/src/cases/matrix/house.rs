@@ -11,10 +11,12 @@ use crate::port::Port;
 use crate::servers::dovecot::{self, Believes, Dovecot};
 use crate::servers::exim::Exim;
 use crate::servers::http::WebServer;
+use crate::servers::newer::Release;
 use crate::servers::opensmtpd::Opensmtpd;
+use crate::servers::stalwart::{Stalwart, Trusts};
 use crate::servers::truepeer::{Backend, Listener, Truepeer};
 use crate::space::{DOOR_V4, DOOR_V6, SENDER_V4, SENDER_V6};
-use crate::verdict::{Result, ensure, failed};
+use crate::verdict::{Result, Verdict, ensure, failed};
 
 /// Dovecot's services, as their page names the ports.
 const DOVECOT_PORTS: [&str; 7] = ["10143", "10993", "10110", "10995", "14190", "10587", "10024"];
@@ -31,6 +33,7 @@ pub(crate) struct House {
     dovecot_ports: Vec<Port>,
     exim: Result<(Exim, Port)>,
     opensmtpd: Result<Opensmtpd>,
+    stalwart: Result<Stalwart>,
     web: WebServer,
 }
 
@@ -86,6 +89,7 @@ impl Receiver {
             Self::Lmtp => ("lmtp", "dovecot"),
             Self::Exim => ("smtp", "exim"),
             Self::Opensmtpd => ("smtp", "opensmtpd"),
+            Self::Stalwart => ("submission", "stalwart"),
             Self::Http => ("http", "nginx"),
         }
     }
@@ -98,10 +102,11 @@ impl House {
         let postfix = lab.postfix()?.page_ports();
         let (dovecot, dovecot_ports) = start_dovecot(lab)?;
         let exim = start_exim(lab);
-        let opensmtpd = Opensmtpd::start(&lab.fresh_dir("opensmtpd")?);
+        let opensmtpd = Opensmtpd::start(Release::Newer, &lab.fresh_dir("opensmtpd")?, lab.pair()?);
         if let Ok(opensmtpd) = &opensmtpd {
             lab.watch("opensmtpd", opensmtpd.log());
         }
+        let stalwart = start_stalwart(lab);
         let web = WebServer::start(&lab.fresh_dir("web")?, lab.pair()?)?;
         lab.watch("web", web.log());
         let addr = |way: Way| -> Option<SocketAddr> {
@@ -119,6 +124,7 @@ impl House {
                 Receiver::Lmtp => dovecot(6, 6),
                 Receiver::Exim => exim.as_ref().ok().map(|(_, port)| port.addr()),
                 Receiver::Opensmtpd => opensmtpd.as_ref().ok().map(Opensmtpd::port),
+                Receiver::Stalwart => stalwart.as_ref().ok().map(Stalwart::addr),
                 Receiver::Http => Some(if way.wrapped { web.tls_port() } else { web.clear_port() }),
             }
         };
@@ -131,7 +137,7 @@ impl House {
         }
         let truepeer = start_truepeer(lab, &ways, addr)?;
         let senders = Senders::new(ways);
-        Ok(Self { senders, truepeer, dovecot, dovecot_ports, exim, opensmtpd, web })
+        Ok(Self { senders, truepeer, dovecot, dovecot_ports, exim, opensmtpd, stalwart, web })
     }
 
     /// The program under test.
@@ -144,6 +150,7 @@ impl House {
         match cell.receiver {
             Receiver::Exim => self.exim.as_ref().map(|_| ()).map_err(Clone::clone)?,
             Receiver::Opensmtpd => self.opensmtpd.as_ref().map(|_| ()).map_err(Clone::clone)?,
+            Receiver::Stalwart => self.stalwart.as_ref().map(|_| ()).map_err(Clone::clone)?,
             _ => {}
         }
         self.senders.door(lab, &self.truepeer, cell.sender, Way::of(cell))
@@ -214,6 +221,7 @@ impl House {
             // Its line has no port.
             Receiver::Lmtp => logged("lmtp(", format!("Connect from {ip}")),
             Receiver::Exim | Receiver::Opensmtpd => replied(format!("[{ip}]")),
+            Receiver::Stalwart => logged("", format!("remoteIp = {ip}, remotePort = {}", client.port())),
             Receiver::Http if cell.sender.passes_bytes() => {
                 replied(format!("you are {ip} port {}\n", client.port()))
             }
@@ -226,6 +234,7 @@ impl House {
             Receiver::Postfix | Receiver::Postscreen => lab.postfix()?.log(),
             Receiver::Exim => self.exim.as_ref().map_err(Clone::clone)?.0.log(),
             Receiver::Opensmtpd => self.opensmtpd.as_ref().map_err(Clone::clone)?.log(),
+            Receiver::Stalwart => self.stalwart.as_ref().map_err(Clone::clone)?.log(),
             Receiver::Http => self.web.log(),
             _ => self.dovecot.log(),
         })
@@ -252,6 +261,16 @@ fn start_dovecot(lab: &Lab) -> Result<(Dovecot, Vec<Port>)> {
     )?;
     lab.watch("dovecot", dovecot.log());
     Ok((dovecot, ports))
+}
+
+/// A real one alone: what was recorded is no evidence.
+fn start_stalwart(lab: &Lab) -> Result<Stalwart> {
+    if std::env::var_os("STALWART").is_none() {
+        return Err(Verdict::Skipped("STALWART names no program".to_owned()));
+    }
+    let stalwart = Stalwart::start(&lab.fresh_dir("stalwart")?, Trusts::Truepeer)?;
+    lab.watch("stalwart", stalwart.log());
+    Ok(stalwart)
 }
 
 fn start_exim(lab: &Lab) -> Result<(Exim, Port)> {

@@ -52,12 +52,17 @@ pub(crate) fn table(ended: impl Fn(&str) -> Option<Result>) -> Result<String> {
     writeln!(text, "\n{proved} connections, run on {} with {}.", today()?, versions().join(", "))
         .during("write the matrix")?;
     for name in SIZED {
-        let how = match ended(name) {
-            Some(Ok(())) => "held, with the size of its name",
-            Some(Err(_)) => "did not hold",
-            None => "was not run",
+        // They take longer than the cells; what an earlier run saw of them stays.
+        let earlier = || {
+            let written = std::fs::read_to_string(PAGE).unwrap_or_default();
+            written.lines().find(|line| line.starts_with(&format!("`{name}` "))).map(str::to_owned)
         };
-        writeln!(text, "`{name}` {how}.").during("write the matrix")?;
+        let line = match ended(name) {
+            Some(Ok(())) => format!("`{name}` held on {}, with the size of its name.", today()?),
+            Some(Err(_)) => format!("`{name}` did not hold on {}.", today()?),
+            None => earlier().unwrap_or_else(|| format!("`{name}` was not run.")),
+        };
+        writeln!(text, "{line}").during("write the matrix")?;
     }
     text.push_str("\nCells without a number cannot be, and so a full cell may have fewer than eight:\n\n");
     let mut reasons: Vec<&str> = every().into_iter().filter_map(Cell::impossible).collect();
