@@ -61,8 +61,14 @@ _truepeer() {
             truepeer,status)
                 cmd="truepeer__subcmd__status"
                 ;;
+            truepeer,top)
+                cmd="truepeer__subcmd__top"
+                ;;
             truepeer,undeny)
                 cmd="truepeer__subcmd__undeny"
+                ;;
+            truepeer,upgrade)
+                cmd="truepeer__subcmd__upgrade"
                 ;;
             truepeer,watch)
                 cmd="truepeer__subcmd__watch"
@@ -112,8 +118,14 @@ _truepeer() {
             truepeer__subcmd__help,status)
                 cmd="truepeer__subcmd__help__subcmd__status"
                 ;;
+            truepeer__subcmd__help,top)
+                cmd="truepeer__subcmd__help__subcmd__top"
+                ;;
             truepeer__subcmd__help,undeny)
                 cmd="truepeer__subcmd__help__subcmd__undeny"
+                ;;
+            truepeer__subcmd__help,upgrade)
+                cmd="truepeer__subcmd__help__subcmd__upgrade"
                 ;;
             truepeer__subcmd__help,watch)
                 cmd="truepeer__subcmd__help__subcmd__watch"
@@ -124,14 +136,29 @@ _truepeer() {
             truepeer__subcmd__help__subcmd__snippet,caddy)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__caddy"
                 ;;
+            truepeer__subcmd__help__subcmd__snippet,dovecot)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__dovecot"
+                ;;
             truepeer__subcmd__help__subcmd__snippet,envoy)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__envoy"
+                ;;
+            truepeer__subcmd__help__subcmd__snippet,exim)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__exim"
+                ;;
+            truepeer__subcmd__help__subcmd__snippet,firewall)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__firewall"
                 ;;
             truepeer__subcmd__help__subcmd__snippet,haproxy)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__haproxy"
                 ;;
             truepeer__subcmd__help__subcmd__snippet,nginx)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__nginx"
+                ;;
+            truepeer__subcmd__help__subcmd__snippet,postfix)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__postfix"
+                ;;
+            truepeer__subcmd__help__subcmd__snippet,stalwart)
+                cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__stalwart"
                 ;;
             truepeer__subcmd__help__subcmd__snippet,traefik)
                 cmd="truepeer__subcmd__help__subcmd__snippet__subcmd__traefik"
@@ -154,8 +181,17 @@ _truepeer() {
             truepeer__subcmd__snippet,caddy)
                 cmd="truepeer__subcmd__snippet__subcmd__caddy"
                 ;;
+            truepeer__subcmd__snippet,dovecot)
+                cmd="truepeer__subcmd__snippet__subcmd__dovecot"
+                ;;
             truepeer__subcmd__snippet,envoy)
                 cmd="truepeer__subcmd__snippet__subcmd__envoy"
+                ;;
+            truepeer__subcmd__snippet,exim)
+                cmd="truepeer__subcmd__snippet__subcmd__exim"
+                ;;
+            truepeer__subcmd__snippet,firewall)
+                cmd="truepeer__subcmd__snippet__subcmd__firewall"
                 ;;
             truepeer__subcmd__snippet,haproxy)
                 cmd="truepeer__subcmd__snippet__subcmd__haproxy"
@@ -166,6 +202,12 @@ _truepeer() {
             truepeer__subcmd__snippet,nginx)
                 cmd="truepeer__subcmd__snippet__subcmd__nginx"
                 ;;
+            truepeer__subcmd__snippet,postfix)
+                cmd="truepeer__subcmd__snippet__subcmd__postfix"
+                ;;
+            truepeer__subcmd__snippet,stalwart)
+                cmd="truepeer__subcmd__snippet__subcmd__stalwart"
+                ;;
             truepeer__subcmd__snippet,traefik)
                 cmd="truepeer__subcmd__snippet__subcmd__traefik"
                 ;;
@@ -175,8 +217,17 @@ _truepeer() {
             truepeer__subcmd__snippet__subcmd__help,caddy)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__caddy"
                 ;;
+            truepeer__subcmd__snippet__subcmd__help,dovecot)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__dovecot"
+                ;;
             truepeer__subcmd__snippet__subcmd__help,envoy)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__envoy"
+                ;;
+            truepeer__subcmd__snippet__subcmd__help,exim)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__exim"
+                ;;
+            truepeer__subcmd__snippet__subcmd__help,firewall)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__firewall"
                 ;;
             truepeer__subcmd__snippet__subcmd__help,haproxy)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__haproxy"
@@ -186,6 +237,12 @@ _truepeer() {
                 ;;
             truepeer__subcmd__snippet__subcmd__help,nginx)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__nginx"
+                ;;
+            truepeer__subcmd__snippet__subcmd__help,postfix)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__postfix"
+                ;;
+            truepeer__subcmd__snippet__subcmd__help,stalwart)
+                cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__stalwart"
                 ;;
             truepeer__subcmd__snippet__subcmd__help,traefik)
                 cmd="truepeer__subcmd__snippet__subcmd__help__subcmd__traefik"
@@ -200,7 +257,7 @@ _truepeer() {
 
     case "${cmd}" in
         truepeer)
-            opts="-h -V --help --version run demo doctor check init import send explain watch probe snippet connections status deny undeny reload help"
+            opts="-h -V --help --version run demo doctor check init import send explain watch probe snippet connections status top deny undeny upgrade reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -366,7 +423,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help)
-            opts="run demo doctor check init import send explain watch probe snippet connections status deny undeny reload help"
+            opts="run demo doctor check init import send explain watch probe snippet connections status top deny undeny upgrade reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -576,7 +633,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help__subcmd__snippet)
-            opts="transparent haproxy nginx traefik envoy caddy"
+            opts="haproxy nginx traefik envoy caddy postfix dovecot exim stalwart firewall transparent"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -603,7 +660,49 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__dovecot)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__help__subcmd__snippet__subcmd__envoy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__exim)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__firewall)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -632,6 +731,34 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__help__subcmd__snippet__subcmd__nginx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__postfix)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__snippet__subcmd__stalwart)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -687,7 +814,35 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__help__subcmd__top)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__help__subcmd__undeny)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__help__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -944,7 +1099,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet)
-            opts="-h --help transparent haproxy nginx traefik envoy caddy help"
+            opts="-h --help haproxy nginx traefik envoy caddy postfix dovecot exim stalwart firewall transparent help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -958,7 +1113,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__caddy)
-            opts="-h --config --listener --to --front --help"
+            opts="-h --config --listener --to --front --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -977,6 +1132,36 @@ _truepeer() {
                     return 0
                     ;;
                 --front)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__dovecot)
+            opts="-h --config --listener --backend --from --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -988,7 +1173,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__envoy)
-            opts="-h --config --listener --to --front --help"
+            opts="-h --config --listener --to --front --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1017,8 +1202,68 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__snippet__subcmd__exim)
+            opts="-h --config --listener --backend --from --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__firewall)
+            opts="-h --config --backend --user --from --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__snippet__subcmd__haproxy)
-            opts="-h --config --listener --to --front --help"
+            opts="-h --config --listener --to --front --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1048,7 +1293,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__help)
-            opts="transparent haproxy nginx traefik envoy caddy help"
+            opts="haproxy nginx traefik envoy caddy postfix dovecot exim stalwart firewall transparent help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1075,7 +1320,49 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__dovecot)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__snippet__subcmd__help__subcmd__envoy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__exim)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__firewall)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1131,6 +1418,34 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__postfix)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__help__subcmd__stalwart)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__snippet__subcmd__help__subcmd__traefik)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1160,7 +1475,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__nginx)
-            opts="-h --config --listener --to --front --help"
+            opts="-h --config --listener --to --front --json --backend --from --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1182,6 +1497,74 @@ _truepeer() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__postfix)
+            opts="-h --config --listener --backend --from --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__snippet__subcmd__stalwart)
+            opts="-h --config --listener --backend --from --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1190,7 +1573,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__traefik)
-            opts="-h --config --listener --to --front --help"
+            opts="-h --config --listener --to --front --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1220,7 +1603,7 @@ _truepeer() {
             return 0
             ;;
         truepeer__subcmd__snippet__subcmd__transparent)
-            opts="-h --help"
+            opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1255,6 +1638,32 @@ _truepeer() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        truepeer__subcmd__top)
+            opts="-h --config --socket --every --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         truepeer__subcmd__undeny)
             opts="-h --config --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1267,6 +1676,36 @@ _truepeer() {
                     return 0
                     ;;
                 --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        truepeer__subcmd__upgrade)
+            opts="-h --config --socket --json --program --wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --program)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
