@@ -20,7 +20,7 @@ const AT_ONCE: usize = 256;
 const SPARE: usize = 256 * 1024;
 /// How long lines gather behind others that were just taken: so many are one write, and no connection wakes anybody.
 /// A line behind a pause is taken at once.
-const GATHER: Duration = Duration::from_millis(3);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// What waits for the writer.
 #[derive(Debug)]
