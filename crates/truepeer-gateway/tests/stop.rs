@@ -198,9 +198,9 @@ fn the_drain_timeout_ends_what_does_not_end_itself() {
 #[test]
 fn the_soft_descriptor_limit_is_raised_and_numbers_that_do_not_fit_are_named() {
     let backend = HeaderMailServer::start();
-    // One socket for each worker beside the rest.
-    // Each listening socket is held twice: a successor may be given it.
-    let reserve = 64 + 2 * std::thread::available_parallelism().unwrap().get();
+    // Each worker has one listening socket, which is held twice, since a successor may be given it, and three descriptors
+    // of its own.
+    let reserve = 64 + 5 * std::thread::available_parallelism().unwrap().get();
     let needed = 2 * 100 + 200 + reserve;
     let short = needed - 1;
     let numbers = "max-connections = 100\nproxy.max-pending = 200";

@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod alarm;
 mod bpf;
 mod deadline;
 mod dial;
@@ -35,7 +36,7 @@ mod watched;
 mod wheel;
 
 pub use accept::{AcceptPause, Acceptor, Arrival};
-pub use admission::{Admission, Admitted};
+pub use admission::Admission;
 pub use deadline::{Sleep, in_time, later, now, until, wall};
 pub use dial::{DialError, NotShown, dial};
 pub use given::{Given, GivenError, SocketName as GivenLabel};

@@ -1,22 +1,27 @@
 //! Readiness: which sockets of this loop can be read or written, and who waits for that.
 //!
 //! Edge-triggered, and each socket is registered once, when somebody first has to wait for it: one that is served
-//! without waiting costs no registration, and none is ever changed or taken back.
+//! without waiting costs no registration, and none is taken back. Room to write is asked for only once somebody lacks it,
+//! or the kernel would begin by telling of each socket what everybody knows.
 
 use std::cell::RefCell;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
+use super::alarm::Alarm;
+
 /// Events that are taken in one turn.
 const EVENTS: usize = 256;
 /// What the event of other threads is called.
 const ELSEWHERE: u64 = u64::MAX;
+/// What the alarm is called.
+const ALARM: u64 = u64::MAX - 1;
 
 /// What a socket is ready for, in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +84,9 @@ struct Source {
 enum Reporting {
     /// Not at all yet.
     Never,
-    /// When something has changed.
+    /// When something has come.
+    OnInput,
+    /// When something has come, or there is room again.
     OnChange,
     /// As long as it is ready: for a listening socket, so that the last of those who wait there is accepted without a
     /// try that finds nobody.
@@ -97,6 +104,7 @@ impl Source {
 /// The sockets of one loop.
 pub(super) struct Reactor {
     epoll: OwnedFd,
+    alarm: Alarm,
     table: RefCell<Table>,
     events: RefCell<Vec<Event>>,
 }
@@ -112,7 +120,10 @@ impl Reactor {
     pub(super) fn new(elsewhere: impl AsFd) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, elsewhere, EventData::new_u64(ELSEWHERE), EventFlags::IN | EventFlags::ET)?;
-        Ok(Self { epoll, table: RefCell::default(), events: RefCell::new(Vec::with_capacity(EVENTS)) })
+        let alarm = Alarm::new()?;
+        epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
+        let events = RefCell::new(Vec::with_capacity(EVENTS));
+        Ok(Self { epoll, alarm, table: RefCell::default(), events })
     }
 
     /// Knows one more socket, which is taken to be `ready`.
@@ -171,10 +182,22 @@ impl Reactor {
             return Poll::Ready(Ok(()));
         }
         source.waiter = waiter;
-        if source.told == Reporting::Never {
-            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-            epoll::add(&self.epoll, fd, source.key(number), flags)?;
-            source.told = Reporting::OnChange;
+        let input = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        match (source.told, want.has(Ready::WRITE)) {
+            (Reporting::Never, false) => {
+                epoll::add(&self.epoll, fd, source.key(number), input)?;
+                source.told = Reporting::OnInput;
+            }
+            (Reporting::Never, true) => {
+                epoll::add(&self.epoll, fd, source.key(number), input | EventFlags::OUT)?;
+                source.told = Reporting::OnChange;
+            }
+            // If there is room by now, the kernel tells of it.
+            (Reporting::OnInput, true) => {
+                epoll::modify(&self.epoll, fd, source.key(number), input | EventFlags::OUT)?;
+                source.told = Reporting::OnChange;
+            }
+            _ => {}
         }
         Poll::Pending
     }
@@ -190,7 +213,7 @@ impl Reactor {
         match source.told {
             Reporting::WhileReady => {}
             Reporting::Silenced => epoll::modify(&self.epoll, fd, source.key(number), EventFlags::IN)?,
-            Reporting::Never | Reporting::OnChange => {
+            Reporting::Never | Reporting::OnInput | Reporting::OnChange => {
                 epoll::add(&self.epoll, fd, source.key(number), EventFlags::IN)?;
             }
         }
@@ -225,9 +248,14 @@ impl Reactor {
         }
     }
 
-    /// Waits for events, at most for `patience`, and has those woken who wait for them; whether another thread has woken
-    /// somebody.
-    pub(super) fn wait(&self, patience: Option<Duration>, wake: impl Fn(u32)) -> io::Result<bool> {
+    /// Waits for events, at most for `patience` after `now`, and has those woken who wait for them; whether another thread
+    /// has woken somebody.
+    pub(super) fn wait(
+        &self,
+        now: Instant,
+        patience: Option<Duration>,
+        wake: impl Fn(u32),
+    ) -> io::Result<bool> {
         #[cfg(test)]
         if let Some(events) = super::simulated::take_events() {
             events.into_iter().filter_map(|(key, flags)| self.note(key, flags)).for_each(wake);
@@ -235,10 +263,11 @@ impl Reactor {
         }
         let mut events = self.events.borrow_mut();
         events.clear();
-        let timeout = patience.map(|patience| Timespec {
-            tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: patience.subsec_nanos().into(),
-        });
+        let at_once = patience.is_some_and(|patience| patience.is_zero());
+        if let Some(patience) = patience.filter(|_| !at_once) {
+            self.alarm.set(now, patience)?;
+        }
+        let timeout = at_once.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -248,6 +277,10 @@ impl Reactor {
             let (key, flags) = ({ event.data }.u64(), { event.flags });
             if key == ELSEWHERE {
                 is_woken_elsewhere = true;
+                continue;
+            }
+            if key == ALARM {
+                self.alarm.went_off();
                 continue;
             }
             if let Some(waiter) = self.note(key, flags) {

@@ -133,7 +133,7 @@ impl Loop {
                 if self.ready.borrow().is_empty() { self.timers.next_in() } else { Some(Default::default()) };
             #[cfg(test)]
             super::simulated::pass(patience);
-            if self.reactor.wait(patience, |task| self.wake(task))? {
+            if self.reactor.wait(self.timers.now(), patience, |task| self.wake(task))? {
                 self.elsewhere.take(|task| self.wake(task));
             }
             self.timers.advance(|task| self.wake(task));
@@ -175,7 +175,15 @@ impl Loop {
         }
     }
 
-    fn spawn(&self, set: &Rc<Set>, task: Box<dyn Task>) {
+    /// Polls a task that is not being polled while another one is.
+    fn poll_within(&self, index: u32) {
+        let outer = self.current.get();
+        self.poll_task(index);
+        self.current.set(outer);
+    }
+
+    /// Takes a task into the table, where it waits; returns its place.
+    fn spawn(&self, set: &Rc<Set>, task: Box<dyn Task>) -> u32 {
         let mut tasks = self.tasks.borrow_mut();
         set.live.set(set.live.get().saturating_add(1));
         let index = tasks.free.pop().unwrap_or_else(|| {
@@ -187,8 +195,7 @@ impl Loop {
         if let Some(place) = tasks.places.get_mut(index as usize) {
             (place.task, place.set) = (Some(task), Some(Rc::clone(set)));
         }
-        drop(tasks);
-        self.wake(index);
+        index
     }
 
     /// Drops the tasks of the sets that `which` says. Whoever is being polled is not among them.
@@ -269,18 +276,19 @@ impl Tasks {
     ///
     /// A panic ends the task and nothing else.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        here(|here| here.spawn(&self.0, task::alone(future)));
+        here(|here| here.wake(here.spawn(&self.0, task::alone(future))));
     }
 
-    /// As [`Tasks::spawn`], in memory of `pool`; what the future returns takes its place. It is made there: handed from one
-    /// function to the next, one of several kilobytes is copied each time.
+    /// As [`Tasks::spawn`], in memory of `pool`, and polled once before this returns: what a connection came with is mostly
+    /// all that it needs, and then the next one finds the same memory free. What the future returns takes its place. It
+    /// is made there: handed from one function to the next, one of several kilobytes is copied each time.
     pub fn spawn_from<F: Future<Output = Then> + 'static>(
         &self,
         pool: &FuturePool<F>,
         make: impl FnOnce() -> F,
     ) {
         let task = pool.task(make);
-        here(|here| here.spawn(&self.0, task));
+        here(|here| here.poll_within(here.spawn(&self.0, task)));
     }
 
     /// How many have not ended.

@@ -7,6 +7,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Descriptors for the log, files and runtimes.
 const OTHER_DESCRIPTORS: u64 = 64;
 
+/// A worker's own: what it waits at, how others wake it, and its alarm.
+const OF_A_WORKER: usize = 3;
+
 /// Operators at the admin socket at once.
 pub const MAX_OPERATORS: usize = 32;
 /// Connections to the status port at once, over all its addresses; open pages are counted apart.
@@ -41,7 +44,7 @@ impl SocketCounts {
     #[must_use]
     pub fn reserve(self, workers: usize) -> u64 {
         // Each is held twice: a successor may be given it.
-        let listening = self.listeners.saturating_mul(workers).saturating_mul(2);
+        let listening = self.listeners.saturating_mul(2).saturating_add(OF_A_WORKER).saturating_mul(workers);
         // One more for each, which has been accepted and waits for a place.
         let checks = self.health_ports.saturating_mul(MAX_HEALTH_CHECKS.saturating_add(3));
         let visitors = |sockets: usize, most: usize| match sockets {
@@ -168,22 +171,22 @@ mod tests {
 
     #[test]
     fn unset_numbers_derive_from_the_limit() {
-        assert_eq!(
-            room(1024, SocketCounts::default(), None, 16_384),
-            Ok(Capacity { connections: 352, pending: 256 })
-        );
-        assert_eq!(
-            room(1_048_576, SocketCounts::default(), None, 16_384),
-            Ok(Capacity { connections: 516_064, pending: 16_384 })
-        );
+        let reserve = SocketCounts::default().reserve(workers());
+        for (limit, pending) in [(1024, 256), (1_048_576, 16_384)] {
+            let connections = u32::try_from((limit - u64::from(pending) - reserve) / 2).unwrap();
+            assert_eq!(
+                room(limit, SocketCounts::default(), None, 16_384),
+                Ok(Capacity { connections, pending })
+            );
+        }
     }
 
     #[test]
     fn what_listens_and_who_asks_there_is_reserved_beside_clients() {
         let sockets = SocketCounts { listeners: 3, health_ports: 2, admin: 1, status: 2, pages: 100 };
-        // 2 x 3 x 4 listen; 2 x (64 + 3) check; 32 + 3 operate; 64 + 6 watch, and 100 look on.
-        assert_eq!(sockets.reserve(4), 24 + 134 + 35 + 70 + 100 + 64);
-        assert_eq!(SocketCounts::default().reserve(4), 64);
+        // 2 x 3 x 4 listen, 3 x 4 are the workers'; 2 x (64 + 3) check; 32 + 3 operate; 64 + 6 watch, and 100 look on.
+        assert_eq!(sockets.reserve(4), 24 + 12 + 134 + 35 + 70 + 100 + 64);
+        assert_eq!(SocketCounts::default().reserve(4), 12 + 64);
     }
 
     #[test]
@@ -202,10 +205,12 @@ mod tests {
     #[test]
     fn numbers_that_do_not_fit_are_named() {
         let error = room(20_000, SocketCounts::default(), Some(8000), 16_384).unwrap_err();
-        assert_eq!(error, TooFewDescriptors { needed: 32_448, reserve: 64, limit: 20_000 });
-        assert!(error.to_string().contains("32448") && error.to_string().contains("20000"));
+        let reserve = SocketCounts::default().reserve(workers());
+        let needed = 32_384 + reserve;
+        assert_eq!(error, TooFewDescriptors { needed, reserve, limit: 20_000 });
+        assert!(error.to_string().contains(&needed.to_string()) && error.to_string().contains("20000"));
         assert_eq!(
-            room(32_448, SocketCounts::default(), Some(8000), 16_384),
+            room(needed, SocketCounts::default(), Some(8000), 16_384),
             Ok(Capacity { connections: 8000, pending: 16_384 })
         );
     }
