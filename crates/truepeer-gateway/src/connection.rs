@@ -39,7 +39,7 @@ pub(crate) async fn walk(
     arrival: Arrival,
     door: &Door,
     desk: &WorkerContext,
-    seen: &mut Observer,
+    seen: &mut Observer<'_>,
 ) -> Result<Meeting, Ended> {
     // Trust: may this peer speak for others? Decided before one byte is read.
     // Identify: who is the client?
@@ -96,7 +96,7 @@ pub(crate) async fn walk(
     let Opening { bytes, rode, left, guard } = match Opening::new(header, early, guard, company, entered) {
         Ok(opening) => opening,
         // The client's own: no backend hears of it.
-        Err(header) => return Err(met::second_header(&client, header, &seen.record, door).await),
+        Err(header) => return Err(met::second_header(&client, header, seen.record, door).await),
     };
     let connected = connect::to_backend(pool, &introduction, listener.lane(reached), bytes).await;
     seen.record.times.handoff = since(entered);
@@ -115,10 +115,10 @@ pub(crate) async fn walk(
     };
     let early = Early { of_client: left, of_backend: said };
     let overheard = unproven::overheard(pool, &target);
-    let guard = met::guard((guard, first_lines), overheard, pool, listener.idle_timeout);
-    let family = introduction.header.family;
+    let guard = met::guard((guard, first_lines), overheard, pool);
+    seen.record.family = introduction.header.family;
     let relay = engine::relay(Pair { client, backend }, early, guard);
-    Ok(Meeting::Relayed(Met { relay, target, family, _counted: counted.into() }))
+    Ok(Meeting::Relayed(Met { relay, target, _counted: counted.into() }))
 }
 
 /// Relay: bytes both ways until the end. The walk is over and forgotten by now; this goes on in the worker's table, where
@@ -130,11 +130,11 @@ pub(crate) fn relay(
     met: &mut Met,
     cx: &mut Context<'_>,
     door: &Door,
-    seen: &mut Observer,
+    seen: &mut Observer<'_>,
 ) -> Poll<Result<Outcome, Stopped>> {
-    let end = ready!(met.poll(cx, door, &seen.record));
+    let end = ready!(met.poll(cx, door, seen.record));
     seen.record.times.relay = Some(met.relay.lasted().into());
-    seen.explained(met.relayed(door, &seen.record, &end));
+    seen.explained(met.relayed(door, seen.record, &end));
     Poll::Ready(Ok(match end {
         RelayEnd::Done => Outcome::Done,
         RelayEnd::Idle => Outcome::IdleTimeout,

@@ -3,7 +3,6 @@
 //! One per listener and configuration, shared by all workers and swapped as a whole at reload; a connection keeps the
 //! door that it came through. What changes meanwhile (addresses, readiness, counts) is read anew each time.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -142,39 +141,18 @@ pub struct WorkerContext {
     /// Peers whose headers came lately.
     pub recent: RecentPeers,
     /// Where connection ids come from.
-    pub ids: Ids,
+    pub ids: Box<str>,
     /// Where lines go.
     pub log: Log,
 }
 
-/// Connection ids: unique on this host while the clock runs forward, short enough for a log line.
-#[derive(Debug)]
-pub struct Ids {
-    prefix: String,
-    next: Cell<u64>,
-}
-
-impl Ids {
-    /// Ids of one worker; `worker` tells it from the others.
-    #[must_use]
-    pub fn new(started: SystemTime, worker: usize) -> Self {
-        let micros = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        Self { prefix: format!("{micros:x}-{worker:x}-"), next: Cell::new(1) }
-    }
-
-    /// What they begin with.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// The number that ends the next one.
-    #[must_use]
-    pub fn next(&self) -> u64 {
-        let number = self.next.get();
-        self.next.set(number.wrapping_add(1));
-        number
-    }
+/// What the ids of one worker's connections begin with; `worker` tells it from the others. With a number behind it that
+/// rises with each connection of the process, an id is unique on this host while the clock runs forward, and short enough
+/// for a log line.
+#[must_use]
+pub fn ids_of(started: SystemTime, worker: usize) -> Box<str> {
+    let micros = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    format!("{micros:x}-{worker:x}-").into()
 }
 
 /// Counts the open connections that each proxy made for itself.
@@ -240,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn ids_differ() {
-        let ids = Ids::new(UNIX_EPOCH, 3);
-        assert_eq!((ids.prefix(), ids.next(), ids.next()), ("0-3-", 1, 2));
+    fn ids_differ_by_start_and_worker() {
+        let later = UNIX_EPOCH.checked_add(std::time::Duration::from_micros(0x65_2f00)).unwrap();
+        assert_eq!((&*ids_of(UNIX_EPOCH, 3), &*ids_of(later, 15)), ("0-3-", "652f00-f-"));
     }
 }

@@ -63,7 +63,7 @@ async fn chain(arrival: &Arrival, door: &Door, desk: &WorkerContext, way: &mut W
             door.acquaintances.sent_header(&listener.id, ip);
         }
         if let Some(hop) = identity.client().filter(|client| listener.hops.contains(client.ip)) {
-            if way.hops.as_slice().len() >= MAX_HOPS {
+            if way.hops.len() >= MAX_HOPS {
                 return Err(misfit::endless_chain());
             }
             way.hops.push(hop);
@@ -90,7 +90,7 @@ async fn chain(arrival: &Arrival, door: &Door, desk: &WorkerContext, way: &mut W
             // Loopback is plausible only if every proxy on the way is there, too: those that we know of.
             let own = door.own_addresses.now();
             let mut plausible = reader.check_plausible(&identity, &own);
-            let hops = way.hops.as_slice().iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
+            let hops = way.hops.iter().map(|hop| PeerAddress::tcp(hop.to_socket_addr(0)));
             // Without a chain the header was the peer's own, which is asked already.
             let outermost = (hops.len() > 0).then_some(*peer);
             for proxy in hops.chain(outermost) {
@@ -111,7 +111,7 @@ fn unidentified(way: &Way, arrival: &Arrival, door: &Door, why: &Unidentified) -
         Unidentified::Evicted(_) => None,
     };
     // What a proxy behind the peer leaves out is not the peer's doing.
-    let is_its = way.hops.as_slice().is_empty() && error.is_some_and(unidentified::is_without);
+    let is_its = way.hops.is_empty() && error.is_some_and(unidentified::is_without);
     let ip = arrival.peer.ip().filter(|_| is_its);
     let known = ip.map(|ip| door.acquaintances.came_without(&door.listener.id, ip, arrival.at));
     let past = known.map_or_else(Past::default, |known| Past {

@@ -10,7 +10,6 @@ use truepeer_doctor::misread::Client;
 use super::{misfit, speak, unproven};
 use crate::door::{Door, OwnPermit, WorkerContext};
 use crate::engine::{FirstLines, Guard, Overheard, Reading, Relay, RelayEnd, Socket, Stopped, later};
-use crate::facts::address::Family;
 use crate::facts::outcome::Outcome;
 use crate::rooms::backend::{Pool, Target};
 use crate::rooms::identify;
@@ -24,8 +23,6 @@ pub(crate) struct Met {
     pub relay: Relay,
     /// Which of the backend's addresses that is.
     pub target: Arc<Target>,
-    /// The family of the client that it was told.
-    pub family: Option<Family>,
     /// What counts the client until it ends.
     pub _counted: ClientPermits,
 }
@@ -56,9 +53,8 @@ pub(super) fn guard(
     (first_bytes, first_lines): (Option<FirstBytes>, Option<FirstLines>),
     overheard: Option<Overheard>,
     pool: &Pool,
-    idle: Duration,
 ) -> Guard {
-    Guard { first_bytes, first_lines, overheard, after_greeting: pool.speaks_once_it_knows(), idle }
+    Guard { first_bytes, first_lines, overheard, after_greeting: pool.speaks_once_it_knows() }
 }
 
 /// The client's own bytes begin with a header, of which these are the first: says what it was.
@@ -74,7 +70,7 @@ pub(super) async fn second_header(client: &Socket, bytes: Vec<u8>, record: &Reco
 impl Met {
     /// Relays on, and lets go of what was overheard where it shows nothing: most connections are idle for long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, door: &Door, record: &Record) -> Poll<RelayEnd> {
-        let polled = self.relay.poll(cx, &record.entry.traffic);
+        let polled = self.relay.poll(cx, door.listener.idle_timeout, &record.entry.traffic);
         if polled.is_pending() && unproven::is_done(&self.relay) {
             self.heard_nothing(door, record);
         }
@@ -91,7 +87,7 @@ impl Met {
         let (pool, traffic) = (door.pool_for(record.identity()?), &record.entry.traffic);
         let answered = self.answered(door, record);
         let lasted = record.times.relay.map_or(Duration::ZERO, Duration::from);
-        misfit::relayed(pool, &self.target, self.family, (traffic, lasted), end).or(answered)
+        misfit::relayed(pool, &self.target, record.family, (traffic, lasted), end).or(answered)
     }
 
     /// What the backend was heard to say shows nothing; nothing more is heard.

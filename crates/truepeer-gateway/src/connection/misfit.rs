@@ -78,7 +78,7 @@ pub(super) fn unidentified(protocol: Protocol, way: &Way, why: &Unidentified, pa
                 Some(known) => format!("{error}; {known}"),
                 None => error.to_string(),
             };
-            let remedy = match way.hops.as_slice().last() {
+            let remedy = match way.hops.last() {
                 Some(hop) => behind_hop(reason, hop),
                 None => {
                     let first = match protocol.first_speaker() {

@@ -14,15 +14,15 @@ use crate::rooms::record::Took;
 
 /// The backend has the connection, as `whom` says; the line at the beginning is written where one
 /// is wanted.
-pub(super) fn begun(seen: &mut Observer, whom: Arc<Reached>, door: &Door, desk: &WorkerContext) {
+pub(super) fn begun(seen: &mut Observer<'_>, whom: Arc<Reached>, door: &Door, desk: &WorkerContext) {
     seen.record.entry.reached(whom);
     if door.listener.lines == ConnectionLines::Both {
-        desk.log.line(|format, text| start_line(&seen.record, format, engine::wall(), text));
+        desk.log.line(|format, text| start_line(seen.record, format, engine::wall(), text));
     }
 }
 
 /// A program has the connection, until it ends; returns what that makes of the connection.
-pub(crate) async fn until_ended(seen: &mut Observer, given: GivenAway) -> Outcome {
+pub(crate) async fn until_ended(seen: &mut Observer<'_>, given: GivenAway) -> Outcome {
     let entered = engine::now();
     let (exit, outcome) = given.ended().await;
     (seen.record.exit, seen.record.times.relay) = (exit, since(entered));

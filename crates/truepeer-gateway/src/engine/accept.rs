@@ -74,7 +74,7 @@ impl Acceptor {
     /// # Errors
     /// The runtime's, with the socket.
     pub(super) fn new(fd: OwnedFd, place: Place) -> Result<Self, (io::Error, OwnedFd)> {
-        Ok(Self { watched: Some(Watched::keeping(fd, Ready::BOTH)?), place, taken: Cell::default() })
+        Ok(Self { watched: Some(Watched::keeping(fd, Ready::BOTH, ())?), place, taken: Cell::default() })
     }
 
     /// Waits for the next connection.

@@ -62,20 +62,13 @@ impl Admission {
         }
     }
 
-    /// Counts a connection in, until the permit is dropped.
-    #[must_use]
-    pub fn enter(&self) -> Admitted {
+    /// Counts a connection in; [`Admission::leave`] must follow.
+    pub fn enter(&self) {
         self.0.open.fetch_add(1, Ordering::Relaxed);
-        Admitted(Arc::clone(&self.0))
     }
-}
 
-/// One open connection.
-#[derive(Debug)]
-pub struct Admitted(Arc<Inner>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
+    /// Counts it out.
+    pub fn leave(&self) {
         let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
         if before >= self.0.max {
             self.0.freed.notify_waiters();

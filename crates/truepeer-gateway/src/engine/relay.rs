@@ -30,8 +30,7 @@ pub use overheard::Overheard;
 
 /// How long silence may last once the backend has ended its stream or either side broke: as long as a kernel waits
 /// for the other end's FIN.
-/// Milliseconds.
-const AFTER_END: u32 = 60_000;
+const AFTER_END: Duration = Duration::from_secs(60);
 /// A timer is never set nearer than this, so that a clock that jumps cannot make a relay spin.
 const TICK: Duration = Duration::from_millis(1);
 /// What is still there after so long is likely to stay.
@@ -64,7 +63,7 @@ pub enum Stopped {
     HeaderAnswered(Vec<u8>),
 }
 
-/// What guards both directions, and how long silence may last.
+/// What guards both directions.
 #[derive(Debug)]
 pub struct Guard {
     /// Judges the client's first bytes; nothing if they are judged and gone.
@@ -75,8 +74,6 @@ pub struct Guard {
     pub overheard: Option<Overheard>,
     /// Whether the client's bytes wait until the backend has said something: it may not know the client before it does.
     pub after_greeting: bool,
-    /// How long both directions may be silent.
-    pub idle: Duration,
 }
 
 /// The two who are relayed between.
@@ -100,18 +97,16 @@ pub struct Early {
 /// Relays between the two of `pair`, beginning with what came `early`.
 pub fn relay(pair: Pair, early: Early, guard: Guard) -> Relay {
     let now = now();
-    let Guard { first_bytes, first_lines, overheard, after_greeting, idle } = guard;
+    let Guard { first_bytes, first_lines, overheard, after_greeting } = guard;
     let first = First { guard: first_bytes, lines: first_lines, overheard, after_greeting };
     Relay {
         pair: Some(pair),
         to_backend: Flow::beginning_with(early.of_client),
         to_client: Flow::beginning_with(early.of_backend),
         first: (!first.is_over(false)).then(|| first.boxed()),
-        idle: u32::try_from(idle.as_millis()).unwrap_or(u32::MAX),
         began: now.into(),
         last_activity: now.into(),
-        is_lasting: false,
-        timer: until(later(now, idle.min(LASTING))),
+        timer: until(later(now, LASTING)),
         trouble: None,
     }
 }
@@ -128,9 +123,6 @@ pub struct Relay {
     to_client: Flow,
     /// What is about the first bytes only.
     first: Option<Box<First>>,
-    /// Milliseconds of silence; 49 days at most.
-    idle: u32,
-    is_lasting: bool,
     began: CompactInstant,
     last_activity: CompactInstant,
     timer: Sleep,
@@ -192,10 +184,10 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// Goes on; `traffic` is what it has moved. The end is told once.
-    pub fn poll(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<RelayEnd> {
+    /// Goes on; both directions may be silent as long as `idle`, and `traffic` is what it has moved. The end is told once.
+    pub fn poll(&mut self, cx: &mut Context<'_>, idle: Duration, traffic: &Traffic) -> Poll<RelayEnd> {
         if !matches!(self.trouble.as_deref(), Some(Trouble::Discarding(..))) {
-            let end = ready!(self.move_bytes(cx, traffic));
+            let end = ready!(self.move_bytes(cx, idle, traffic));
             let is_backends = matches!(end, RelayEnd::BackendFailed(_));
             let Some(pair) = self.pair.take_if(|_| is_backends) else { return Poll::Ready(end) };
             // The backend closed while the client was still sending: its last words must not be lost to a reset.
@@ -224,7 +216,7 @@ impl Relay {
     /// Whether it has lasted so long that nothing more is overheard.
     #[must_use]
     pub fn has_listened(&self) -> bool {
-        self.is_lasting
+        self.pair.as_ref().is_none_or(|pair| pair.client.is_lasting())
     }
 
     /// What the backend was heard to say, for whoever has heard enough; nothing more is overheard.
@@ -241,7 +233,7 @@ impl Relay {
         self.pair.map(|pair| pair.client)
     }
 
-    fn move_bytes(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<RelayEnd> {
+    fn move_bytes(&mut self, cx: &mut Context<'_>, idle: Duration, traffic: &Traffic) -> Poll<RelayEnd> {
         loop {
             let moved = traffic.total();
             // What the backend says of our header is heard before a byte of the client's goes on.
@@ -276,30 +268,28 @@ impl Relay {
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
             }
-            if back.is_ready() || self.trouble.is_some() {
-                self.idle = self.idle.min(AFTER_END);
-            }
+            let idle = if back.is_ready() || self.trouble.is_some() { idle.min(AFTER_END) } else { idle };
             let now = now();
             if traffic.total() != moved {
                 self.last_activity = now.into();
             }
             // One timer for silence, for held bytes and for what only lasting connections need. It is moved only when
             // it fires or has become too late, so that a busy connection costs no timer work.
-            let due = self.due();
+            let due = self.due(idle);
             if self.timer.due() > due {
                 self.timer.reset(due);
             }
             ready!(Pin::new(&mut self.timer).poll(cx));
-            if self.silent_at() <= now {
+            if self.silent_at(idle) <= now {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Idle));
             }
             let lasts_from = later(self.began.into(), LASTING);
-            if !self.is_lasting && lasts_from <= now {
-                self.is_lasting = true;
-                if let Some(Pair { client, backend }) = &self.pair {
-                    client.set_lasting();
-                    backend.set_lasting();
-                }
+            if !self.has_listened()
+                && lasts_from <= now
+                && let Some(Pair { client, backend }) = &self.pair
+            {
+                client.set_lasting();
+                backend.set_lasting();
             }
             if let Some(first) = &mut self.first {
                 if first.guard.as_ref().and_then(FirstBytes::wake_at).is_some_and(|due| due <= now)
@@ -309,7 +299,8 @@ impl Relay {
                 }
                 self.release_first(traffic);
             }
-            let next = if self.is_lasting { self.due() } else { self.due().min(lasts_from) };
+            let due = self.due(idle);
+            let next = if self.has_listened() { due } else { due.min(lasts_from) };
             self.timer.reset(next.max(later(now, TICK)));
         }
     }
@@ -330,10 +321,11 @@ impl Relay {
         let ending = self.ending(&self.to_backend);
         let count = |len| traffic.add_out(len);
         let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
+        let is_lasting = client.is_lasting();
         let mut first = self.first.as_mut();
         let lines = first.as_mut().and_then(|first| first.lines.take());
         let overheard = match &first {
-            Some(first) if !self.is_lasting => first.overheard.as_ref(),
+            Some(first) if !is_lasting => first.overheard.as_ref(),
             _ => None,
         };
         let sides = Sides { source: backend, sink: client, count, ending, overheard };
@@ -362,14 +354,14 @@ impl Relay {
     }
 
     /// When silence is too long.
-    fn silent_at(&self) -> Instant {
-        later(self.last_activity.into(), Duration::from_millis(self.idle.into()))
+    fn silent_at(&self, idle: Duration) -> Instant {
+        later(self.last_activity.into(), idle)
     }
 
     /// When silence is too long, or bytes were held long enough.
-    fn due(&self) -> Instant {
+    fn due(&self, idle: Duration) -> Instant {
         let held = self.first.as_ref().and_then(|first| first.guard.as_ref()?.wake_at());
-        held.map_or(self.silent_at(), |held| held.min(self.silent_at()))
+        held.map_or(self.silent_at(idle), |held| held.min(self.silent_at(idle)))
     }
 
     fn note_failures(&mut self) {

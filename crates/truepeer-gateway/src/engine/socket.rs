@@ -56,9 +56,20 @@ impl fmt::Display for Address {
 /// A connected stream.
 #[derive(Debug)]
 pub struct Socket {
-    watched: Watched,
+    watched: Watched<Kind>,
+}
+
+/// What we know of a socket without asking.
+#[derive(Debug)]
+struct Kind {
     family: Family,
     options: Cell<Options>,
+}
+
+impl Kind {
+    fn new(family: Family, options: Options) -> Self {
+        Self { family, options: Cell::new(options) }
+    }
 }
 
 /// What kind of stream it is.
@@ -68,15 +79,15 @@ pub(super) enum Family {
     Unix,
 }
 
-/// How far the options of a TCP socket are set. Most connections are short: what they do not need costs them nothing.
+/// How far the options of a socket are set. Most connections are short: what they do not need costs them nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Options {
     /// None; the first send needs none.
     None,
-    /// No delay: there is a second send.
+    /// No delay: there is a second send. A UNIX socket needs none of them.
     NoDelay,
-    /// All of them, or there are none to set.
-    All,
+    /// Those of a connection that lasts.
+    Lasting,
 }
 
 /// A stream of the runtime, for the threads of slow things.
@@ -108,14 +119,13 @@ fn set_lasting_options(socket: &SockRef<'_>) -> io::Result<()> {
 impl Socket {
     /// One that was accepted: it has its listener's options.
     pub(super) fn accepted(fd: OwnedFd, family: Family) -> io::Result<Self> {
-        let options = if family == Family::Tcp { Options::NoDelay } else { Options::All };
-        Ok(Self { watched: Watched::new(fd, Ready::BOTH)?, family, options: Cell::new(options) })
+        Ok(Self { watched: Watched::new(fd, Ready::BOTH, Kind::new(family, Options::NoDelay))? })
     }
 
     /// One that connects; `ready` to write if that is how to find out.
     pub(super) fn connecting(fd: OwnedFd, family: Family, ready: Ready) -> io::Result<Self> {
-        let options = if family == Family::Tcp { Options::None } else { Options::All };
-        Ok(Self { watched: Watched::new(fd, ready)?, family, options: Cell::new(options) })
+        let options = if family == Family::Tcp { Options::None } else { Options::NoDelay };
+        Ok(Self { watched: Watched::new(fd, ready, Kind::new(family, options))? })
     }
 
     /// The same connection for the runtime of this thread.
@@ -123,8 +133,9 @@ impl Socket {
     /// # Errors
     /// The runtime's.
     pub fn into_stream(self) -> io::Result<Stream> {
+        let family = self.watched.note().family;
         let fd = self.watched.into_fd();
-        Ok(match self.family {
+        Ok(match family {
             Family::Tcp => Stream::Tcp(tokio::net::TcpStream::from_std(fd.into())?),
             Family::Unix => Stream::Unix(tokio::net::UnixStream::from_std(fd.into())?),
         })
@@ -145,7 +156,7 @@ impl Socket {
         let room = buf.len();
         let len = self.received(buf)?;
         // A UNIX socket may stop at the border of two messages.
-        if len < room && len > 0 && self.family == Family::Tcp {
+        if len < room && len > 0 && self.watched.note().family == Family::Tcp {
             self.watched.drained();
         }
         Ok(len)
@@ -195,7 +206,7 @@ impl Socket {
     /// Writes what fits; `WouldBlock` if nothing does.
     pub(super) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         let len = self.sent(buf)?;
-        if len < buf.len() && self.family == Family::Tcp {
+        if len < buf.len() && self.watched.note().family == Family::Tcp {
             self.watched.filled();
         }
         Ok(len)
@@ -232,19 +243,29 @@ impl Socket {
 
     /// Before the second write: what follows goes out at once. Nothing where it is so already.
     pub(super) fn set_no_delay(&self) {
-        if self.options.get() == Options::None {
+        let options = &self.watched.note().options;
+        if options.get() == Options::None {
             // It fails only on a connection that is gone, and the write says so.
             let _ = sockopt::set_tcp_nodelay(&self.watched, true);
-            self.options.set(Options::NoDelay);
+            options.set(Options::NoDelay);
         }
     }
 
     /// For a connection that lasts: the kernel notices when the other end has vanished.
     pub(super) fn set_lasting(&self) {
         self.set_no_delay();
-        if self.options.replace(Options::All) != Options::All {
+        let Kind { family, options } = self.watched.note();
+        let is_new = options.replace(Options::Lasting) != Options::Lasting;
+        #[cfg(test)]
+        let is_new = is_new && self.watched.as_simulated().is_none();
+        if is_new && *family == Family::Tcp {
             let _ = set_lasting_options(&SockRef::from(&self.watched));
         }
+    }
+
+    /// Whether it is known to be one that lasts.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.watched.note().options.get() == Options::Lasting
     }
 
     /// Passes a half-close on.
@@ -328,6 +349,6 @@ impl Traffic {
 impl Socket {
     /// A simulated one, whose options are set.
     pub(super) fn simulated(ours: super::simulated::Ours, family: Family, ready: Ready) -> Self {
-        Self { watched: Watched::simulated(ours, ready), family, options: Cell::new(Options::All) }
+        Self { watched: Watched::simulated(ours, ready, Kind::new(family, Options::NoDelay)) }
     }
 }

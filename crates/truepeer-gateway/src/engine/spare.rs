@@ -6,13 +6,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
-/// Of one kind, those that nobody needs now. Bound: [`Free::KEPT`].
-pub struct Free<T>(RefCell<Vec<T>>);
+/// Of one kind, those that nobody needs now. Bound: `KEPT`.
+pub struct Free<T, const KEPT: usize = 64>(RefCell<Vec<T>>);
 
-impl<T> Free<T> {
-    /// So many are kept.
-    pub const KEPT: usize = 64;
-
+impl<T, const KEPT: usize> Free<T, KEPT> {
     /// None yet.
     #[must_use]
     pub const fn new() -> Self {
@@ -28,7 +25,7 @@ impl<T> Free<T> {
     /// Nobody needs `one` any more.
     pub fn keep(&self, one: T) {
         let mut free = self.0.borrow_mut();
-        if free.len() < Self::KEPT {
+        if free.len() < KEPT {
             return free.push(one);
         }
         // Whatever it holds may be kept itself.
@@ -37,13 +34,13 @@ impl<T> Free<T> {
     }
 }
 
-impl<T> Default for Free<T> {
+impl<T, const KEPT: usize> Default for Free<T, KEPT> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> fmt::Debug for Free<T> {
+impl<T, const KEPT: usize> fmt::Debug for Free<T, KEPT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Free").finish_non_exhaustive()
     }
@@ -84,7 +81,7 @@ mod tests {
         assert_eq!((again.len(), room(&again)), (0, 100));
         give_back(vec![1; LARGEST + 1]);
         assert_eq!(room(&spare()), 0, "what is large is not kept");
-        const KEPT: usize = Free::<Vec<u8>>::KEPT;
+        const KEPT: usize = 64;
         (0..KEPT + 10).for_each(|_| give_back(vec![1; 10]));
         assert_eq!((0..KEPT + 10).filter(|_| room(&spare()) > 0).count(), KEPT);
     }

@@ -92,21 +92,14 @@ pub const FIELDS: &[(&str, ConnectionLines, &str)] = &[
 
 /// The record of one connection and the counters that it is counted in: what is noted in one is counted in the other.
 #[derive(Debug)]
-pub struct Observer {
+pub struct Observer<'a> {
     /// What the connection leaves.
-    pub record: Record,
+    pub record: &'a mut Record,
     /// Where it is counted.
-    pub counters: Arc<Shard>,
+    pub counters: &'a Shard,
 }
 
-impl Observer {
-    /// Counts a connection that has just arrived; [`Observer::ended`] must follow.
-    #[must_use]
-    pub fn new(record: Record, counters: Arc<Shard>) -> Self {
-        counters.accepted();
-        Self { record, counters }
-    }
-
+impl Observer<'_> {
     /// Notes and counts who the client is; returns where that is noted.
     pub fn identified(&mut self, identity: ClientIdentity, now: Instant) -> Arc<Entry> {
         match identity.client() {
@@ -122,7 +115,8 @@ impl Observer {
 
     /// Notes how it was found out whom the connection is for: by which proxies it came, and whether for want of a header.
     pub fn came(&mut self, way: Way) {
-        (self.record.hops, self.record.presumed) = (way.hops, way.presumed);
+        self.record.came_by(way.hops);
+        self.record.presumed = way.presumed;
     }
 
     /// Notes why it ends early; returns how.
@@ -134,13 +128,13 @@ impl Observer {
     /// Notes what there is to say of it.
     pub fn explained(&mut self, why: Option<Box<Explanation>>) {
         if let Some(why) = why {
-            self.record.explained(why);
+            self.record.explained(*why);
         }
     }
 
     /// Counts the end: the outcome, the bytes, and how long each room took.
     pub fn ended(&self, outcome: Outcome, now: Instant) {
-        let record = &self.record;
+        let record = &*self.record;
         let Times { identify, handoff, relay } = record.times;
         let total = Some(now.saturating_duration_since(record.accepted()).into());
         let rooms = [
@@ -216,7 +210,7 @@ fn add_parties(record: &Record, line: &mut Line<'_>) {
     let entry = &*record.entry;
     line.text(key!("listener"), entry.listener());
     line.word(key!("protocol"), entry.protocol().name());
-    match entry.peer {
+    match entry.peer() {
         PeerAddress::Tcp(addr) => line.address(key!("peer"), addr),
         PeerAddress::Unix { uid } => {
             line.word(key!("peer"), "unix");
@@ -224,7 +218,7 @@ fn add_parties(record: &Record, line: &mut Line<'_>) {
         }
         other => line.text(key!("peer"), &other.to_string()),
     }
-    if let hops @ [_, ..] = record.hops.as_slice() {
+    if let hops @ [_, ..] = record.hops() {
         let hops: Vec<_> = hops.iter().map(ToString::to_string).collect();
         line.text(key!("hops"), &hops.join(","));
     }

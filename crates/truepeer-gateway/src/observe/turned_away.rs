@@ -143,7 +143,7 @@ impl Tally {
         if now.saturating_duration_since(self.why_at) >= TurnedAway::REASON_STANDS {
             (self.why, self.why_at) = (record.explanation().clone(), now);
         }
-        let who = record.entry.client().map(|client| client.ip).or(record.entry.peer.ip());
+        let who = record.entry.client().map(|client| client.ip).or(record.entry.peer().ip());
         let Some(who) = who.map(|ip| ip.to_canonical()) else { return };
         if let Some(seen) = self.addresses.get_mut(&who) {
             *seen = minute;

@@ -7,13 +7,14 @@ mod entry;
 mod id;
 mod words;
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use truepeer::{ClientIdentity, Endpoint};
 
 use crate::engine::CompactInstant;
+use crate::facts::address::Family;
 use crate::facts::program::Exit;
 use crate::rooms::backend::Backend;
 use crate::rooms::handoff::{Handoff, Substituted};
@@ -23,44 +24,35 @@ pub use entry::{Entrance, Entry};
 pub use id::ConnectionId;
 pub use words::{RefusedBy, Scope, Source};
 
-/// Proxies behind proxies, the nearest first. Few connections have one, and each holds this as long as it lasts.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-#[expect(clippy::box_collection, reason = "one word where there is none, instead of three")]
-pub struct Hops(Option<Box<Vec<Endpoint>>>);
-
-impl Hops {
-    /// One more, farther away than those before.
-    pub fn push(&mut self, hop: Endpoint) {
-        self.0.get_or_insert_default().push(hop);
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Endpoint] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
-    }
-}
-
 /// What a connection leaves.
 #[derive(Debug)]
 pub struct Record {
     /// The connection as others may see it while it is open: id, listener, peer, identity, backend, bytes.
     pub entry: Arc<Entry>,
-    /// Listed proxies that headers named before the last one, the nearest first.
-    pub hops: Hops,
     /// Whether a trusted peer is taken for the client itself, since no header came.
     pub presumed: bool,
     /// How it was told.
     pub handoff: Option<Handoff>,
     /// What the backend was told that the proxy did not say.
     pub substituted: Substituted,
+    /// The family of the client that the backend was told.
+    pub family: Option<Family>,
     /// How the program ended that the connection was given to.
     pub exit: Option<Exit>,
-    /// What there is to say of a misfit or a refusal. In a box, since most connections have none.
-    pub why: Option<Box<Explanation>>,
     /// How long each room took.
     pub times: Times,
     accepted: CompactInstant,
+    /// In a box, since most connections have none of it, and each holds this as long as it lasts.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Listed proxies that headers named before the last one, the nearest first.
+    hops: Vec<Endpoint>,
+    /// What there is to say of a misfit or a refusal.
+    why: Explanation,
 }
 
 /// Wall time per room; `None` for rooms that were not entered.
@@ -74,23 +66,35 @@ pub struct Times {
     pub relay: Option<Took>,
 }
 
-/// How long something took; at most 584 years, in half the memory of a duration.
+/// How long something took, in a quarter of the memory of a duration: to the microsecond up to 17 minutes, to the
+/// millisecond up to 12 days, to the second up to 34 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Took(NonZeroU64);
+pub struct Took(NonZeroU32);
+
+impl Took {
+    /// Nanoseconds of each unit, the finest first; the number of the unit is in the two highest bits.
+    const UNITS: [u64; 3] = [1_000, 1_000_000, 1_000_000_000];
+    const UNIT_AT: u32 = 30;
+    const MOST: u32 = (1 << Self::UNIT_AT) - 1;
+}
 
 impl From<Duration> for Took {
     fn from(took: Duration) -> Self {
-        // One more, so that nothing is something.
-        Self(
-            u64::try_from(took.as_nanos())
-                .map_or(NonZeroU64::MAX, |nanos| NonZeroU64::MIN.saturating_add(nanos)),
-        )
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let in_unit = |(number, unit): (u32, u64)| {
+            let count = u32::try_from(nanos.checked_div(unit)?).ok().filter(|count| *count < Self::MOST)?;
+            // One more, so that nothing is something.
+            NonZeroU32::new(number << Self::UNIT_AT | count.saturating_add(1))
+        };
+        Self((0..).zip(Self::UNITS).find_map(in_unit).unwrap_or(NonZeroU32::MAX))
     }
 }
 
 impl From<Took> for Duration {
     fn from(took: Took) -> Self {
-        Self::from_nanos(took.0.get().saturating_sub(1))
+        let (number, count) = (took.0.get() >> Took::UNIT_AT, took.0.get() & Took::MOST);
+        let unit = Took::UNITS.get(number as usize).copied().unwrap_or(1_000_000_000);
+        Self::from_nanos(u64::from(count.saturating_sub(1)).saturating_mul(unit))
     }
 }
 
@@ -100,14 +104,14 @@ impl Record {
     pub fn new(entry: Arc<Entry>, accepted: Instant) -> Self {
         Self {
             entry,
-            hops: Hops::default(),
             presumed: false,
             handoff: None,
             substituted: Substituted::default(),
+            family: None,
             exit: None,
-            why: None,
             times: Times::default(),
             accepted: accepted.into(),
+            rare: None,
         }
     }
 
@@ -115,6 +119,19 @@ impl Record {
     #[must_use]
     pub fn accepted(&self) -> Instant {
         self.accepted.into()
+    }
+
+    /// Notes by which proxies it came.
+    pub fn came_by(&mut self, hops: Vec<Endpoint>) {
+        if !hops.is_empty() {
+            self.rare.get_or_insert_default().hops = hops;
+        }
+    }
+
+    /// Listed proxies that headers named before the last one, the nearest first.
+    #[must_use]
+    pub fn hops(&self) -> &[Endpoint] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.hops)
     }
 
     /// Notes who the client is.
@@ -132,5 +149,28 @@ impl Record {
     #[must_use]
     pub fn identity(&self) -> Option<&ClientIdentity> {
         self.entry.identity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_a_while_is_said_as_finely_as_it_matters() {
+        for (nanos, kept) in [
+            (0, 0),
+            (999, 0),
+            (1_000, 1_000),
+            (1_073_741_821_999, 1_073_741_821_000),
+            (1_073_741_823_000, 1_073_741_000_000),
+            (86_400_000_999_999, 86_400_000_000_000),
+            (40 * 86_400_000_000_000 + 1_000_000, 40 * 86_400_000_000_000),
+        ] {
+            let took = Took::from(Duration::from_nanos(nanos));
+            assert_eq!(Duration::from(took), Duration::from_nanos(kept), "{nanos}");
+        }
+        // 34 years are as good as any longer time.
+        assert!(Duration::from(Took::from(Duration::MAX)) >= Duration::from_secs(34 * 365 * 86_400));
     }
 }

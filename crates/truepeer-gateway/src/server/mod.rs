@@ -35,7 +35,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Advice, Config};
-use crate::door::{Ids, OwnCount, WorkerContext};
+use crate::door::{OwnCount, WorkerContext, ids_of};
 use crate::engine::label::Labels;
 use crate::engine::{self, Admission, Bell, Given, Lingering, PendingHeaders, later};
 use crate::facts::machine;
@@ -323,7 +323,7 @@ impl Server {
             let body = move || {
                 let pending = PendingHeaders::new(max_pending, total);
                 let lingering = Lingering::new(tools.admission.max(), lingering);
-                let ids = Ids::new(started, number);
+                let ids = ids_of(started, number);
                 let recent = RecentPeers::default();
                 let desk = WorkerContext { pending, lingering, recent, ids, log: tools.log.clone() };
                 if let Err(error) = engine::run(beat.during(worker::work(posts, desk, tools))) {

@@ -126,7 +126,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
     let (connections, walks) = (Tasks::default(), FuturePool::default());
     let stop = tools.stop.clone();
     let latest = Latest::new(&tools, Rc::clone(&desk), post.door.load_full());
-    let served = |arrival: Arrival| serve(arrival, &tools, latest.of(&post.door.load()));
+    let served = |arrival: Arrival| serve(arrival, latest.of(&post.door.load()));
     let mut pause = AcceptPause::default();
     let address = post.listening.address.clone();
     let why = begun_again("post", &address, async || {

@@ -58,7 +58,7 @@ fn key(by: ConnectionsBy, entry: &Entry, number: u64) -> Key {
             let client = entry.client();
             Key::Address(client.map(|client| (client.ip, client.port.map_or(0, NonZeroU16::get))))
         }
-        ConnectionsBy::Peer => Key::Address(match entry.peer {
+        ConnectionsBy::Peer => Key::Address(match entry.peer() {
             truepeer::PeerAddress::Tcp(addr) => Some((addr.ip(), addr.port())),
             _ => None,
         }),
@@ -191,7 +191,7 @@ fn refused(number: u64, refusal: &RefusedConnection) -> reply::Refusal {
         time: report::time(refusal.at),
         id: entry.id().to_string(),
         listener: entry.listener().to_string(),
-        peer: report::peer(&entry.peer),
+        peer: report::peer(&entry.peer()),
         client: refusal.entry.client().map(|client| client.to_string()),
         source: refusal.entry.identity().map(|identity| identity.source().code().to_owned()),
         outcome: facts.code.to_owned(),

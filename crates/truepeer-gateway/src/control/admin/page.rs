@@ -123,18 +123,18 @@ impl Search {
             Self::All => return true,
             Self::Network(network) => {
                 let client = entry.client().map(|client| client.ip);
-                return [entry.peer.ip(), client].into_iter().flatten().any(|ip| network.contains(&ip));
+                return [entry.peer().ip(), client].into_iter().flatten().any(|ip| network.contains(&ip));
             }
             Self::Text(text) => text,
         };
         room.clear();
         // Writing to a string cannot fail.
         let _ =
-            write!(room, "{} {} {} {}", entry.listener(), entry.protocol().name(), entry.peer, entry.id());
+            write!(room, "{} {} {} {}", entry.listener(), entry.protocol().name(), entry.peer(), entry.id());
         if let Some(client) = entry.client() {
             let _ = write!(room, " {client}");
         }
-        if let Some(Reached { backend, address, .. }) = entry.backend() {
+        if let Some(Reached { backend, address, .. }) = entry.backend().as_deref() {
             let _ = write!(room, " {backend} {address}");
         }
         room.make_ascii_lowercase();

@@ -27,11 +27,11 @@ pub(super) fn connection(entry: &Entry, now: SystemTime) -> reply::Connection {
         id: entry.id().to_string(),
         listener: entry.listener().to_string(),
         protocol: entry.protocol().name().to_owned(),
-        peer: peer(&entry.peer),
+        peer: peer(&entry.peer()),
         client: client.map(|client| client.to_string()),
         header,
         own: identity.is_some() && client.is_none(),
-        backend: reached.map(|reached| reached.backend.to_string()),
+        backend: reached.as_ref().map(|reached| reached.backend.to_string()),
         backend_address: reached.map(|reached| reached.address.to_string()),
         since: time(entry.since()),
         duration_ms: millis(entry.since(), now),
@@ -180,7 +180,7 @@ fn pending(view: &View, now: SystemTime) -> Vec<reply::PendingPeer> {
     let mut peers: BTreeMap<(String, Arc<str>), (u64, SystemTime)> = BTreeMap::new();
     for (_, entry) in view.registry.parts().flatten() {
         if entry.identity().is_none() {
-            let ip = entry.peer.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+            let ip = entry.peer().ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
             let (count, oldest) =
                 peers.entry((ip, Arc::clone(entry.listener()))).or_insert((0, entry.since()));
             *count = count.saturating_add(1);

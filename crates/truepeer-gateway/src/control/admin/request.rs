@@ -89,7 +89,7 @@ impl Filter {
             None => true,
         };
         self.listener.as_deref().is_none_or(|listener| **entry.listener() == *listener)
-            && within(&self.peer, &|| entry.peer.ip())
+            && within(&self.peer, &|| entry.peer().ip())
             && within(&self.client, &|| entry.client().map(|client| client.ip))
     }
 }

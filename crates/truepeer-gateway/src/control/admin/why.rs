@@ -57,13 +57,13 @@ fn of_connection(view: &View, entry: &Entry, said: &mut Said) {
         return said.say("listener", format!("{listener}: the configuration has it no more"));
     };
     said.say("listener", format!("{listener} on {}", addresses.join(", ")));
-    said.say("peer", of_peer(first, &entry.peer));
+    said.say("peer", of_peer(first, &entry.peer()));
     said.say("header", of_header(entry.identity()));
     let Some(client) = entry.client() else { return };
     of_rules(view, first, ClientIp::from(client), said);
     said.say(
         "backend",
-        match entry.backend() {
+        match entry.backend().as_deref() {
             Some(Reached { backend, address, .. }) => {
                 let pool = first.door.pools().find(|pool| pool.backend.id == *backend);
                 let handoff = pool.map_or("", |pool| pool.backend.handoff.name());

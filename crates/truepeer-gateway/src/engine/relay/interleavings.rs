@@ -169,14 +169,9 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
         let ours = |fd| Socket::accepted(fd, family).unwrap();
         let pair = Pair { client: ours(our_client), backend: ours(our_backend) };
         async move {
-            let guard = Guard {
-                first_bytes: None,
-                first_lines: None,
-                overheard: None,
-                after_greeting: false,
-                idle: PATIENCE,
-            };
-            outcome.set(Some(to_end(relay(pair, Early::default(), guard), &traffic).await));
+            let guard =
+                Guard { first_bytes: None, first_lines: None, overheard: None, after_greeting: false };
+            outcome.set(Some(to_end(relay(pair, Early::default(), guard), PATIENCE, &traffic).await));
         }
     });
     let mut reset = false;

@@ -18,8 +18,8 @@ struct Ends {
 }
 
 /// Relays to the end, behind which both connections are closed.
-pub(super) async fn to_end(mut relay: Relay, traffic: &Traffic) -> RelayEnd {
-    std::future::poll_fn(|cx| relay.poll(cx, traffic)).await
+pub(super) async fn to_end(mut relay: Relay, idle: Duration, traffic: &Traffic) -> RelayEnd {
+    std::future::poll_fn(|cx| relay.poll(cx, idle, traffic)).await
 }
 
 async fn with_relay<T, F: Future<Output = T>>(
@@ -37,13 +37,12 @@ async fn with_relay<T, F: Future<Output = T>>(
         first_lines: None,
         overheard: None,
         after_greeting: false,
-        idle,
     };
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
     let pair = Pair { client: ours(our_client), backend: ours(our_backend) };
     let relayed = async {
         let early = Early { of_client: early.to_vec(), ..Early::default() };
-        to_end(relay(pair, early, guard), &traffic).await
+        to_end(relay(pair, early, guard), idle, &traffic).await
     };
     let (end, played) = tokio::join!(relayed, play(Ends { client, backend }));
     (end, traffic, played)
@@ -151,8 +150,8 @@ async fn an_answer_to_our_header_ends_the_relay_before_a_byte_of_the_client_goes
     let traffic = Traffic::default();
     let first_bytes = Some(FirstBytes::new(OwnHeader::Precedes, Instant::now() + LONG));
     let first_lines = Some(FirstLines::new(Protocol::Smtp));
-    let guard = Guard { first_bytes, first_lines, overheard: None, after_greeting: false, idle: LONG };
-    let relay = to_end(relay(pair, Early::default(), guard), &traffic);
+    let guard = Guard { first_bytes, first_lines, overheard: None, after_greeting: false };
+    let relay = to_end(relay(pair, Early::default(), guard), LONG, &traffic);
     let play = async {
         backend.write_all(b"220 mx.example\r\n").await.unwrap();
         let mut greeting = [0; 16];
@@ -258,7 +257,7 @@ async fn last_words_arrive_though_the_client_is_still_sending() {
 #[test]
 fn a_relay_holds_no_large_state() {
     assert!(size_of::<Flow>() <= 16, "{}", size_of::<Flow>());
-    assert!(size_of::<Relay>() <= 136, "{}", size_of::<Relay>());
+    assert!(size_of::<Relay>() <= 112, "{}", size_of::<Relay>());
 }
 
 /// A client that talks before it is greeted, to a backend that is not to hear it before it knows whom it hears.
@@ -269,10 +268,9 @@ async fn where_the_greeting_comes_first_the_client_waits_for_it() {
     let ours = |end: UnixStream| Socket::accepted(end.into_std().unwrap().into(), Family::Unix).unwrap();
     let pair = Pair { client: ours(our_client), backend: ours(our_backend) };
     let traffic = Traffic::default();
-    let guard =
-        Guard { first_bytes: None, first_lines: None, overheard: None, after_greeting: true, idle: LONG };
+    let guard = Guard { first_bytes: None, first_lines: None, overheard: None, after_greeting: true };
     let early = Early { of_client: b"EHLO ".to_vec(), of_backend: Vec::new() };
-    let relay = to_end(relay(pair, early, guard), &traffic);
+    let relay = to_end(relay(pair, early, guard), LONG, &traffic);
     let play = async {
         client.write_all(b"early.example\r\n").await.unwrap();
         client.shutdown().await.unwrap();

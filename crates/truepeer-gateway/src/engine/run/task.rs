@@ -70,8 +70,11 @@ impl Own {
     }
 }
 
+/// Futures of one kind whose memory is kept: several kilobytes for each, and most need theirs for one turn.
+const FUTURES_KEPT: usize = 8;
+
 /// Memory for futures of one kind, which many need one after the other.
-pub struct FuturePool<F>(Rc<Free<Box<Pooled<F>>>>);
+pub struct FuturePool<F>(Rc<Free<Box<Pooled<F>>, FUTURES_KEPT>>);
 
 impl<F> Default for FuturePool<F> {
     fn default() -> Self {
@@ -108,7 +111,7 @@ struct Pooled<F> {
     /// Whether it has not been polled since its memory was used again.
     is_new: bool,
     own: Own,
-    home: Weak<Free<Box<Self>>>,
+    home: Weak<Free<Box<Self>, FUTURES_KEPT>>,
 }
 
 impl<F: Future<Output = Then> + 'static> Task for Pooled<F> {

@@ -27,7 +27,7 @@ impl RefusedConnection {
     /// Takes the reasons out of a record whose line is written, so that nothing is copied.
     #[must_use]
     pub fn take(record: &mut Record, outcome: Outcome, at: SystemTime) -> Self {
-        let why = record.why.take().map_or_else(Explanation::default, |why| *why);
+        let why = record.take_explanation();
         Self { at, outcome, entry: Arc::clone(&record.entry), why }
     }
 }
@@ -106,7 +106,7 @@ mod tests {
     fn refusal(number: u64) -> RefusedConnection {
         let peer = PeerAddress::tcp(([192, 0, 2, 7], 4711).into());
         let mut record = Record::new(Entry::sample("smtp", number, peer), Instant::now());
-        record.explained(Box::new(Explanation::cause(format!("cause {number}"), None)));
+        record.explained(Explanation::cause(format!("cause {number}"), None));
         RefusedConnection::take(&mut record, Outcome::HeaderMissing, UNIX_EPOCH)
     }
 

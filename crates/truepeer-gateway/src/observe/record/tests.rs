@@ -20,19 +20,19 @@ fn full(now: Instant, header: &[u8]) -> Record {
     let reader = HeaderReader::new(HeaderRules::default(), peer, now);
     let Ok(Progress::Done { identity, .. }) = reader.advance(header) else { panic!("a good header") };
     record.identified(identity, now);
-    record.hops.push(Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000))));
+    record.came_by(vec![Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000)))]);
     record.entry.reached(Reached::new(&"postfix".into(), "127.0.0.1:10025"));
     record.handoff = Some(Handoff::ProxyV2);
     record.substituted.destination = true;
     record.exit = Some(crate::facts::program::Exit::Signal(11));
     let took = Some(Duration::ZERO.into());
     record.times = Times { identify: took, handoff: took, relay: took };
-    record.explained(Box::new(Explanation {
+    record.explained(Explanation {
         rule: Some("deny 10.0.0.0/8 (deny.txt, line 3)".into()),
         would_refuse: Some(RefusedBy::Limit(LimitRule::RatePerClient)),
         seen: Some("EHLO\\r\\n=".into()),
         ..Explanation::new("line one\nline two", "none")
-    }));
+    });
     record
 }
 

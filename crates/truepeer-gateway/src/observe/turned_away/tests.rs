@@ -17,7 +17,7 @@ fn record(client: u32, words: &str) -> Record {
     let client = PeerAddress::tcp((Ipv4Addr::from(client), 4711).into());
     entry.identified(ClientIdentity::direct(client, None).unwrap());
     let mut record = Record::new(entry, Instant::now());
-    record.explained(Box::new(Explanation::cause(words, None)));
+    record.explained(Explanation::cause(words, None));
     record
 }
 

@@ -1,13 +1,15 @@
 //! How a connection ended early, and why: what the steps of the walk return, and one observer notes.
 
+use truepeer::Endpoint;
+
 use crate::facts::outcome::Outcome;
-use crate::rooms::record::{Hops, Record, RefusedBy};
+use crate::rooms::record::{Record, RefusedBy};
 
 /// How it was found out whom a connection is for, however that went.
 #[derive(Debug, Default)]
 pub struct Way {
     /// Listed proxies that headers named before the last one, the nearest first.
-    pub hops: Hops,
+    pub hops: Vec<Endpoint>,
     /// Whether a trusted peer is taken for the client itself, since no header came.
     pub presumed: bool,
 }
@@ -77,25 +79,29 @@ impl From<Outcome> for Ended {
 }
 
 impl Record {
-    /// Notes what there is to say. What is absent in `why` stays as it is; a cause brings its remedy, or that there is
+    /// Notes what there is to say. What is absent in `new` stays as it is; a cause brings its remedy, or that there is
     /// none.
-    pub fn explained(&mut self, mut why: Box<Explanation>) {
-        if let Some(known) = self.why.take() {
-            let Explanation { refusal, rule, would_refuse, seen, cause, remedy } = *known;
-            why.refusal = why.refusal.or(refusal);
-            why.would_refuse = why.would_refuse.or(would_refuse);
-            why.rule = why.rule.take().or(rule);
-            why.seen = why.seen.take().or(seen);
-            if why.cause.is_none() {
-                (why.cause, why.remedy) = (cause, remedy);
-            }
+    pub fn explained(&mut self, new: Explanation) {
+        let known = &mut self.rare.get_or_insert_default().why;
+        let Explanation { refusal, rule, would_refuse, seen, cause, remedy } = new;
+        known.refusal = refusal.or(known.refusal);
+        known.would_refuse = would_refuse.or(known.would_refuse);
+        known.rule = rule.or(known.rule.take());
+        known.seen = seen.or(known.seen.take());
+        if cause.is_some() || (known.cause.is_none() && remedy.is_some()) {
+            (known.cause, known.remedy) = (cause, remedy);
         }
-        self.why = Some(why);
     }
 
     /// What there is to say, all of it absent where there is nothing.
     #[must_use]
     pub fn explanation(&self) -> &Explanation {
-        self.why.as_deref().unwrap_or(&NOTHING)
+        self.rare.as_deref().map_or(&NOTHING, |rare| &rare.why)
+    }
+
+    /// The same, taken out.
+    #[must_use]
+    pub fn take_explanation(&mut self) -> Explanation {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.why)).unwrap_or_default()
     }
 }

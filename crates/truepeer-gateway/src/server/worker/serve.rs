@@ -2,45 +2,41 @@
 //! lasts, which holds no more than it needs.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::Tools;
 use super::open::{OpenRecord, Threshold};
 use crate::connection::{self, Meeting, Met};
 use crate::engine::{Arrival, Free, Stopped, Task, Then, then};
 use crate::facts::outcome::Outcome;
-use crate::observe::record::Observer;
-use crate::rooms::record::{Entry, Record};
-use crate::server::registry::Listed;
+use crate::rooms::record::Entry;
 
 /// One connection, from its arrival to where it lasts or ends.
-pub(super) fn serve(
-    arrival: Arrival,
-    tools: &Tools,
-    threshold: Rc<Threshold>,
-) -> impl Future<Output = Then> + use<> {
-    let Listed { entry, listing } =
-        tools.registry.open(&threshold.entrance, threshold.desk.ids.next(), arrival.peer);
-    let seen = Observer::new(Record::new(entry, arrival.at), Arc::clone(&threshold.counters));
-    let admitted = tools.admission.enter();
-    let mut open = OpenRecord { seen, _listing: listing, outcome: None, threshold, _admitted: admitted };
+pub(super) fn serve(arrival: Arrival, threshold: Rc<Threshold>) -> impl Future<Output = Then> + use<> {
+    let mut open = OpenRecord::begin(&arrival, threshold);
     async move {
-        let entry = Arc::clone(&open.seen.record.entry);
+        let entry = Arc::clone(&open.record.entry);
         let threshold = Rc::clone(&open.threshold);
         let Threshold { door, desk, .. } = &*threshold;
-        let walked = tokio::select! {
-            biased;
-            walked = connection::walk(arrival, door, desk, &mut open.seen) => Some(walked),
-            () = cut(&entry) => None,
+        let walked = {
+            let mut seen = open.seen();
+            // Made where it stays: it has several kilobytes.
+            let walk = pin!(connection::walk(arrival, door, desk, &mut seen));
+            tokio::select! {
+                biased;
+                walked = walk => Some(walked),
+                () = cut(&entry) => None,
+            }
         };
         match walked {
             Some(Ok(Meeting::Relayed(met))) => Some(Relayed::begin(met, open)),
             Some(Ok(Meeting::GivenAway(given))) => then(async move {
+                let mut seen = open.seen();
                 let outcome = tokio::select! {
                     biased;
-                    outcome = connection::until_ended(&mut open.seen, given) => outcome,
+                    outcome = connection::until_ended(&mut seen, given) => outcome,
                     () = cut(&entry) => {
                         // The program has the connection: ending ours would not end it.
                         entry.end_program();
@@ -50,7 +46,7 @@ pub(super) fn serve(
                 open.end(outcome);
             }),
             Some(Err(ended)) => {
-                let outcome = open.seen.ends(ended);
+                let outcome = open.seen().ends(ended);
                 open.end(outcome);
                 None
             }
@@ -86,7 +82,8 @@ impl Relayed {
 impl Task for Relayed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Then> {
         let Some((met, open)) = &mut self.0 else { return Poll::Ready(None) };
-        let ended = match connection::relay(met, cx, &open.threshold.door, &mut open.seen) {
+        let (mut seen, door) = open.parts();
+        let ended = match connection::relay(met, cx, door, &mut seen) {
             Poll::Pending if open.is_cut() => Ok(Outcome::Cut),
             polled => ready!(polled),
         };
@@ -112,13 +109,13 @@ impl Task for Relayed {
 async fn stopped(met: Met, why: Stopped, mut open: OpenRecord) {
     let threshold = Rc::clone(&open.threshold);
     let Threshold { door, desk, .. } = &*threshold;
-    let entry = Arc::clone(&open.seen.record.entry);
+    let entry = Arc::clone(&open.record.entry);
     let outcome = tokio::select! {
         biased;
-        ended = met.stopped(why, &open.seen.record, door, desk) => Some(ended),
+        ended = met.stopped(why, &open.record, door, desk) => Some(ended),
         () = cut(&entry) => None,
     };
-    let outcome = outcome.map_or(Outcome::Cut, |ended| open.seen.ends(ended));
+    let outcome = outcome.map_or(Outcome::Cut, |ended| open.seen().ends(ended));
     open.end(outcome);
 }
 

@@ -11,29 +11,29 @@ use crate::control::admin::{MAX_ROWS, MAX_SKIP};
 use crate::facts::outcome::Outcome;
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::Reached;
-use crate::rooms::record::{Entrance, Explanation, Record};
-use crate::server::registry::Listed;
+use crate::rooms::record::{Entrance, Entry, Explanation, Record};
+use crate::server::registry::Listing;
 
 const MANY: u32 = 100_000;
 
 /// The connection of number `number`: of one of a thousand clients, all through one proxy, to one of two listeners.
-fn open(registry: &Registry, number: u32) -> Listed {
+fn open(registry: &Registry, number: u32) -> (Arc<Entry>, Listing) {
     let proxy = PeerAddress::tcp(([192, 0, 2, 1], u16::try_from(number % 50_000).unwrap()).into());
     let listener = if number.is_multiple_of(100) { "imap" } else { "smtp" };
     let entrance = Entrance::here(listener.into(), Protocol::Smtp, "id-");
     // Ids are hexadecimal; here they read as if they were not.
     let id = u64::from_str_radix(&number.to_string(), 16).unwrap();
-    let listed = registry.open(&entrance, id, proxy);
+    let (entry, listing) = registry.open_as(id, &entrance, proxy);
     let client = SocketAddr::from((Ipv4Addr::from(0xcb00_0000 + number % 1000), 4711));
-    listed.entry.identified(ClientIdentity::direct(PeerAddress::tcp(client), None).unwrap());
-    listed.entry.reached(Reached::new(&"mail".into(), "127.0.0.1:10025"));
-    listed.entry.traffic.rode(usize::try_from(number).unwrap());
-    listed
+    entry.identified(ClientIdentity::direct(PeerAddress::tcp(client), None).unwrap());
+    entry.reached(Reached::new(&"mail".into(), "127.0.0.1:10025"));
+    entry.traffic.rode(usize::try_from(number).unwrap());
+    (entry, listing)
 }
 
-fn full() -> (Registry, Vec<Listed>) {
+fn full() -> (Registry, Vec<Listing>) {
     let registry = Registry::default();
-    let listed = (0..MANY).map(|number| open(&registry, number)).collect();
+    let listed = (0..MANY).map(|number| open(&registry, number).1).collect();
     (registry, listed)
 }
 
@@ -99,7 +99,7 @@ fn whoever_asks_for_all_gets_a_page() {
 
 #[test]
 fn clients_are_summed_up_with_those_who_were_here_and_left() {
-    let (registry, mut listed) = full();
+    let (registry, listed) = full();
     let arrivals = Arrivals::default();
     let ask = |by, search: &str| {
         let page = PageRequest { by, search: search.to_owned(), rows: 2, ..PageRequest::default() };
@@ -118,7 +118,7 @@ fn clients_are_summed_up_with_those_who_were_here_and_left() {
         (first.client.as_str(), first.open, first.new, first.oldest_ms),
         ("198.51.100.66", 0, 500, None)
     );
-    listed.truncate(50_000);
+    listed.into_iter().skip(50_000).for_each(|listing| registry.close(listing));
     let by_open = ask(ClientsBy::Open, "203.0.");
     assert_eq!((by_open.found, by_open.page[0].open), (1000, 50));
     let busiest = ask(ClientsBy::BytesIn, "");
@@ -131,13 +131,13 @@ fn clients_are_summed_up_with_those_who_were_here_and_left() {
 fn a_refusal_says_what_its_record_says() {
     let kept = LatestRefusals::default();
     let registry = Registry::default();
-    let listed = open(&registry, 7);
-    let mut record = Record::new(Arc::clone(&listed.entry), Instant::now());
-    record.explained(Box::new(Explanation {
+    let (entry, _) = open(&registry, 7);
+    let mut record = Record::new(entry, Instant::now());
+    record.explained(Explanation {
         rule: Some("deny 203.0.0.0/8 (deny.txt, line 3)".into()),
         remedy: Some("x".repeat(5000)),
         ..Explanation::default()
-    }));
+    });
     kept.keep(RefusedConnection::take(&mut record, Outcome::AccessDenied, SystemTime::UNIX_EPOCH));
     let page = refusals(&kept, 0);
     let [refusal] = page.refusals.as_slice() else { panic!("{page:?}") };

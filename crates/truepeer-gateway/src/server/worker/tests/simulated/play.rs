@@ -149,7 +149,7 @@ impl Play {
             0..4 if !self.visitors.is_empty() => {
                 let who = dice.index(self.visitors.len());
                 let peer = PeerAddress::tcp(self.visitors[who].peer);
-                let cut = scene.registry.cut(|entry| entry.peer == peer);
+                let cut = scene.registry.cut(|entry| entry.peer() == peer);
                 assert!(cut <= 1, "{peer} is listed {cut} times");
                 self.visitors[who].is_cut |= cut == 1;
             }

@@ -17,7 +17,7 @@ use truepeer_testkit::reference::{self, Profile};
 use super::visitor::stream;
 use super::{Dice, expect};
 use crate::config::{self, Config, Surroundings};
-use crate::door::{Door, Ids, OwnAddresses, OwnCount, WorkerContext};
+use crate::door::{Door, OwnAddresses, OwnCount, WorkerContext, ids_of};
 use crate::engine::simulated::{DialBegins, Theirs, WireRead, World, connection};
 use crate::engine::{Address, Admission, Bell, Lingering, Listening, PendingHeaders, Tasks, now};
 use crate::facts::outcome::Outcome;
@@ -317,7 +317,7 @@ impl Scene {
             pending: PendingHeaders::new(max_pending, Arc::clone(&pending)),
             lingering: Lingering::new(16, Arc::clone(&lingering)),
             recent: RecentPeers::default(),
-            ids: Ids::new(UNIX_EPOCH, 0),
+            ids: ids_of(UNIX_EPOCH, 0),
             log: ground.log.clone(),
         };
         let door = Arc::new(ArcSwap::new(doors.door(&ground.configs, variant)));
