@@ -1,6 +1,6 @@
 //! The cases, and which figures are held against which peer.
 
-use crate::gateways::{GATEWAYS, GROWTH, HANDOFFS, Kind, SOCKETS};
+use crate::gateways::{GATEWAYS, GROWTH, HANDOFFS, Kind, SOCKETS, WORKERS};
 
 /// One kind of load.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub enum Against {
     Own(&'static [&'static str]),
 }
 
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 17] = [
     Case {
         name: "short",
         what: "CPU us per short connection, 64 in flight",
@@ -136,6 +136,16 @@ pub const CASES: [Case; 16] = [
         what: "CPU us per short connection, by how many networks are trusted or denied",
         load: &["short", "64"],
         kinds: &GROWTH,
+        against: Against::Peer(Kind::Truepeer),
+        bar: 1.10,
+        aim: 1.0,
+        over: &[],
+    },
+    Case {
+        name: "two-paced",
+        what: "CPU us per short connection, 1,000/s, with two workers, of which one has the CPU of load and backend",
+        load: &["paced", "1000"],
+        kinds: &WORKERS,
         against: Against::Peer(Kind::Truepeer),
         bar: 1.10,
         aim: 1.0,

@@ -20,12 +20,13 @@ const ALLOCATIONS: f64 = 2.1;
 /// What grows may cost so much more.
 const GROWTH: f64 = 1.10;
 
-/// By what is configured, and by what is open.
-const ROWS: [(&str, Kind, &str); 4] = [
+/// By what is open, what is configured, and how many take turns.
+const ROWS: [(&str, Kind, &str); 5] = [
     ("100 connections open", Kind::Truepeer, "100"),
     ("9,000 connections open", Kind::Truepeer, "9000"),
     ("100,000 trusted networks", Kind::Trusted, "100"),
     ("1,000,000 denied networks", Kind::Denied, "100"),
+    ("two workers", Kind::TwoWorkers, "100"),
 ];
 
 /// Counts; the rows about growth only if it is `wanted`.

@@ -56,6 +56,8 @@ pub const ALL: [Kind; 12] = [
 ];
 /// Those of which the cost must not grow with what is configured.
 pub const GROWTH: [Kind; 3] = [Kind::Truepeer, Kind::Trusted, Kind::Denied];
+/// One worker and two.
+pub const WORKERS: [Kind; 2] = [Kind::Truepeer, Kind::TwoWorkers];
 /// Ours at the two kinds of socket that a backend on this host can have.
 pub const SOCKETS: [Kind; 2] = [Kind::Truepeer, Kind::UnixSocket];
 /// Those that are held against each other by how a backend learns who the client is.
