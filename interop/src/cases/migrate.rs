@@ -193,10 +193,10 @@ fn from_mmproxy(lab: &Lab) -> Result {
 
 /// Some of these sessions went through truepeer, and since `last` all.
 fn came_through(truepeer: &Truepeer, ours: Mark, last: Mark, of: usize) -> Result {
-    let by_us = |mark| {
-        let records = truepeer.log().lines(mark).into_iter().filter_map(|line| Record::parse(&line));
-        records.filter(|record| record.text("outcome") == "done").count()
-    };
+    let is_done = |line: &str| Record::parse(line).is_some_and(|record| record.text("outcome") == "done");
+    // Records gather for a moment before they are written.
+    truepeer.log().wait_line(last, "truepeer serves the last sessions", is_done)?;
+    let by_us = |mark| truepeer.log().lines(mark).into_iter().filter(|line| is_done(line)).count();
     let (all, since) = (by_us(ours), by_us(last));
     ensure(all < of && since > 0, || {
         format!("{all} of {of} sessions came through truepeer, {since} of them last")
