@@ -102,6 +102,7 @@ impl OpenRecord {
         self.record.entry.is_cut()
     }
 
+    /// What it leaves: the counts, the line, and what is remembered of a refusal.
     fn write(&mut self) {
         let cut = *self.threshold.stop.borrow() != Stop::No && !std::thread::panicking();
         let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
