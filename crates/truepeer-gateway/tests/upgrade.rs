@@ -41,7 +41,7 @@ impl Chain {
     }
 
     /// The process that accepts now.
-    fn current(&self) -> i32 {
+    pub(crate) fn current(&self) -> i32 {
         *self.all.last().unwrap()
     }
 

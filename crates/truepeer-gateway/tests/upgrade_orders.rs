@@ -81,6 +81,34 @@ fn a_ban_right_after_an_upgrade_cuts_who_is_in_the_process_before() {
     }
 }
 
+#[test]
+fn an_upgrade_that_is_asked_for_during_another_one_follows_it() {
+    let backend = HeaderMailServer::start();
+    let mut chain = Chain::start(&config(backend.address, ""));
+    for _ in 0..3 {
+        let socket = chain.program.folder.path("admin.sock");
+        let answers = std::thread::scope(|scope| {
+            let upgrade = || program::command(&["upgrade", "--json"], &socket);
+            let other = scope.spawn(upgrade);
+            [upgrade(), other.join().unwrap()]
+        });
+        let mut pids = Vec::new();
+        for said in
+            answers.iter().filter(|answer| answer.code() == Some(0)).map(|answer| answer.json().remove(0))
+        {
+            let pid = |of: &str| i32::try_from(said[of].as_u64().unwrap()).unwrap();
+            pids.push((pid("pid_before"), pid("pid")));
+        }
+        let before = chain.current();
+        pids.sort_by_key(|(replaced, _)| *replaced != before);
+        chain.all.extend(pids.iter().map(|(_, pid)| pid));
+        let [(first, next), (second, _)] = pids[..] else {
+            panic!("{}", answers.map(|answer| answer.error()).concat())
+        };
+        assert_eq!((first, second), (before, next), "one after the other");
+    }
+}
+
 /// Where the process writes its log.
 fn logs_to(pid: i32, folder: &Path) -> Vec<String> {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

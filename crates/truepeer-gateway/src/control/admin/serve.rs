@@ -227,10 +227,7 @@ async fn connections(
 }
 
 async fn reload(desk: &AdminContext) -> Result<Done<reply::Reloaded>, String> {
-    let (tell, told) = oneshot::channel();
-    let busy = |_| "the server is stopping, or busy with another reload: ask again";
-    desk.orders.try_send(Order::Reload(tell)).map_err(busy)?;
-    let reloaded = told.await.map_err(|_| "the server is stopping: nothing was reloaded")??;
+    let reloaded = carried_out(desk, Order::Reload, ("another reload", "nothing was reloaded")).await?;
     Ok(Done::well(reply::Reloaded {
         listening: reloaded.listening.iter().map(reply::Bound::from).collect(),
         advice: reloaded.advice.iter().map(reply::Advice::from).collect(),
@@ -239,10 +236,22 @@ async fn reload(desk: &AdminContext) -> Result<Done<reply::Reloaded>, String> {
 }
 
 async fn upgrade(desk: &AdminContext, upgrade: Upgrade) -> Result<Done<reply::Upgraded>, String> {
+    let order = |tell| Order::Upgrade(upgrade, tell);
+    carried_out(desk, order, ("a reload or an upgrade", "nothing was upgraded")).await.map(Done::well)
+}
+
+/// Has the main thread carry out `order`; `words` are for when it is busy, and when it ends before. One that was waiting
+/// when another process took this one's place is that one's to carry out.
+async fn carried_out<T>(
+    desk: &AdminContext,
+    order: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order,
+    (busy, undone): (&str, &str),
+) -> Result<T, String> {
     let (tell, told) = oneshot::channel();
-    let busy = |_| "the server is stopping, or busy with a reload or an upgrade: ask again";
-    desk.orders.try_send(Order::Upgrade(upgrade, tell)).map_err(busy)?;
-    told.await.map_err(|_| "the server is stopping: nothing was upgraded")?.map(Done::well)
+    let why_not = |why: String| if desk.view.denied.is_handed_over() { HANDED_OVER.to_owned() } else { why };
+    let sent = desk.orders.try_send(order(tell));
+    sent.map_err(|_| why_not(format!("the server is stopping, or busy with {busy}: ask again")))?;
+    told.await.map_err(|_| why_not(format!("the server is stopping: {undone}")))?
 }
 
 async fn say_either(
