@@ -183,22 +183,20 @@ impl Reactor {
         }
         source.waiter = waiter;
         let input = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
-        match (source.told, want.has(Ready::WRITE)) {
-            (Reporting::Never, false) => {
-                epoll::add(&self.epoll, fd, source.key(number), input)?;
-                source.told = Reporting::OnInput;
-            }
-            (Reporting::Never, true) => {
-                epoll::add(&self.epoll, fd, source.key(number), input | EventFlags::OUT)?;
-                source.told = Reporting::OnChange;
-            }
+        let (told, flags) = if want.has(Ready::WRITE) {
+            (Reporting::OnChange, input | EventFlags::OUT)
+        } else {
+            (Reporting::OnInput, input)
+        };
+        match source.told {
+            Reporting::Never => epoll::add(&self.epoll, fd, source.key(number), flags)?,
             // If there is room by now, the kernel tells of it.
-            (Reporting::OnInput, true) => {
-                epoll::modify(&self.epoll, fd, source.key(number), input | EventFlags::OUT)?;
-                source.told = Reporting::OnChange;
+            Reporting::OnInput if told == Reporting::OnChange => {
+                epoll::modify(&self.epoll, fd, source.key(number), flags)?;
             }
-            _ => {}
+            _ => return Poll::Pending,
         }
+        source.told = told;
         Poll::Pending
     }
 
