@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::problem::Problem;
 use super::read::Reader;
-use super::setting::Setting;
+use super::setting::{Scope, Setting};
 use super::settings::{
-    SHARED_CA_FILE, SHARED_LIMITS, SHARED_NODE, SHARED_PASSWORD_FILE, SHARED_PREFIX, SHARED_PREFIX_DEFAULT,
-    SHARED_REQUIRED, SHARED_URL,
+    ALL, SHARED_CA_FILE, SHARED_LIMITS, SHARED_NODE, SHARED_PASSWORD_FILE, SHARED_PREFIX,
+    SHARED_PREFIX_DEFAULT, SHARED_REQUIRED, SHARED_URL,
 };
 use super::surroundings::Surroundings;
 use super::tree::Owner;
@@ -90,15 +90,8 @@ pub(super) fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Opti
 
 /// The others mean nothing then, and whoever wrote them means to share.
 fn without_url(reader: &mut Reader<'_>) {
-    let others = [
-        &SHARED_PASSWORD_FILE,
-        &SHARED_CA_FILE,
-        &SHARED_PREFIX,
-        &SHARED_NODE,
-        &SHARED_REQUIRED,
-        &SHARED_LIMITS,
-    ];
-    for setting in others {
+    let ours = ALL.iter().filter(|setting| setting.scope == Scope::Shared);
+    for setting in ours.filter(|setting| setting.name != SHARED_URL.name) {
         let Some(other) = reader.get(setting, Owner::Global) else { continue };
         let text = "has no effect: nothing is shared without `shared.url`";
         reader.advise(&other.key, &other.value.span(), text);
