@@ -139,13 +139,15 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
                 loop {
                     tokio::select! {
                         biased;
-                        () = &mut stopping => return Ended::Stopped,
-                        order = &mut ordered => break order,
+                        // First, so that the others are looked at once for all who came, and not for each: accepting
+                        // takes no more at once than a few.
                         accepted = next(gate.acceptor(), &pause, &latest) => {
                             if let Some(arrival) = arrived(accepted, &mut pause, &latest, &post.listening.address) {
                                 connections.spawn_from(&walks, || served(arrival));
                             }
                         }
+                        () = &mut stopping => return Ended::Stopped,
+                        order = &mut ordered => break order,
                     }
                 }
             };
