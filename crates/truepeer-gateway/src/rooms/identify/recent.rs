@@ -62,13 +62,6 @@ impl Headers {
     }
 }
 
-impl From<HeaderFacts> for Headers {
-    fn from(HeaderFacts { version, secure }: HeaderFacts) -> Self {
-        let is_v1 = version == Version::V1;
-        Self { v1: is_v1.into(), v2: (!is_v1).into(), secure: secure.into() }
-    }
-}
-
 impl PeerReport {
     /// Of one connection from `peer`.
     #[must_use]
@@ -104,11 +97,38 @@ struct Peer {
     _listener: Arc<str>,
     /// Whether it was told that a header of it came.
     sent: bool,
-    /// Connections as a client that were not told yet.
-    itself: u64,
-    /// Headers that were not told yet, and how many were.
-    headers: Headers,
-    told: u64,
+    /// Connections as a client that were not told yet; fewer than [`RecentPeers::BATCH`].
+    itself: u8,
+    /// Headers that were not told yet, as few.
+    headers: FewHeaders,
+    /// How many were; [`RecentPeers::ONE_BY_ONE`] stands for more.
+    told: u8,
+}
+
+/// [`Headers`] that are few.
+#[derive(Debug, Clone, Copy, Default)]
+struct FewHeaders {
+    v1: u8,
+    v2: u8,
+    secure: u8,
+}
+
+impl FewHeaders {
+    fn all(self) -> u8 {
+        self.v1.saturating_add(self.v2)
+    }
+
+    fn add(&mut self, header: HeaderFacts) {
+        let count = if header.version == Version::V1 { &mut self.v1 } else { &mut self.v2 };
+        *count = count.saturating_add(1);
+        self.secure = self.secure.saturating_add(header.secure.into());
+    }
+}
+
+impl From<FewHeaders> for Headers {
+    fn from(FewHeaders { v1, v2, secure }: FewHeaders) -> Self {
+        Self { v1: v1.into(), v2: v2.into(), secure: secure.into() }
+    }
 }
 
 impl RecentPeers {
@@ -116,10 +136,10 @@ impl RecentPeers {
     /// come by turns where a cluster has as many ways in.
     pub(super) const MOST: usize = 512;
     /// The most connections of one near client, and of a listener, that are told together.
-    const BATCH: u64 = 16;
+    const BATCH: u8 = 16;
     const LISTENER_BATCH: u64 = 64;
     /// So many headers of a peer are told one by one: whoever looks at a quiet server sees each.
-    const ONE_BY_ONE: u64 = 64;
+    const ONE_BY_ONE: u8 = 64;
     /// The most listeners whose connections are counted.
     const LISTENERS: usize = 256;
 
@@ -153,7 +173,7 @@ impl RecentPeers {
             Did::CameItself => {
                 told.itself = seen.peer(listener, peer, |known| {
                     known.itself = known.itself.saturating_add(1);
-                    if known.itself < Self::BATCH { 0 } else { std::mem::take(&mut known.itself) }
+                    if known.itself < Self::BATCH { 0 } else { std::mem::take(&mut known.itself).into() }
                 });
                 told.itself > 0
             }
@@ -168,17 +188,19 @@ impl RecentPeers {
 
 impl Peer {
     fn new(listener: Arc<str>) -> Self {
-        Self { _listener: listener, sent: false, itself: 0, headers: Headers::default(), told: 0 }
+        Self { _listener: listener, sent: false, itself: 0, headers: FewHeaders::default(), told: 0 }
     }
 
     /// One header more; those that are to be told now.
     fn headers_due(&mut self, header: Option<HeaderFacts>) -> Headers {
-        self.headers.add(header.map(Headers::from).unwrap_or_default());
+        if let Some(header) = header {
+            self.headers.add(header);
+        }
         if self.told >= RecentPeers::ONE_BY_ONE && self.headers.all() < RecentPeers::BATCH {
             return Headers::default();
         }
-        self.told = self.told.saturating_add(self.headers.all());
-        std::mem::take(&mut self.headers)
+        self.told = self.told.saturating_add(self.headers.all()).min(RecentPeers::ONE_BY_ONE);
+        std::mem::take(&mut self.headers).into()
     }
 }
 

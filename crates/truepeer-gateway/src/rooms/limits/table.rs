@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,11 +25,22 @@ const SHARDS: usize = 32;
 const CLEARED_AT_ONCE: usize = 2;
 
 /// Which group on which listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// First address of the group, IPv4 in its v4-mapped form.
     first: [u8; 16],
     listener: u32,
+}
+
+impl Hash for Key {
+    /// In one piece: each piece by itself would cost as much.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = [0; 20];
+        let (first, listener) = bytes.split_at_mut(16);
+        first.copy_from_slice(&self.first);
+        listener.copy_from_slice(&self.listener.to_ne_bytes());
+        state.write(&bytes);
+    }
 }
 
 impl Key {
