@@ -3,10 +3,12 @@
 //! Every connection writes one, so it is written straight into a buffer that its thread keeps: no value becomes a
 //! string of its own first, and common ones (words, numbers, IPv4 addresses) pass no formatter.
 
+use std::cell::RefCell;
 use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use arrayvec::ArrayString;
 use truepeer::Endpoint;
 
 use crate::facts::lines::LogFormat;
@@ -71,13 +73,12 @@ impl<'a> Line<'a> {
     /// A line behind what `text` holds, that begins with its time and level.
     #[must_use]
     pub fn new(format: LogFormat, wall: SystemTime, level: Level, text: &'a mut String) -> Self {
-        let time = humantime::format_rfc3339_millis(wall);
         let mut line = Self { format, text };
         line.text.push_str(match format {
             LogFormat::Text => "time=",
             LogFormat::Json => "{\"time\":\"",
         });
-        let _ = write!(line.text, "{time}");
+        push_time(line.text, wall);
         if format == LogFormat::Json {
             line.text.push('"');
         }
@@ -102,7 +103,7 @@ impl<'a> Line<'a> {
     }
 
     /// Adds a word of ours, which holds nothing that would have to be quoted.
-    pub fn word(&mut self, key: impl Name, word: &'static str) {
+    pub fn word(&mut self, key: impl Name, word: &str) {
         self.key(key);
         self.quote();
         self.text.push_str(word);
@@ -121,9 +122,11 @@ impl<'a> Line<'a> {
     pub fn wire(&mut self, key: impl Name, bytes: Option<&[u8]>) {
         let Some(bytes) = bytes else { return };
         let bytes = bytes.get(..LONGEST).unwrap_or(bytes);
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'"' | b'\\');
+        // What the text format has no quotes around, and is no escape.
+        let is_plain =
+            |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'\'' | b'"' | b'\\' | b'=');
         match std::str::from_utf8(bytes) {
-            Ok(text) if bytes.iter().all(is_plain) => self.text(key, text),
+            Ok(text) if !text.is_empty() && bytes.iter().all(is_plain) => self.word(key, text),
             _ => self.text(key, &bytes.escape_ascii().to_string()),
         }
     }
@@ -203,6 +206,33 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Appends a time as RFC 3339 has it, in UTC and to the millisecond.
+fn push_time(text: &mut String, wall: SystemTime) {
+    thread_local! {
+        /// The second of the line before, and how it is written: a second has many lines.
+        static LAST: RefCell<(u64, ArrayString<40>)> = const { RefCell::new((u64::MAX, ArrayString::new_const())) };
+    }
+    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    LAST.with_borrow_mut(|(second, written)| {
+        if *second != since.as_secs() {
+            written.clear();
+            // There is room for every year.
+            let _ = write!(written, "{}", humantime::format_rfc3339_seconds(wall));
+            let _zone = written.pop();
+            *second = since.as_secs();
+        }
+        text.push_str(written);
+    });
+    let millis = since.subsec_millis();
+    text.push_str(match millis {
+        0..10 => ".00",
+        10..100 => ".0",
+        _ => ".",
+    });
+    text.push_str(itoa::Buffer::new().format(millis));
+    text.push('Z');
+}
+
 fn needs_quotes(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\')
 }
@@ -210,6 +240,16 @@ fn needs_quotes(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_the_formatter_writes_them() {
+        for millis in [0, 7, 69, 420, 999, 1_000, 1_764_597_121_005, 1_764_597_121_999, 253_402_300_799_999] {
+            let wall = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+            let mut text = String::new();
+            push_time(&mut text, wall);
+            assert_eq!(text, humantime::format_rfc3339_millis(wall).to_string());
+        }
+    }
 
     /// What the formatters of the standard library and `serde_json` make of the same.
     #[test]

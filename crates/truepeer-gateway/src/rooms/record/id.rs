@@ -3,13 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+use arrayvec::ArrayString;
+
 /// A connection's id, without memory of its own: every connection has one. What is longer than [`ConnectionId::MAX`]
 /// bytes is cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionId {
-    len: u8,
-    bytes: [u8; Self::MAX],
-}
+pub struct ConnectionId(ArrayString<{ ConnectionId::MAX }>);
 
 impl ConnectionId {
     /// Our own are shorter: when this process began in 14 digits, which worker in 3, and a number in 12.
@@ -23,31 +22,17 @@ impl ConnectionId {
         for place in (0..digits).rev() {
             let digit = u8::try_from(number >> place.saturating_mul(4) & 0xf).unwrap_or(0);
             let letter = if digit < 10 { b'0' } else { b'a' - 10 };
-            id.push(letter.saturating_add(digit));
+            // There is no room for more.
+            let _ = id.0.try_push(letter.saturating_add(digit).into());
         }
         id
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
-            *place = byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
 
 impl From<&str> for ConnectionId {
     fn from(text: &str) -> Self {
-        let mut id = Self { len: 0, bytes: [0; Self::MAX] };
-        let is_whole = |end: &usize| text.is_char_boundary(*end);
-        let end = (0..=Self::MAX.min(text.len())).rev().find(is_whole).unwrap_or(0);
-        text.bytes().take(end).for_each(|byte| id.push(byte));
-        id
+        let end = (0..=Self::MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        Self(text.get(..end).and_then(|text| ArrayString::from(text).ok()).unwrap_or_default())
     }
 }
 
@@ -55,13 +40,13 @@ impl Deref for ConnectionId {
     type Target = str;
 
     fn deref(&self) -> &str {
-        self.as_str()
+        &self.0
     }
 }
 
 impl fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
+        self.0.fmt(f)
     }
 }
 
