@@ -22,7 +22,7 @@ use crate::connection::admit::{Admitted, Refused};
 use crate::connection::given::Client;
 use crate::connection::noted::since;
 use crate::door::{Door, WorkerContext};
-use crate::engine::{self, Arrival, Early, Pair, RelayEnd, Stopped};
+use crate::engine::{self, Arrival, CompactInstant, Early, Pair, RelayEnd, Stopped};
 use crate::facts::outcome::Outcome;
 use crate::observe::record::Observer;
 use crate::rooms::backend::connect::{self, Connected};
@@ -49,7 +49,7 @@ pub(crate) async fn walk(
     let Arrival { socket: client, reached, at, .. } = arrival;
     let listener = &*door.listener;
     let header_deadline = engine::later(at, listener.header_timeout);
-    let entry = seen.identified(identity, engine::now());
+    let entry = seen.identified(identity, CompactInstant::now());
     let identity = entry.identity().ok_or(Outcome::Internal)?;
 
     // The proxy's own connections are kept apart from clients, and from backends that would take the proxy for one.
@@ -69,7 +69,7 @@ pub(crate) async fn walk(
     };
 
     // Backend and handoff: choose, connect, tell it who the client is.
-    let entered = engine::now();
+    let entered = CompactInstant::now();
     let pool = door.pool_for(identity);
     let id = entry.id();
     let names = Names { id: &id, listener: &listener.id };
@@ -93,11 +93,12 @@ pub(crate) async fn walk(
     let company = Company::of(listener.protocol, listener.tls);
     let first_lines = pool.first_lines(&introduction);
     let header = mem::take(&mut introduction.header.bytes);
-    let Opening { bytes, rode, left, guard } = match Opening::new(header, early, guard, company, entered) {
-        Ok(opening) => opening,
-        // The client's own: no backend hears of it.
-        Err(header) => return Err(met::second_header(&client, header, seen.record, door).await),
-    };
+    let Opening { bytes, rode, left, guard } =
+        match Opening::new(header, early, guard, company, engine::now()) {
+            Ok(opening) => opening,
+            // The client's own: no backend hears of it.
+            Err(header) => return Err(met::second_header(&client, header, seen.record, door).await),
+        };
     let connected = connect::to_backend(pool, &introduction, listener.lane(reached), bytes).await;
     seen.record.times.handoff = since(entered);
     let (backend, target, said) = match connected {

@@ -61,7 +61,7 @@ pub(super) fn guard(
 pub(super) async fn second_header(client: &Socket, bytes: Vec<u8>, record: &Record, door: &Door) -> Ended {
     let Some(identity) = record.identity() else { return Outcome::Internal.into() };
     // Read on within the header's cap and deadline, for the record alone.
-    let deadline = later(record.accepted(), door.listener.header_timeout);
+    let deadline = later(record.accepted().into(), door.listener.header_timeout);
     let reader = HeaderReader::new(door.listener.header.clone(), identity.peer(), deadline);
     let found = identify::read_on(client, Reading::Ahead, &reader, bytes).await;
     misfit::second_header(&door.listener.id, record.presumed, identity, &found)

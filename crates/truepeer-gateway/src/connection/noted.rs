@@ -1,11 +1,10 @@
 //! What the walk notes where more than one value belongs together.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::connection::given::GivenAway;
 use crate::door::{Door, WorkerContext};
-use crate::engine;
+use crate::engine::{self, CompactInstant};
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::observe::record::{Observer, start_line};
@@ -23,13 +22,16 @@ pub(super) fn begun(seen: &mut Observer<'_>, whom: Arc<Reached>, door: &Door, de
 
 /// A program has the connection, until it ends; returns what that makes of the connection.
 pub(crate) async fn until_ended(seen: &mut Observer<'_>, given: GivenAway) -> Outcome {
-    let entered = engine::now();
+    let entered = CompactInstant::now();
     let (exit, outcome) = given.ended().await;
-    (seen.record.exit, seen.record.times.relay) = (exit, since(entered));
+    if let Some(exit) = exit {
+        seen.record.exited(exit);
+    }
+    seen.record.times.relay = since(entered);
     outcome
 }
 
 /// How long a room took.
-pub(super) fn since(entered: Instant) -> Option<Took> {
-    Some(engine::now().saturating_duration_since(entered).into())
+pub(super) fn since(entered: CompactInstant) -> Option<Took> {
+    Some(CompactInstant::now().since(entered).into())
 }

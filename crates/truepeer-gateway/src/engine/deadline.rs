@@ -28,7 +28,7 @@ pub fn wall() -> SystemTime {
 }
 
 /// Waits until `due` has passed.
-pub fn until(due: Instant) -> Sleep {
+pub fn until(due: impl Into<CompactInstant>) -> Sleep {
     Sleep(Waits::NotYet(due.into()))
 }
 
@@ -36,7 +36,7 @@ pub fn until(due: Instant) -> Sleep {
 ///
 /// # Cancel safety
 /// That of `future`, which is dropped when time is over.
-pub async fn in_time<T>(due: Instant, future: impl Future<Output = T>) -> Option<T> {
+pub async fn in_time<T>(due: impl Into<CompactInstant>, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut sleep) = (pin!(future), until(due));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -61,27 +61,23 @@ enum Waits {
 
 impl Sleep {
     /// When it ends.
-    pub(super) fn due(&self) -> Instant {
-        self.compact_due().into()
-    }
-
-    /// Ends at another time.
-    pub(super) fn reset(&mut self, due: Instant) {
-        self.stop();
-        self.0 = Waits::NotYet(due.into());
-    }
-
-    fn stop(&mut self) {
-        let due = self.compact_due();
-        if let Waits::InLoop(_, key) = std::mem::replace(&mut self.0, Waits::NotYet(due)) {
-            here(|here| here.timers.remove(key));
-        }
-    }
-
-    fn compact_due(&self) -> CompactInstant {
+    pub(super) fn due(&self) -> CompactInstant {
         match &self.0 {
             Waits::NotYet(due) | Waits::InLoop(due, _) => *due,
             Waits::InRuntime(sleep) => sleep.deadline().into_std().into(),
+        }
+    }
+
+    /// Ends at another time.
+    pub(super) fn reset(&mut self, due: CompactInstant) {
+        self.stop();
+        self.0 = Waits::NotYet(due);
+    }
+
+    fn stop(&mut self) {
+        let due = self.due();
+        if let Waits::InLoop(_, key) = std::mem::replace(&mut self.0, Waits::NotYet(due)) {
+            here(|here| here.timers.remove(key));
         }
     }
 }
@@ -91,15 +87,15 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due();
-        if now() >= due {
+        if CompactInstant::now() >= due {
             self.stop();
             return Poll::Ready(());
         }
-        if let Waits::NotYet(compact) = self.0 {
+        if let Waits::NotYet(due) = self.0 {
             let in_loop = here(|here| here.timers.insert(due, here.current()));
             self.0 = match in_loop {
-                Some(key) => Waits::InLoop(compact, key),
-                None => Waits::InRuntime(Box::pin(tokio::time::sleep_until(due.into()))),
+                Some(key) => Waits::InLoop(due, key),
+                None => Waits::InRuntime(Box::pin(tokio::time::sleep_until(Instant::from(due).into()))),
             };
         }
         match &mut self.0 {

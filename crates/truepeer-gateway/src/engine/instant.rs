@@ -1,7 +1,10 @@
-//! An instant in half the memory, for what thousands of idle connections hold.
+//! An instant in half the memory, for what thousands of idle connections hold; and one that is compared and counted with
+//! in a single step, for what every connection does at each of its turns.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use super::run::here;
 
 /// An instant, to the nanosecond: counted from a day before this process asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +14,35 @@ static BASE: LazyLock<Instant> = LazyLock::new(|| {
     let now = Instant::now();
     now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
 });
+
+impl CompactInstant {
+    /// What time it is: as [`now`](super::now) says.
+    #[must_use]
+    pub fn now() -> Self {
+        here(|here| here.timers.moment()).unwrap_or_else(|| Instant::now().into())
+    }
+
+    /// How long after `earlier` this is; nothing if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same, as a number.
+    pub(super) fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// `by` later. A wait too long for the clock ends at once instead of never.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        let nanos = by
+            .as_secs()
+            .checked_mul(1_000_000_000)
+            .and_then(|secs| secs.checked_add(by.subsec_nanos().into()));
+        Self(nanos.and_then(|nanos| self.0.checked_add(nanos)).unwrap_or(self.0))
+    }
+}
 
 impl From<Instant> for CompactInstant {
     fn from(instant: Instant) -> Self {
@@ -35,5 +67,17 @@ mod tests {
             let instant = Instant::now().checked_add(Duration::from_nanos(by)).unwrap();
             assert_eq!(Instant::from(CompactInstant::from(instant)), instant);
         }
+    }
+
+    #[test]
+    fn it_counts_as_an_instant_does() {
+        let (instant, by) = (Instant::now(), Duration::new(86_399, 999_999_999));
+        let compact = CompactInstant::from(instant);
+        assert_eq!(Instant::from(compact.later(by)), instant.checked_add(by).unwrap());
+        assert_eq!(
+            (compact.later(by).since(compact), compact.since(compact.later(by))),
+            (by, Duration::ZERO)
+        );
+        assert_eq!(compact.later(Duration::MAX), compact, "as `later` has it");
     }
 }

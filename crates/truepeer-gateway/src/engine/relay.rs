@@ -15,13 +15,13 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use truepeer::FirstBytes;
 
 use super::Free;
 use super::say::discard_briefly;
-use super::{CompactInstant, Sleep, Socket, Traffic, later, now, until};
+use super::{CompactInstant, Sleep, Socket, Traffic, until};
 use flow::{Ending, Fault, Flow, Sides};
 use judge::{Backward, end_hold};
 
@@ -96,18 +96,17 @@ pub struct Early {
 
 /// Relays between the two of `pair`, beginning with what came `early`.
 pub fn relay(pair: Pair, early: Early, guard: Guard) -> Relay {
-    let now = now();
+    let now = CompactInstant::now();
     let Guard { first_bytes, first_lines, overheard, after_greeting } = guard;
-    let first = First { guard: first_bytes, lines: first_lines, overheard, after_greeting };
+    let rare = Rare { guard: first_bytes, lines: first_lines, overheard, after_greeting, trouble: None };
     Relay {
         pair: Some(pair),
         to_backend: Flow::beginning_with(early.of_client),
         to_client: Flow::beginning_with(early.of_backend),
-        first: (!first.is_over(false)).then(|| first.boxed()),
-        began: now.into(),
-        last_activity: now.into(),
-        timer: until(later(now, LASTING)),
-        trouble: None,
+        rare: (!rare.is_over(false)).then(|| rare.boxed()),
+        began: now,
+        last_activity: now,
+        timer: until(now.later(LASTING)),
     }
 }
 
@@ -121,12 +120,11 @@ pub struct Relay {
     pair: Option<Pair>,
     to_backend: Flow,
     to_client: Flow,
-    /// What is about the first bytes only.
-    first: Option<Box<First>>,
+    /// What is about the first bytes only, and what few relays come to.
+    rare: Option<Box<Rare>>,
     began: CompactInstant,
     last_activity: CompactInstant,
     timer: Sleep,
-    trouble: Option<Box<Trouble>>,
 }
 
 /// What few relays come to.
@@ -137,22 +135,24 @@ enum Trouble {
     Discarding(Pin<Box<dyn Future<Output = ()>>>, Option<RelayEnd>),
 }
 
-/// Who judges or hears the first bytes.
-struct First {
+/// Who judges or hears the first bytes; and what goes wrong.
+#[derive(Default)]
+struct Rare {
     /// While this is here, nothing of the client's is written.
     guard: Option<FirstBytes>,
     lines: Option<FirstLines>,
     overheard: Option<Overheard>,
     /// Whether nothing of the client's is written before the backend has said something.
     after_greeting: bool,
+    trouble: Option<Trouble>,
 }
 
 thread_local! {
     /// Boxes of first bytes that are judged: most relays need one for a moment, where any does.
-    static BOXES: Free<Box<First>> = const { Free::new() };
+    static BOXES: Free<Box<Rare>> = const { Free::new() };
 }
 
-impl First {
+impl Rare {
     fn boxed(self) -> Box<Self> {
         match BOXES.with(Free::take) {
             Some(mut kept) => {
@@ -168,11 +168,12 @@ impl First {
         BOXES.with(|boxes| boxes.keep(self));
     }
 
-    /// Whether nothing is left to judge; `has_greeted` is whether the backend has said something.
+    /// Whether nothing is left to judge, or to tell of; `has_greeted` is whether the backend has said something.
     fn is_over(&self, has_greeted: bool) -> bool {
         self.guard.is_none()
             && self.lines.is_none()
             && self.overheard.is_none()
+            && self.trouble.is_none()
             && (has_greeted || !self.after_greeting)
     }
 }
@@ -186,17 +187,16 @@ impl fmt::Debug for Relay {
 impl Relay {
     /// Goes on; both directions may be silent as long as `idle`, and `traffic` is what it has moved. The end is told once.
     pub fn poll(&mut self, cx: &mut Context<'_>, idle: Duration, traffic: &Traffic) -> Poll<RelayEnd> {
-        if !matches!(self.trouble.as_deref(), Some(Trouble::Discarding(..))) {
+        if !matches!(self.trouble(), Some(Trouble::Discarding(..))) {
             let end = ready!(self.move_bytes(cx, idle, traffic));
             let is_backends = matches!(end, RelayEnd::BackendFailed(_));
             let Some(pair) = self.pair.take_if(|_| is_backends) else { return Poll::Ready(end) };
             // The backend closed while the client was still sending: its last words must not be lost to a reset.
             let discarding = async move { discard_briefly(&pair.client).await };
-            self.trouble = Some(Box::new(Trouble::Discarding(Box::pin(discarding), Some(end))));
+            self.is_in(Trouble::Discarding(Box::pin(discarding), Some(end)));
         }
-        let Some(Trouble::Discarding(discarding, end)) = self.trouble.as_deref_mut() else {
-            return Poll::Pending;
-        };
+        let trouble = self.rare.as_mut().and_then(|rare| rare.trouble.as_mut());
+        let Some(Trouble::Discarding(discarding, end)) = trouble else { return Poll::Pending };
         ready!(discarding.as_mut().poll(cx));
         end.take().map_or(Poll::Pending, Poll::Ready)
     }
@@ -204,13 +204,13 @@ impl Relay {
     /// How long it has lasted.
     #[must_use]
     pub fn lasted(&self) -> Duration {
-        now().saturating_duration_since(self.began.into())
+        CompactInstant::now().since(self.began)
     }
 
     /// What the backend has said, where somebody wants to know and has not heard enough.
     #[must_use]
     pub fn overheard(&self) -> Option<&Overheard> {
-        self.first.as_ref()?.overheard.as_ref()
+        self.rare.as_ref()?.overheard.as_ref()
     }
 
     /// Whether it has lasted so long that nothing more is overheard.
@@ -222,8 +222,8 @@ impl Relay {
     /// What the backend was heard to say, for whoever has heard enough; nothing more is overheard.
     #[must_use]
     pub fn take_overheard(&mut self, traffic: &Traffic) -> Option<Overheard> {
-        let overheard = self.first.as_mut()?.overheard.take();
-        self.release_first(traffic);
+        let overheard = self.rare.as_mut()?.overheard.take();
+        self.release(traffic);
         overheard
     }
 
@@ -237,12 +237,12 @@ impl Relay {
         loop {
             let moved = traffic.total();
             // What the backend says of our header is heard before a byte of the client's goes on.
-            if self.first.as_ref().is_some_and(|first| first.lines.is_some())
+            if self.rare.as_ref().is_some_and(|rare| rare.lines.is_some())
                 && let Poll::Ready(Some(end)) = self.poll_back(cx, traffic)
             {
                 return Poll::Ready(end);
             }
-            let waits = self.first.as_ref().is_some_and(|first| first.after_greeting)
+            let waits = self.rare.as_ref().is_some_and(|rare| rare.after_greeting)
                 && traffic.bytes_out() == 0
                 && !self.to_client.is_finished();
             let there = match if waits { Poll::Pending } else { self.poll_there(cx, traffic) } {
@@ -251,10 +251,10 @@ impl Relay {
                 Poll::Pending => Poll::Pending,
             };
             if traffic.bytes_in() > 0
-                && let Some(first) = &mut self.first
+                && let Some(rare) = &mut self.rare
             {
-                first.lines = None;
-                self.release_first(traffic);
+                rare.lines = None;
+                self.release(traffic);
             }
             let back = match self.poll_back(cx, traffic) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
@@ -268,10 +268,10 @@ impl Relay {
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
             }
-            let idle = if back.is_ready() || self.trouble.is_some() { idle.min(AFTER_END) } else { idle };
-            let now = now();
+            let idle = if back.is_ready() || self.trouble().is_some() { idle.min(AFTER_END) } else { idle };
+            let now = CompactInstant::now();
             if traffic.total() != moved {
-                self.last_activity = now.into();
+                self.last_activity = now;
             }
             // One timer for silence, for held bytes and for what only lasting connections need. It is moved only when
             // it fires or has become too late, so that a busy connection costs no timer work.
@@ -283,7 +283,7 @@ impl Relay {
             if self.silent_at(idle) <= now {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Idle));
             }
-            let lasts_from = later(self.began.into(), LASTING);
+            let lasts_from = self.began.later(LASTING);
             if !self.has_listened()
                 && lasts_from <= now
                 && let Some(Pair { client, backend }) = &self.pair
@@ -291,17 +291,21 @@ impl Relay {
                 client.set_lasting();
                 backend.set_lasting();
             }
-            if let Some(first) = &mut self.first {
-                if first.guard.as_ref().and_then(FirstBytes::wake_at).is_some_and(|due| due <= now)
-                    && let Some(end) = end_hold(&mut first.guard)
+            if let Some(rare) = &mut self.rare {
+                if rare
+                    .guard
+                    .as_ref()
+                    .and_then(FirstBytes::wake_at)
+                    .is_some_and(|due| CompactInstant::from(due) <= now)
+                    && let Some(end) = end_hold(&mut rare.guard)
                 {
                     return Poll::Ready(end);
                 }
-                self.release_first(traffic);
+                self.release(traffic);
             }
             let due = self.due(idle);
             let next = if self.has_listened() { due } else { due.min(lasts_from) };
-            self.timer.reset(next.max(later(now, TICK)));
+            self.timer.reset(next.max(now.later(TICK)));
         }
     }
 
@@ -312,7 +316,7 @@ impl Relay {
         let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
         let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
         let mut unguarded = None;
-        let guard = self.first.as_mut().map_or(&mut unguarded, |first| &mut first.guard);
+        let guard = self.rare.as_mut().map_or(&mut unguarded, |rare| &mut rare.guard);
         self.to_backend.poll(cx, &sides, guard)
     }
 
@@ -322,46 +326,54 @@ impl Relay {
         let count = |len| traffic.add_out(len);
         let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
         let is_lasting = client.is_lasting();
-        let mut first = self.first.as_mut();
-        let lines = first.as_mut().and_then(|first| first.lines.take());
-        let overheard = match &first {
-            Some(first) if !is_lasting => first.overheard.as_ref(),
+        let mut rare = self.rare.as_mut();
+        let lines = rare.as_mut().and_then(|rare| rare.lines.take());
+        let overheard = match &rare {
+            Some(rare) if !is_lasting => rare.overheard.as_ref(),
             _ => None,
         };
         let sides = Sides { source: backend, sink: client, count, ending, overheard };
-        let mut judge = Backward { lines, last: self.last_activity.into() };
+        let mut judge = Backward { lines, last: self.last_activity };
         let polled = self.to_client.poll(cx, &sides, &mut judge);
-        if let Some(first) = &mut self.first {
-            first.lines = judge.lines;
+        if let Some(rare) = &mut self.rare {
+            rare.lines = judge.lines;
         }
         polled
     }
 
     /// What becomes of a sink whose source has ended, given the `other` direction.
     fn ending(&self, other: &Flow) -> Ending {
-        match other.is_finished() && !other.has_failed() && self.trouble.is_none() {
+        match other.is_finished() && !other.has_failed() && self.trouble().is_none() {
             true => Ending::Close,
             false => Ending::Tell,
         }
     }
 
     /// Gives back what is about the first bytes, once nobody needs it.
-    fn release_first(&mut self, traffic: &Traffic) {
+    fn release(&mut self, traffic: &Traffic) {
         let has_greeted = traffic.bytes_out() > 0;
-        if let Some(first) = self.first.take_if(|first| first.is_over(has_greeted)) {
-            first.keep();
+        if let Some(rare) = self.rare.take_if(|rare| rare.is_over(has_greeted)) {
+            rare.keep();
         }
     }
 
+    fn trouble(&self) -> Option<&Trouble> {
+        self.rare.as_ref()?.trouble.as_ref()
+    }
+
+    fn is_in(&mut self, trouble: Trouble) {
+        self.rare.get_or_insert_with(|| Rare::default().boxed()).trouble = Some(trouble);
+    }
+
     /// When silence is too long.
-    fn silent_at(&self, idle: Duration) -> Instant {
-        later(self.last_activity.into(), idle)
+    fn silent_at(&self, idle: Duration) -> CompactInstant {
+        self.last_activity.later(idle)
     }
 
     /// When silence is too long, or bytes were held long enough.
-    fn due(&self, idle: Duration) -> Instant {
-        let held = self.first.as_ref().and_then(|first| first.guard.as_ref()?.wake_at());
-        held.map_or(self.silent_at(idle), |held| held.min(self.silent_at(idle)))
+    fn due(&self, idle: Duration) -> CompactInstant {
+        let held = self.rare.as_ref().and_then(|rare| rare.guard.as_ref()?.wake_at());
+        held.map_or(self.silent_at(idle), |held| self.silent_at(idle).min(held.into()))
     }
 
     fn note_failures(&mut self) {
@@ -378,13 +390,15 @@ impl Relay {
             (Some(Failure::Backend(_)), Some(client @ Failure::Client(_))) => Some(client),
             (there, back) => there.or(back),
         };
-        if self.trouble.is_none() {
-            self.trouble = first.map(|first| Box::new(Trouble::Broke(first)));
+        if let Some(first) = first
+            && self.trouble().is_none()
+        {
+            self.is_in(Trouble::Broke(first));
         }
     }
 
     fn broken(&mut self) -> Option<RelayEnd> {
-        Some(match *self.trouble.take()? {
+        Some(match self.rare.as_mut()?.trouble.take()? {
             Trouble::Broke(Failure::Client(error)) => RelayEnd::ClientFailed(error),
             Trouble::Broke(Failure::Backend(error)) => RelayEnd::BackendFailed(error),
             Trouble::Discarding(..) => return None,

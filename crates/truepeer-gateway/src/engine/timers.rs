@@ -6,10 +6,11 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::CompactInstant;
 use super::wheel::Wheel;
 
 /// How fine deadlines are.
-const TICK_MILLIS: u64 = 4;
+const TICK_NANOS: u64 = 4_000_000;
 /// How old the relation between the two clocks may be: somebody may have set the one that people read.
 const WALL_AGE: Duration = Duration::from_millis(100);
 
@@ -19,8 +20,8 @@ pub(super) struct Key(u32);
 
 /// The deadlines of one loop, and what time it is.
 pub(super) struct Timers {
-    base: Instant,
-    now: Cell<Instant>,
+    base: CompactInstant,
+    now: Cell<(Instant, CompactInstant)>,
     wall: Cell<(Instant, SystemTime)>,
     waiting: RefCell<Wheel>,
 }
@@ -29,8 +30,8 @@ impl Default for Timers {
     fn default() -> Self {
         let now = steady();
         Self {
-            base: now,
-            now: Cell::new(now),
+            base: now.into(),
+            now: Cell::new((now, now.into())),
             wall: Cell::new((now, of_people())),
             waiting: RefCell::default(),
         }
@@ -40,12 +41,17 @@ impl Default for Timers {
 impl Timers {
     /// When this turn began.
     pub(super) fn now(&self) -> Instant {
-        self.now.get()
+        self.now.get().0
+    }
+
+    /// The same, to count with.
+    pub(super) fn moment(&self) -> CompactInstant {
+        self.now.get().1
     }
 
     /// The same on the clock that people read.
     pub(super) fn wall(&self) -> SystemTime {
-        let now = self.now.get();
+        let now = self.now();
         let (mut at, mut wall) = self.wall.get();
         let mut age = now.saturating_duration_since(at);
         if age > WALL_AGE {
@@ -56,7 +62,7 @@ impl Timers {
     }
 
     /// Wakes `task` when `due` has passed. The key is to be given back, also behind that.
-    pub(super) fn insert(&self, due: Instant, task: u32) -> Key {
+    pub(super) fn insert(&self, due: CompactInstant, task: u32) -> Key {
         Key(self.waiting.borrow_mut().insert(self.tick(due).saturating_add(1), task))
     }
 
@@ -68,17 +74,17 @@ impl Timers {
     /// How long until the next is due; `None` if there is none.
     pub(super) fn next_in(&self) -> Option<Duration> {
         let tick = self.waiting.borrow().next()?;
-        let due = self.base.checked_add(Duration::from_millis(tick.saturating_mul(TICK_MILLIS)))?;
+        let due = self.base.later(Duration::from_nanos(tick.saturating_mul(TICK_NANOS)));
         // The kernel counts in milliseconds.
-        let left = due.saturating_duration_since(self.now.get()).as_millis();
+        let left = due.since(self.moment()).as_millis();
         Some(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX).saturating_add(1)))
     }
 
     /// Reads the clock, and wakes those whose time has come.
     pub(super) fn advance(&self, wake: impl Fn(u32)) {
         let now = steady();
-        self.now.set(now);
-        self.waiting.borrow_mut().advance(self.tick(now), wake);
+        self.now.set((now, now.into()));
+        self.waiting.borrow_mut().advance(self.tick(self.moment()), wake);
     }
 
     /// How many wait.
@@ -87,9 +93,8 @@ impl Timers {
         self.waiting.borrow().waiting()
     }
 
-    fn tick(&self, at: Instant) -> u64 {
-        let millis = at.saturating_duration_since(self.base).as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX).checked_div(TICK_MILLIS).unwrap_or(u64::MAX)
+    fn tick(&self, at: CompactInstant) -> u64 {
+        at.nanos_since(self.base) / TICK_NANOS
     }
 }
 

@@ -1,17 +1,17 @@
 //! What a record becomes: counters while the connection runs, lines when it begins and ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use truepeer::{ClientIdentity, PeerAddress, Role};
 
+use crate::engine::CompactInstant;
 use crate::facts::address::ClientIp;
 use crate::facts::lines::ConnectionLines::{self, Both, End};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::line::{Line, key};
 use crate::observe::metrics::{Direction, Shard, TimedRoom};
-use crate::rooms::handoff::Handoff;
 use crate::rooms::record::{Ended, Entry, Explanation, Record, RefusedBy, Scope, Source, Times, Way};
 
 /// Every field of a record, in the order of the line, with the lines it is in and what it says.
@@ -101,7 +101,7 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// Notes and counts who the client is; returns where that is noted.
-    pub fn identified(&mut self, identity: ClientIdentity, now: Instant) -> Arc<Entry> {
+    pub fn identified(&mut self, identity: ClientIdentity, now: CompactInstant) -> Arc<Entry> {
         match identity.client() {
             Some(client) => {
                 self.counters
@@ -133,10 +133,10 @@ impl Observer<'_> {
     }
 
     /// Counts the end: the outcome, the bytes, and how long each room took.
-    pub fn ended(&self, outcome: Outcome, now: Instant) {
+    pub fn ended(&self, outcome: Outcome, now: CompactInstant) {
         let record = &*self.record;
         let Times { identify, handoff, relay } = record.times;
-        let total = Some(now.saturating_duration_since(record.accepted()).into());
+        let total = Some(now.since(record.accepted()).into());
         let rooms = [
             (TimedRoom::Identify, identify),
             (TimedRoom::Handoff, handoff),
@@ -165,7 +165,7 @@ impl Observer<'_> {
 pub fn start_line(record: &Record, format: LogFormat, wall: SystemTime, text: &mut String) {
     let mut line = Line::new(format, wall, Level::Info, text);
     line.word(key!("event"), "connected");
-    line.text(key!("id"), &record.entry.id());
+    line.word(key!("id"), &record.entry.id());
     add_parties(record, &mut line);
     line.finish();
 }
@@ -175,7 +175,7 @@ pub fn line(
     record: &Record,
     outcome: Outcome,
     format: LogFormat,
-    now: Instant,
+    now: CompactInstant,
     wall: SystemTime,
     text: &mut String,
 ) {
@@ -183,15 +183,15 @@ pub fn line(
     let facts = outcome.facts();
     let mut line = Line::new(format, wall, facts.level, text);
     line.word(key!("event"), "connection");
-    line.text(key!("id"), &entry.id());
+    line.word(key!("id"), &entry.id());
     line.word(key!("outcome"), facts.code);
     add_parties(record, &mut line);
-    if let Some(exit) = record.exit {
+    if let Some(exit) = record.exit() {
         line.text(key!("exit"), &exit.to_string());
     }
     line.number(key!("bytes_in"), entry.traffic.bytes_in());
     line.number(key!("bytes_out"), entry.traffic.bytes_out());
-    line.number(key!("duration_ms"), millis(now.saturating_duration_since(record.accepted())));
+    line.number(key!("duration_ms"), millis(now.since(record.accepted())));
     let Times { identify, handoff, relay } = record.times;
     line.maybe_number(key!("identify_ms"), identify.map(|took| millis(took.into())));
     line.maybe_number(key!("handoff_ms"), handoff.map(|took| millis(took.into())));
@@ -229,7 +229,9 @@ fn add_parties(record: &Record, line: &mut Line<'_>) {
         line.text(key!("backend"), &reached.backend);
         line.text(key!("backend_address"), &reached.address);
     }
-    line.maybe(key!("handoff"), record.handoff.map(Handoff::name));
+    if let Some(handoff) = record.handoff {
+        line.word(key!("handoff"), handoff.name());
+    }
     line.maybe(key!("substituted"), record.substituted.words());
 }
 

@@ -80,22 +80,33 @@ pub struct Header {
     pub family: Option<Family>,
 }
 
-/// What a header says that the client's proxy did not.
+/// What a header says that the client's proxy did not. One byte, since every connection has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Substituted {
-    /// The destination is the address that the peer reached.
-    pub destination: bool,
-    /// The client's port is made up, since the backend refuses "not told".
-    pub client_port: bool,
-    /// The client's address is one that was configured for it, since the backend cannot say its family.
-    pub client_address: bool,
-}
+pub struct Substituted(u8);
 
 impl Substituted {
+    /// The destination is the address that the peer reached.
+    pub const DESTINATION: Self = Self(1);
+    /// The client's port is made up, since the backend refuses "not told".
+    pub const CLIENT_PORT: Self = Self(2);
+    /// The client's address is one that was configured for it, since the backend cannot say its family.
+    pub const CLIENT_ADDRESS: Self = Self(4);
+
+    /// Whether `what` was.
+    #[must_use]
+    pub const fn has(self, Self(what): Self) -> bool {
+        self.0 & what != 0
+    }
+
+    /// Notes whether `what` was.
+    pub(crate) const fn note(&mut self, Self(what): Self, was: bool) {
+        self.0 = if was { self.0 | what } else { self.0 & !what };
+    }
+
     /// What was, in the words of a record; `None` if nothing was.
     #[must_use]
     pub fn words(self) -> Option<&'static str> {
-        match (self.destination, self.client_address, self.client_port) {
+        match (self.has(Self::DESTINATION), self.has(Self::CLIENT_ADDRESS), self.has(Self::CLIENT_PORT)) {
             (true, true, true) => Some("destination,client_address,client_port"),
             (true, true, false) => Some("destination,client_address"),
             (true, false, true) => Some("destination,client_port"),
@@ -169,7 +180,8 @@ fn label(
     reached: Option<SocketAddr>,
 ) -> Result<(Label, Substituted), Untellable> {
     let client = client(identity)?;
-    let mut substituted = Substituted { client_port: client.port.is_none(), ..Substituted::default() };
+    let mut substituted = Substituted::default();
+    substituted.note(Substituted::CLIENT_PORT, client.port.is_none());
     let destination = match telling.label.destination {
         LabelDestination::Own => None,
         LabelDestination::Clients => Some(destination(identity, client.ip, reached, &mut substituted)),
@@ -194,7 +206,7 @@ fn header(
     let destination = destination(identity, source.ip, reached, &mut substituted);
     let source_port = match (source.port, telling.handoff, facts.v1_port_zero) {
         (None, Handoff::ProxyV1, PortZero::Refused) => {
-            substituted.client_port = true;
+            substituted.note(Substituted::CLIENT_PORT, true);
             MADE_UP_PORT
         }
         (port, ..) => port.map_or(0, Into::into),
@@ -245,10 +257,10 @@ fn destination(
     let reached_port = reached.map_or(0, |reached| reached.port());
     let port = told.and_then(|told| told.port).map_or(reached_port, Into::into);
     if let Some(told) = told.filter(|told| same_family(&told.ip)) {
-        substituted.destination = told.port.is_none();
+        substituted.note(Substituted::DESTINATION, told.port.is_none());
         return SocketAddr::new(told.ip, port);
     }
-    substituted.destination = true;
+    substituted.note(Substituted::DESTINATION, true);
     let unspecified = match client {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

@@ -9,7 +9,7 @@ mod words;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use truepeer::{ClientIdentity, Endpoint};
 
@@ -37,8 +37,6 @@ pub struct Record {
     pub substituted: Substituted,
     /// The family of the client that the backend was told.
     pub family: Option<Family>,
-    /// How the program ended that the connection was given to.
-    pub exit: Option<Exit>,
     /// How long each room took.
     pub times: Times,
     accepted: CompactInstant,
@@ -51,6 +49,8 @@ pub struct Record {
 struct Rare {
     /// Listed proxies that headers named before the last one, the nearest first.
     hops: Vec<Endpoint>,
+    /// How the program ended that the connection was given to.
+    exit: Option<Exit>,
     /// What there is to say of a misfit or a refusal.
     why: Explanation,
 }
@@ -101,14 +101,13 @@ impl From<Took> for Duration {
 impl Record {
     /// The record of a connection that has just arrived.
     #[must_use]
-    pub fn new(entry: Arc<Entry>, accepted: Instant) -> Self {
+    pub fn new(entry: Arc<Entry>, accepted: impl Into<CompactInstant>) -> Self {
         Self {
             entry,
             presumed: false,
             handoff: None,
             substituted: Substituted::default(),
             family: None,
-            exit: None,
             times: Times::default(),
             accepted: accepted.into(),
             rare: None,
@@ -117,8 +116,8 @@ impl Record {
 
     /// When the connection was accepted.
     #[must_use]
-    pub fn accepted(&self) -> Instant {
-        self.accepted.into()
+    pub fn accepted(&self) -> CompactInstant {
+        self.accepted
     }
 
     /// Notes by which proxies it came.
@@ -134,10 +133,21 @@ impl Record {
         self.rare.as_deref().map_or(&[], |rare| &rare.hops)
     }
 
+    /// Notes how the program ended that the connection was given to.
+    pub fn exited(&mut self, exit: Exit) {
+        self.rare.get_or_insert_default().exit = Some(exit);
+    }
+
+    /// How the program ended that the connection was given to, if it was given to one.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.rare.as_ref()?.exit
+    }
+
     /// Notes who the client is.
-    pub fn identified(&mut self, identity: ClientIdentity, now: Instant) {
+    pub fn identified(&mut self, identity: ClientIdentity, now: CompactInstant) {
         self.entry.identified(identity);
-        self.times.identify = Some(now.saturating_duration_since(self.accepted()).into());
+        self.times.identify = Some(now.since(self.accepted).into());
     }
 
     /// Notes what the backend is told.

@@ -204,7 +204,7 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
         }
         tasks.emptied().await;
     };
-    in_time(later(now(), PATIENCE), drained).await.expect("an end waits for ever");
+    in_time(CompactInstant::now().later(PATIENCE), drained).await.expect("an end waits for ever");
     let outcome = outcome.take().expect("the relay ended");
     let [client, backend] = &ends;
     if reset {

@@ -1,12 +1,10 @@
 //! Who judges the first bytes of a direction: the guard of the client's, and that of the backend's first lines.
 
-use std::time::Instant;
-
 use truepeer::{FirstBytes, Held, Verdict};
 
 use super::first_lines::{FirstLines, Judged};
 use super::{RelayEnd, Stopped};
-use crate::engine::now;
+use crate::engine::{CompactInstant, now};
 
 /// Judges what was read before it is written. One that is done costs nothing.
 pub(super) trait ByteGuard {
@@ -52,15 +50,15 @@ impl ByteGuard for Option<FirstBytes> {
 /// The backend's first lines, and when something was passed on last.
 pub(super) struct Backward {
     pub(super) lines: Option<FirstLines>,
-    pub(super) last: Instant,
+    pub(super) last: CompactInstant,
 }
 
 impl ByteGuard for Backward {
     fn judge(&mut self, waiting: &mut Vec<u8>, source: SourceState) -> Option<RelayEnd> {
         let lines = self.lines.as_mut()?;
         if !waiting.is_empty() {
-            let now = now();
-            match lines.inspect(waiting, now.saturating_duration_since(self.last)) {
+            let now = CompactInstant::now();
+            match lines.inspect(waiting, now.since(self.last)) {
                 Judged::AnswersHeader => {
                     return Some(RelayEnd::Stopped(Stopped::HeaderAnswered(std::mem::take(waiting))));
                 }

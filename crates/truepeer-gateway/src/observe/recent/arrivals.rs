@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::engine::CompactInstant;
 use crate::facts::address::ClientIp;
 use crate::rooms::limits::Prefixes;
 
@@ -24,7 +25,7 @@ pub fn client_of(client: ClientIp) -> IpNet {
 /// Memory: at most [`Arrivals::STEPS`] times [`Arrivals::CLIENTS`] of 48 bytes, and nothing before somebody has asked.
 #[derive(Debug)]
 pub struct Arrivals {
-    start: Instant,
+    start: CompactInstant,
     /// In seconds since the start; 0 while nobody has ever asked.
     watched_until: AtomicU64,
     watch: Mutex<Watch>,
@@ -49,7 +50,7 @@ pub struct Counted {
 
 impl Default for Arrivals {
     fn default() -> Self {
-        Self { start: Instant::now(), watched_until: AtomicU64::default(), watch: Mutex::default() }
+        Self { start: CompactInstant::now(), watched_until: AtomicU64::default(), watch: Mutex::default() }
     }
 }
 
@@ -64,7 +65,7 @@ impl Arrivals {
     const WATCH: u64 = 30;
 
     /// Counts a connection of `client` that has ended and was accepted at `accepted`.
-    pub fn note(&self, client: ClientIp, accepted: Instant, now: Instant) {
+    pub fn note(&self, client: ClientIp, accepted: CompactInstant, now: CompactInstant) {
         let now = self.seconds(now);
         if now >= self.watched_until.load(Ordering::Relaxed) {
             return;
@@ -85,7 +86,7 @@ impl Arrivals {
 
     /// What was counted, and counts on for a while.
     #[must_use]
-    pub fn ask(&self, now: Instant) -> Counted {
+    pub fn ask(&self, now: CompactInstant) -> Counted {
         let now = self.seconds(now);
         let mut watch = self.watch();
         if now >= self.watched_until.load(Ordering::Relaxed) {
@@ -103,8 +104,8 @@ impl Arrivals {
     }
 
     /// Whole seconds since the start, from 1 on.
-    fn seconds(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_secs().saturating_add(1)
+    fn seconds(&self, at: CompactInstant) -> u64 {
+        at.since(self.start).as_secs().saturating_add(1)
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn what_ends_is_counted_where_it_began_while_somebody_looks_and_for_a_minute() {
         let arrivals = Arrivals::default();
-        let at = |seconds| arrivals.start.checked_add(Duration::from_secs(seconds)).unwrap();
+        let at = |seconds| arrivals.start.later(Duration::from_secs(seconds));
         let count = |now, last| arrivals.ask(at(now)).ended.get(&client_of(client(last))).copied();
 
         arrivals.note(client(1), at(100), at(101));

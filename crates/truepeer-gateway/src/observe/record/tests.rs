@@ -4,6 +4,7 @@ use truepeer::{Endpoint, HeaderReader, HeaderRules, Progress};
 
 use super::*;
 use crate::rooms::backend::Reached;
+use crate::rooms::handoff::{Handoff, Substituted};
 use crate::rooms::limits::LimitRule;
 use crate::rooms::record::{Entry, Explanation, Times};
 
@@ -14,17 +15,17 @@ const CLIENT: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x4c\x0a\0\0\x07\xc0\0\x02
 const OWN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// A record in which every field has a value that can have one beside what `header` says.
-fn full(now: Instant, header: &[u8]) -> Record {
+fn full(now: CompactInstant, header: &[u8]) -> Record {
     let peer = PeerAddress::Unix { uid: Some(1000) };
     let mut record = Record::new(Entry::sample("smtp", 1, peer), now);
-    let reader = HeaderReader::new(HeaderRules::default(), peer, now);
+    let reader = HeaderReader::new(HeaderRules::default(), peer, now.into());
     let Ok(Progress::Done { identity, .. }) = reader.advance(header) else { panic!("a good header") };
     record.identified(identity, now);
     record.came_by(vec![Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, 20], 40_000)))]);
     record.entry.reached(Reached::new(&"postfix".into(), "127.0.0.1:10025"));
     record.handoff = Some(Handoff::ProxyV2);
-    record.substituted.destination = true;
-    record.exit = Some(crate::facts::program::Exit::Signal(11));
+    record.substituted = Substituted::DESTINATION;
+    record.exited(crate::facts::program::Exit::Signal(11));
     let took = Some(Duration::ZERO.into());
     record.times = Times { identify: took, handoff: took, relay: took };
     record.explained(Explanation {
@@ -36,7 +37,7 @@ fn full(now: Instant, header: &[u8]) -> Record {
     record
 }
 
-fn ended(record: &Record, format: LogFormat, now: Instant) -> String {
+fn ended(record: &Record, format: LogFormat, now: CompactInstant) -> String {
     let mut text = String::new();
     line(record, Outcome::Done, format, now, UNIX_EPOCH, &mut text);
     text
@@ -59,7 +60,7 @@ fn fields(line: &str) -> Vec<String> {
 
 #[test]
 fn a_record_has_the_documented_fields_in_their_order() {
-    let now = Instant::now();
+    let now = CompactInstant::now();
     let of = |header| fields(&ended(&full(now, header), LogFormat::Json, now));
     let (client, own) = (of(CLIENT), of(OWN));
     let missing = FIELDS.iter().filter(|(field, ..)| !client.iter().chain(&own).any(|found| found == field));
@@ -72,7 +73,7 @@ fn a_record_has_the_documented_fields_in_their_order() {
 fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_record() {
     let at_start = |header| {
         let mut line = String::new();
-        start_line(&full(Instant::now(), header), LogFormat::Json, UNIX_EPOCH, &mut line);
+        start_line(&full(CompactInstant::now(), header), LogFormat::Json, UNIX_EPOCH, &mut line);
         line
     };
     let (client, own) = (at_start(CLIENT), at_start(OWN));
@@ -85,7 +86,7 @@ fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_rec
 
 #[test]
 fn both_formats_say_the_same_and_stay_on_one_line() {
-    let now = Instant::now();
+    let now = CompactInstant::now();
     let record = full(now, CLIENT);
     let json = ended(&record, LogFormat::Json, now);
     let text = ended(&record, LogFormat::Text, now);

@@ -131,14 +131,15 @@ impl Introduction {
             (ConnectAs::Client(client), Address::Tcp(backend)) => {
                 let socket = dial_as(client, *backend, opening, timeout).await?;
                 let ours = socket.local_addr();
-                substituted.client_port = ours.is_some_and(|ours| ours.port() != client.port());
+                let is_another = ours.is_some_and(|ours| ours.port() != client.port());
+                substituted.note(Substituted::CLIENT_PORT, is_another);
                 socket
             }
             (ConnectAs::Labelled(label), Address::Tcp(backend)) => {
                 // Apart, so that other connections do not hold room for it.
                 let dialled = Box::pin(labels.dial(label, *backend, opening, timeout));
                 let (socket, shown) = dialled.await?;
-                substituted.client_address = shown == Shown::Substitute;
+                substituted.note(Substituted::CLIENT_ADDRESS, shown == Shown::Substitute);
                 socket
             }
             (ConnectAs::Client(_) | ConnectAs::Labelled(_), Address::Unix(_) | Address::Program(_)) => {

@@ -9,7 +9,7 @@ use truepeer::{ClientIdentity, IdentitySource};
 
 use super::{Stop, Tools};
 use crate::door::{Door, WorkerContext};
-use crate::engine::{Admission, Arrival, now, wall};
+use crate::engine::{Admission, Arrival, CompactInstant, wall};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
@@ -108,16 +108,17 @@ impl OpenRecord {
         let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
         let outcome = self.outcome.unwrap_or(unfinished);
         // Before the line: whoever has read it finds it counted.
-        self.seen().ended(outcome, now());
+        let now = CompactInstant::now();
+        self.seen().ended(outcome, now);
         let log = &self.threshold.desk.log;
         if let Some(client) = self.record.entry.client() {
-            log.recent().arrivals.note(client.into(), self.record.accepted(), now());
+            log.recent().arrivals.note(client.into(), self.record.accepted(), now);
         }
         if outcome.facts().level == Level::Debug {
             return;
         }
         let line = |format: LogFormat, text: &mut String| {
-            record_line(&self.record, outcome, format, now(), wall(), text);
+            record_line(&self.record, outcome, format, now, wall(), text);
         };
         if outcome.was_served() {
             return log.line(line);
@@ -128,7 +129,7 @@ impl OpenRecord {
             outcome,
             rule: self.record.explanation().refusal.map(RefusedBy::code),
         };
-        log.turned_away().note(&cause, &self.record, now(), wall());
+        log.turned_away().note(&cause, &self.record, now.into(), wall());
         let source = entry.identity().map(ClientIdentity::source);
         let standing = Standing::of(outcome, entry.peer(), source);
         let client = entry.client().map(|client| client.ip);
