@@ -49,7 +49,7 @@ pub use names::{CLibrary, keep_to_files_and_dns};
 pub use pending::{Pending, PendingHeaders};
 pub use receive::{Looked, Reading, Received, look, receive, receive_as};
 pub use relay::{Early, FirstLines, Guard, Overheard, Pair, Relay, RelayEnd, Stopped, relay};
-pub use run::{Cut, FuturePool, Reach, Task, Tasks, Then, run, then};
+pub use run::{Cut, FuturePool, Reach, Task, Tasks, Then, Turns, run, then};
 pub use say::{say, say_and_close};
 pub use socket::{Address, Socket, Stream, Traffic};
 pub use spare::{Free, give_back, spare};

@@ -26,7 +26,7 @@ use super::timers::Timers;
 use elsewhere::{Elsewhere, TaskWaker};
 
 pub use elsewhere::{Cut, Reach};
-pub use task::{FuturePool, Task, Then, then};
+pub use task::{FuturePool, Task, Then, Turns, then};
 
 thread_local! {
     static HERE: RefCell<Option<Rc<Loop>>> = const { RefCell::new(None) };
@@ -279,15 +279,10 @@ impl Tasks {
         here(|here| here.wake(here.spawn(&self.0, task::alone(future))));
     }
 
-    /// As [`Tasks::spawn`], in memory of `pool`, and polled once before this returns: what a connection came with is mostly
-    /// all that it needs, and then the next one finds the same memory free. What the future returns takes its place. It
-    /// is made there: handed from one function to the next, one of several kilobytes is copied each time.
-    pub fn spawn_from<F: Future<Output = Then> + 'static>(
-        &self,
-        pool: &FuturePool<F>,
-        make: impl FnOnce() -> F,
-    ) {
-        let task = pool.task(make);
+    /// As [`Tasks::spawn`], of a future of `pool` whose turn begins with `begins`, and polled once before this returns: what
+    /// a connection came with is mostly all that it needs, and then the next one finds the same memory free.
+    pub fn spawn_from<A: 'static>(&self, pool: &FuturePool<A>, begins: A) {
+        let task = pool.task(begins);
         here(|here| here.poll_within(here.spawn(&self.0, task)));
     }
 

@@ -28,7 +28,7 @@ use crate::server::supervised::begun_again;
 use crate::server::trouble::Trouble;
 
 pub(crate) use gate::PostGate;
-use open::Threshold;
+use open::{OpenRecord, Threshold};
 use serve::serve;
 
 /// Posts that a worker may be told of before it takes them.
@@ -123,10 +123,13 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
         gate = gate.of_others();
     }
     let mut orders = Orders::new(post.told.clone());
-    let (connections, walks) = (Tasks::default(), FuturePool::default());
+    let (connections, walks) = (Tasks::default(), FuturePool::new(serve));
     let stop = tools.stop.clone();
     let latest = Latest::new(&tools, Rc::clone(&desk), post.door.load_full());
-    let served = |arrival: Arrival| serve(arrival, latest.of(&post.door.load()));
+    let serve = |arrival: Arrival| {
+        let threshold = latest.of(&post.door.load());
+        connections.spawn_from(&walks, (OpenRecord::begin(&arrival, threshold), arrival));
+    };
     let mut pause = AcceptPause::default();
     let address = post.listening.address.clone();
     let why = begun_again("post", &address, async || {
@@ -143,7 +146,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
                         // takes no more at once than a few.
                         accepted = next(gate.acceptor(), &pause, &latest) => {
                             if let Some(arrival) = arrived(accepted, &mut pause, &latest, &post.listening.address) {
-                                connections.spawn_from(&walks, || served(arrival));
+                                serve(arrival);
                             }
                         }
                         () = &mut stopping => return Ended::Stopped,
@@ -155,7 +158,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
                 PortCommand::Leave => return Ended::Retired,
                 PortCommand::HandOver => return Ended::HandedOver,
                 PortCommand::Listen => gate.open(),
-                PortCommand::Shut => gate.shut(|arrival| connections.spawn_from(&walks, || served(arrival))),
+                PortCommand::Shut => gate.shut(serve),
             };
             orders.obeyed(obeyed, &post.listening.address);
         }
@@ -174,7 +177,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
             if why == Ended::Stopped {
                 tools.queued.fetch_add(1, Ordering::Relaxed);
             }
-            connections.spawn_from(&walks, || served(arrival));
+            serve(arrival);
         };
         leave(gate, take, &mut pause, &stop, &post.listening.address, &tools.trouble).await;
     } else if is_anothers {

@@ -1,7 +1,8 @@
 //! What is in the table of a loop: futures, and what lasts and is small.
 
+use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -70,66 +71,103 @@ impl Own {
     }
 }
 
-/// Futures of one kind whose memory is kept: several kilobytes for each, and most need theirs for one turn.
+/// Futures of one kind that are kept: several kilobytes for each, and most are needed for one turn.
 const FUTURES_KEPT: usize = 8;
 
-/// Memory for futures of one kind, which many need one after the other.
-pub struct FuturePool<F>(Rc<Free<Box<Pooled<F>>, FUTURES_KEPT>>);
+/// Futures of one kind that do the same for one after the other, each with what it is given: to make one anew would mean to
+/// move several kilobytes each time.
+#[derive(Debug)]
+pub struct FuturePool<A>(Rc<Kept<A>>);
 
-impl<F> Default for FuturePool<F> {
-    fn default() -> Self {
-        Self(Rc::default())
-    }
+struct Kept<A> {
+    free: Free<Box<Pooled<A>>, FUTURES_KEPT>,
+    make: Box<dyn Fn(Rc<Turns<A>>) -> Lasting>,
 }
 
-impl<F> fmt::Debug for FuturePool<F> {
+/// A future that never ends by itself.
+type Lasting = Pin<Box<dyn Future<Output = ()>>>;
+
+impl<A> fmt::Debug for Kept<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FuturePool").finish_non_exhaustive()
+        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
-impl<F: Future<Output = Then> + 'static> FuturePool<F> {
-    pub(super) fn task(&self, make: impl FnOnce() -> F) -> Box<dyn Task> {
-        match self.0.take() {
+impl<A: 'static> FuturePool<A> {
+    /// Of futures as `make` makes them, which wait for one turn after the other.
+    pub fn new<F: Future<Output = ()> + 'static>(make: impl Fn(Rc<Turns<A>>) -> F + 'static) -> Self {
+        let make = Box::new(move |turns| -> Lasting { Box::pin(make(turns)) });
+        Self(Rc::new(Kept { free: Free::new(), make }))
+    }
+
+    pub(super) fn task(&self, begins: A) -> Box<dyn Task> {
+        let pooled = match self.0.free.take() {
             Some(mut pooled) => {
-                pooled.future.set(Some(make()));
                 pooled.is_new = true;
                 pooled
             }
-            None => Box::new(Pooled {
-                future: Box::pin(Some(make())),
-                is_new: false,
-                own: Own::default(),
-                home: Rc::downgrade(&self.0),
-            }),
-        }
+            None => {
+                let turns = Rc::new(Turns { begins: Cell::new(None), ended: Cell::new(None) });
+                let (future, home) = ((self.0.make)(Rc::clone(&turns)), Rc::downgrade(&self.0));
+                Box::new(Pooled { future, turns, is_new: false, own: Own::default(), home })
+            }
+        };
+        pooled.turns.begins.set(Some(begins));
+        pooled
     }
 }
 
-struct Pooled<F> {
-    future: Pin<Box<Option<F>>>,
-    /// Whether it has not been polled since its memory was used again.
-    is_new: bool,
-    own: Own,
-    home: Weak<Free<Box<Self>, FUTURES_KEPT>>,
+/// How a future of a [`FuturePool`] is told of its next turn, and tells of its end.
+pub struct Turns<A> {
+    begins: Cell<Option<A>>,
+    ended: Cell<Option<Then>>,
 }
 
-impl<F: Future<Output = Then> + 'static> Task for Pooled<F> {
+impl<A> Turns<A> {
+    /// What the next turn begins with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&self) -> A {
+        poll_fn(|_| self.begins.take().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// A turn is over; the next is to be waited for at once. What follows takes its place in the table.
+    pub fn over(&self, then: Then) {
+        self.ended.set(Some(then));
+    }
+}
+
+impl<A> fmt::Debug for Turns<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns").finish_non_exhaustive()
+    }
+}
+
+struct Pooled<A> {
+    future: Lasting,
+    turns: Rc<Turns<A>>,
+    /// Whether it has not been polled since its turn began.
+    is_new: bool,
+    own: Own,
+    home: Weak<Kept<A>>,
+}
+
+impl<A: 'static> Task for Pooled<A> {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<Then> {
         if std::mem::take(&mut self.is_new) {
             self.own.moves_here();
         }
         let Some(waker) = self.own.waker() else { return Poll::Pending };
-        match self.future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(&mut Context::from_waker(waker)),
-            None => Poll::Ready(None),
+        if self.future.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
+            return Poll::Ready(None);
         }
+        self.turns.ended.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn over(mut self: Box<Self>) {
-        self.future.set(None);
+    fn over(self: Box<Self>) {
         if let Some(home) = self.home.upgrade() {
-            home.keep(self);
+            home.free.keep(self);
         }
     }
 }

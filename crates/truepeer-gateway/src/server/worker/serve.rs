@@ -1,7 +1,7 @@
 //! One connection in a worker's table: its walk, in memory that many walks use one after the other, and behind that what
 //! lasts, which holds no more than it needs.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::task::{Context, Poll, ready};
 
 use super::open::{OpenRecord, Threshold};
 use crate::connection::{self, Meeting, Met};
-use crate::engine::{Arrival, Free, Stopped, Task, Then, then};
+use crate::engine::{Arrival, Free, Stopped, Task, Then, Turns, then};
 use crate::facts::outcome::Outcome;
 use crate::rooms::record::Entry;
 
-/// One connection, from its arrival to where it lasts or ends.
-pub(super) fn serve(arrival: Arrival, threshold: Rc<Threshold>) -> impl Future<Output = Then> + use<> {
-    let mut open = OpenRecord::begin(&arrival, threshold);
-    async move {
+/// One connection after the other, each from its arrival to where it lasts or ends.
+pub(super) async fn serve(turns: Rc<Turns<(OpenRecord, Arrival)>>) {
+    loop {
+        let (mut open, arrival) = turns.next().await;
         let entry = Arc::clone(&open.record.entry);
         let threshold = Rc::clone(&open.threshold);
         let Threshold { door, desk, .. } = &*threshold;
@@ -30,7 +30,7 @@ pub(super) fn serve(arrival: Arrival, threshold: Rc<Threshold>) -> impl Future<O
                 () = cut(&entry) => None,
             }
         };
-        match walked {
+        turns.over(match walked {
             Some(Ok(Meeting::Relayed(met))) => Some(Relayed::begin(met, open)),
             Some(Ok(Meeting::GivenAway(given))) => then(async move {
                 let mut seen = open.seen();
@@ -54,7 +54,7 @@ pub(super) fn serve(arrival: Arrival, threshold: Rc<Threshold>) -> impl Future<O
                 open.end(Outcome::Cut);
                 None
             }
-        }
+        });
     }
 }
 
