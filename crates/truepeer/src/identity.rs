@@ -250,6 +250,9 @@ impl ClientIdentity {
     /// is not connected to us itself.
     #[must_use]
     pub fn through(self, peer: PeerAddress) -> Self {
+        if peer == self.peer() {
+            return self;
+        }
         let facts = Facts { peer, ..self.packed.facts() };
         Self { packed: self.packed.with(&facts) }
     }

@@ -92,6 +92,9 @@ impl OwnTlvs {
 
     /// Those that say something of this connection, in the order of their types.
     pub(super) fn collect(&self, identity: &ClientIdentity, names: Names<'_>) -> Vec<(TlvType, Vec<u8>)> {
+        if *self == Self::default() {
+            return Vec::new();
+        }
         let said = CUSTOM.zip(&self.0).filter_map(|(kind, fact)| Some((kind, (*fact)?)));
         said.filter_map(|(kind, fact)| Some((TlvType(kind), fact.value(identity, names)?))).collect()
     }
