@@ -14,8 +14,8 @@ use crate::facts::address::is_near;
 
 /// What is remembered; shared by all workers, cheap to clone. Lives as long as the server.
 ///
-/// Memory: at most [`Acquaintances::PEERS`] near or trusted peers and as many strangers for each listener, about 100 bytes
-/// each, and 64 more for who came without a header. They are kept apart, so that strangers do not make the operator's proxies forgotten.
+/// Memory: at most [`Acquaintances::PEERS`] near or trusted peers and as many strangers for each listener, about 80 bytes
+/// each, and as many more for who did something else than send a header. They are kept apart, so that strangers do not make the operator's proxies forgotten.
 #[derive(Debug, Clone, Default)]
 pub struct Acquaintances(Arc<Mutex<Table>>);
 
@@ -36,8 +36,17 @@ struct AtListener {
 #[derive(Debug, Default)]
 struct Acquaintance {
     sends_headers: bool,
-    /// Most never come without a header.
-    without: Option<Box<Visits>>,
+    /// What its headers told.
+    headers: Headers,
+    last_turn: u64,
+    /// In a box, since most do nothing but send headers.
+    odd: Option<Box<Odd>>,
+}
+
+/// What else a peer did.
+#[derive(Debug, Default)]
+struct Odd {
+    without: Visits,
     /// Whether it was said that it is a client, too.
     is_said: bool,
     /// Connections in which it was trusted and sent no header, ...
@@ -46,9 +55,6 @@ struct Acquaintance {
     unlisted: u64,
     /// ... and in which it came as a client.
     itself: u64,
-    /// What its headers told.
-    headers: Headers,
-    last_turn: u64,
 }
 
 /// A peer whose headers came.
@@ -98,7 +104,7 @@ impl Acquaintances {
     pub fn came_without(&self, listener: &Arc<str>, peer: IpAddr, when: Instant) -> Known {
         let mut all = self.lock();
         let found = at(&mut all, listener).known(peer);
-        let without = found.without.get_or_insert_default();
+        let without = &mut found.odd.get_or_insert_default().without;
         without.note(when);
         Known { sends_headers: found.sends_headers, rhythm: without.rhythm() }
     }
@@ -108,11 +114,11 @@ impl Acquaintances {
     pub fn is_news(&self, listener: &Arc<str>, client: IpAddr, is_listed: impl FnOnce() -> bool) -> bool {
         let mut all = self.lock();
         let known = all.get(listener).and_then(|at| at.known.get(&client));
-        let (is_said, sends) = known.map_or((false, false), |known| (known.is_said, known.sends_headers));
-        if is_said || !(sends || is_listed()) {
+        let is_said = known.and_then(|known| known.odd.as_ref()).is_some_and(|odd| odd.is_said);
+        if is_said || !(known.is_some_and(|known| known.sends_headers) || is_listed()) {
             return false;
         }
-        at(&mut all, listener).known(client).is_said = true;
+        at(&mut all, listener).known(client).odd.get_or_insert_default().is_said = true;
         true
     }
 
@@ -128,10 +134,13 @@ impl Acquaintances {
         }
         let found = if unlisted > 0 && !is_near(peer) { here.stranger(peer) } else { here.known(peer) };
         found.sends_headers |= sent;
-        found.none = found.none.saturating_add(none);
-        found.unlisted = found.unlisted.saturating_add(unlisted);
-        found.itself = found.itself.saturating_add(itself);
         found.headers.add(headers);
+        if added > 0 {
+            let odd = found.odd.get_or_insert_default();
+            odd.none = odd.none.saturating_add(none);
+            odd.unlisted = odd.unlisted.saturating_add(unlisted);
+            odd.itself = odd.itself.saturating_add(itself);
+        }
         let (habit, count) = found.habit(peer, all)?;
         let new = match habit {
             Habit::UnlistedHeaders => unlisted,
@@ -196,13 +205,14 @@ impl AtListener {
 impl Acquaintance {
     /// The habit that its counts show, of `all` connections at the listener.
     fn habit(&self, peer: IpAddr, all: u64) -> Option<(Habit, u64)> {
+        let &Odd { none, unlisted, itself, .. } = self.odd.as_deref()?;
         let most = all.saturating_sub(all / 10);
-        if self.unlisted > 0 {
-            Some((Habit::UnlistedHeaders, self.unlisted))
-        } else if self.none >= Acquaintances::SILENT && !self.sends_headers {
-            Some((Habit::NeverAHeader, self.none))
-        } else if self.itself >= Acquaintances::MANY && self.itself >= most && !peer.is_loopback() {
-            Some((Habit::HidesClients, self.itself))
+        if unlisted > 0 {
+            Some((Habit::UnlistedHeaders, unlisted))
+        } else if none >= Acquaintances::SILENT && !self.sends_headers {
+            Some((Habit::NeverAHeader, none))
+        } else if itself >= Acquaintances::MANY && itself >= most && !peer.is_loopback() {
+            Some((Habit::HidesClients, itself))
         } else {
             None
         }
