@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod alarm;
 mod bpf;
+mod close;
 mod deadline;
 mod dial;
 mod given;

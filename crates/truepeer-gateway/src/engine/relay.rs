@@ -178,6 +178,14 @@ impl Rare {
     }
 }
 
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(Pair { client, backend }) = self.pair.take() {
+            client.close_with(backend);
+        }
+    }
+}
+
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").field("to_backend", &self.to_backend).finish_non_exhaustive()
@@ -229,8 +237,8 @@ impl Relay {
 
     /// The client's connection, behind the end; the backend's is closed.
     #[must_use]
-    pub fn into_client(self) -> Option<Socket> {
-        self.pair.map(|pair| pair.client)
+    pub fn into_client(mut self) -> Option<Socket> {
+        self.pair.take().map(|pair| pair.client)
     }
 
     fn move_bytes(&mut self, cx: &mut Context<'_>, idle: Duration, traffic: &Traffic) -> Poll<RelayEnd> {

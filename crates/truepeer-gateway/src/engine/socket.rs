@@ -17,6 +17,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt}
 use rustix::pipe::{SpliceFlags, splice};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::close::close_both;
 use super::reactor::Ready;
 use super::watched::Watched;
 use crate::facts::program::Program;
@@ -139,6 +140,13 @@ impl Socket {
             Family::Tcp => Stream::Tcp(tokio::net::TcpStream::from_std(fd.into())?),
             Family::Unix => Stream::Unix(tokio::net::UnixStream::from_std(fd.into())?),
         })
+    }
+
+    /// Closes it and `other`.
+    pub(super) fn close_with(self, other: Self) {
+        if let (Some(one), Some(other)) = (self.watched.into_closing(), other.watched.into_closing()) {
+            close_both(one, other);
+        }
     }
 
     /// Whether a read may succeed now; registers the task otherwise.

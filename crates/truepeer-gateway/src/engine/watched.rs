@@ -75,6 +75,17 @@ impl<N> Watched<N> {
         }
     }
 
+    /// Its descriptor, if the loop watches it, which it does no more: to be closed at once, or the kernel would go on
+    /// telling of it.
+    pub(super) fn into_closing(self) -> Option<OwnedFd> {
+        match self {
+            Self::InLoop(_, fd, _) => Some(fd),
+            Self::InRuntime(..) => None,
+            #[cfg(test)]
+            Self::Simulated(..) => None,
+        }
+    }
+
     /// Whether a try is worth it; registers the task otherwise.
     pub(super) fn poll_ready(&self, want: Ready, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
