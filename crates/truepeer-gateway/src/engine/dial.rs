@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 use socket2::{Domain, Socket as RawSocket, Type};
 
 use super::reactor::Ready;
-use super::socket::Family;
+use super::socket::{Ack, Family};
 use super::{Address, Socket, in_time, later, now, say, until};
 
 /// Why a backend could not be reached.
@@ -113,7 +113,7 @@ pub async fn dial(address: &Address, opening: &[u8], timeout: Duration) -> Resul
             let ready = ready_at_first(state, opening);
             return stands(Ok(Socket::simulated(ours, Family::Tcp, ready)), state, opening).await;
         }
-        stand(begin(address).await.map_err(Failed::Connect)?, opening).await
+        stand(begin(address, opening).await.map_err(Failed::Connect)?, opening).await
     };
     let (socket, sent) = match in_time(deadline, connect).await {
         Some(connected) => connected.map_err(|failed| match failed {
@@ -141,8 +141,8 @@ pub(super) fn stand(
     begun: Begun,
     opening: &[u8],
 ) -> impl Future<Output = Result<(Socket, usize), Failed>> + use<'_> {
-    let Begun { fd, family, state } = begun;
-    stands(Socket::connecting(fd, family, ready_at_first(state, opening)), state, opening)
+    let Begun { fd, family, state, ack } = begun;
+    stands(Socket::connecting(fd, family, ready_at_first(state, opening), ack), state, opening)
 }
 
 fn ready_at_first(state: State, opening: &[u8]) -> Ready {
@@ -187,6 +187,7 @@ pub(super) struct Begun {
     pub(super) fd: OwnedFd,
     pub(super) family: Family,
     pub(super) state: State,
+    pub(super) ack: Ack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +196,7 @@ pub(super) enum State {
     Connecting,
 }
 
-async fn begin(address: &Address) -> io::Result<Begun> {
+async fn begin(address: &Address, opening: &[u8]) -> io::Result<Begun> {
     /// A UNIX socket whose queue is full says so at once instead of letting us wait, so that the waiting is ours.
     const PAUSE: Duration = Duration::from_millis(5);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -207,7 +208,9 @@ async fn begin(address: &Address) -> io::Result<Begun> {
                 flags,
                 None,
             )?;
-            begin_tcp(fd, addr)
+            let is_held = !opening.is_empty() && sockopt::set_tcp_quickack(&fd, false).is_ok();
+            let ack = if is_held { Ack::WithOurs } else { Ack::AtOnce };
+            Ok(Begun { ack, ..begin_tcp(fd, addr)? })
         }
         // A program is started, not connected to.
         Address::Program(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -216,7 +219,14 @@ async fn begin(address: &Address) -> io::Result<Begun> {
             loop {
                 let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
                 match net::connect(&fd, &name) {
-                    Ok(()) => return Ok(Begun { fd, family: Family::Unix, state: State::Connected }),
+                    Ok(()) => {
+                        return Ok(Begun {
+                            fd,
+                            family: Family::Unix,
+                            state: State::Connected,
+                            ack: Ack::AtOnce,
+                        });
+                    }
                     Err(Errno::AGAIN) => until(later(now(), PAUSE)).await,
                     Err(error) => return Err(error.into()),
                 }
@@ -232,7 +242,7 @@ pub(super) fn begin_tcp(fd: OwnedFd, addr: &SocketAddr) -> io::Result<Begun> {
         Err(Errno::INPROGRESS) => State::Connecting,
         Err(error) => return Err(error.into()),
     };
-    Ok(Begun { fd, family: Family::Tcp, state })
+    Ok(Begun { fd, family: Family::Tcp, state, ack: Ack::AtOnce })
 }
 
 /// What a failed connect means.
@@ -258,3 +268,6 @@ fn has_source_address(addr: SocketAddr) -> bool {
         .and_then(|socket| socket.connect(&addr.into()));
     !connected.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL))
 }
+
+#[cfg(test)]
+mod tests;

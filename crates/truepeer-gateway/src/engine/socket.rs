@@ -65,12 +65,25 @@ pub struct Socket {
 struct Kind {
     family: Family,
     options: Cell<Options>,
+    ack: Cell<Ack>,
 }
 
 impl Kind {
-    fn new(family: Family, options: Options) -> Self {
-        Self { family, options: Cell::new(options) }
+    fn new(family: Family, options: Options, ack: Ack) -> Self {
+        Self { family, options: Cell::new(options), ack: Cell::new(ack) }
     }
+}
+
+/// How the kernel acknowledges what the other end sends first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// As it likes, which is at once.
+    AtOnce,
+    /// The end of the handshake with our first bytes, which is a segment less. What the kernel then believes is a dialogue,
+    /// in which it holds acknowledgments back, for which in turn a server's second small write waits; and that may be its
+    /// last words. So it is told otherwise behind each write of ours, up to the first byte from there, as if the handshake
+    /// had ended by itself.
+    WithOurs,
 }
 
 /// What kind of stream it is.
@@ -120,13 +133,13 @@ fn set_lasting_options(socket: &SockRef<'_>) -> io::Result<()> {
 impl Socket {
     /// One that was accepted: it has its listener's options.
     pub(super) fn accepted(fd: OwnedFd, family: Family) -> io::Result<Self> {
-        Ok(Self { watched: Watched::new(fd, Ready::BOTH, Kind::new(family, Options::NoDelay))? })
+        Ok(Self { watched: Watched::new(fd, Ready::BOTH, Kind::new(family, Options::NoDelay, Ack::AtOnce))? })
     }
 
     /// One that connects; `ready` to write if that is how to find out.
-    pub(super) fn connecting(fd: OwnedFd, family: Family, ready: Ready) -> io::Result<Self> {
+    pub(super) fn connecting(fd: OwnedFd, family: Family, ready: Ready, ack: Ack) -> io::Result<Self> {
         let options = if family == Family::Tcp { Options::None } else { Options::NoDelay };
-        Ok(Self { watched: Watched::new(fd, ready, Kind::new(family, options))? })
+        Ok(Self { watched: Watched::new(fd, ready, Kind::new(family, options, ack))? })
     }
 
     /// The same connection for the runtime of this thread.
@@ -175,7 +188,9 @@ impl Socket {
         if let Some(read) = self.watched.attempt_simulated(Ready::READ, |ours| ours.read(buf)) {
             return read;
         }
-        self.watched.attempt(Ready::READ, |fd| Ok(recv(fd, buf, RecvFlags::empty())?.0))
+        let received = self.watched.attempt(Ready::READ, |fd| Ok(recv(fd, buf, RecvFlags::empty())?.0));
+        self.heard(&received);
+        received
     }
 
     /// Looks at what is there beyond the first `known` bytes, and leaves all of it there; `WouldBlock` if that is nothing,
@@ -225,19 +240,38 @@ impl Socket {
         if let Some(written) = self.watched.attempt_simulated(Ready::WRITE, |ours| ours.write(buf)) {
             return written;
         }
-        self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?))
+        let sent = self.watched.attempt(Ready::WRITE, |fd| Ok(send(fd, buf, SendFlags::NOSIGNAL)?));
+        self.said(&sent);
+        sent
+    }
+
+    fn said(&self, sent: &io::Result<usize>) {
+        if sent.is_ok() && self.watched.note().ack.get() == Ack::WithOurs {
+            // It fails only on a connection that is gone, and the next read says so.
+            let _ = sockopt::set_tcp_quickack(&self.watched, true);
+        }
+    }
+
+    fn heard(&self, received: &io::Result<usize>) {
+        if received.is_ok() {
+            self.watched.note().ack.set(Ack::AtOnce);
+        }
     }
 
     /// Moves at most `most` bytes into an empty pipe; `WouldBlock` if nothing is there.
     pub(super) fn try_splice_to(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        self.watched.attempt(Ready::READ, |fd| Ok(splice(fd, None, pipe, None, most, flags)?))
+        let moved = self.watched.attempt(Ready::READ, |fd| Ok(splice(fd, None, pipe, None, most, flags)?));
+        self.heard(&moved);
+        moved
     }
 
     /// Moves at most `most` bytes out of a pipe that holds so many; `WouldBlock` if nothing fits.
     pub(super) fn try_splice_from(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        self.watched.attempt(Ready::WRITE, |fd| Ok(splice(pipe, None, fd, None, most, flags)?))
+        let moved = self.watched.attempt(Ready::WRITE, |fd| Ok(splice(pipe, None, fd, None, most, flags)?));
+        self.said(&moved);
+        moved
     }
 
     /// What a connection attempt came to.
@@ -262,7 +296,9 @@ impl Socket {
     /// For a connection that lasts: the kernel notices when the other end has vanished.
     pub(super) fn set_lasting(&self) {
         self.set_no_delay();
-        let Kind { family, options } = self.watched.note();
+        let Kind { family, options, ack } = self.watched.note();
+        // Whoever has said nothing for so long is not about to close.
+        ack.set(Ack::AtOnce);
         let is_new = options.replace(Options::Lasting) != Options::Lasting;
         #[cfg(test)]
         let is_new = is_new && self.watched.as_simulated().is_none();
@@ -357,6 +393,6 @@ impl Traffic {
 impl Socket {
     /// A simulated one, whose options are set.
     pub(super) fn simulated(ours: super::simulated::Ours, family: Family, ready: Ready) -> Self {
-        Self { watched: Watched::simulated(ours, ready, Kind::new(family, Options::NoDelay)) }
+        Self { watched: Watched::simulated(ours, ready, Kind::new(family, Options::NoDelay, Ack::AtOnce)) }
     }
 }
