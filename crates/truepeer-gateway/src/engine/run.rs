@@ -227,8 +227,8 @@ impl Loop {
     }
 }
 
-/// The number of the future that the loop was started for.
-const ROOT: u32 = u32::MAX;
+/// The number of the future that the loop was started for. A [`Cut`] has room for no greater one.
+const ROOT: u32 = u32::MAX >> 1;
 
 #[derive(Default)]
 struct Table {

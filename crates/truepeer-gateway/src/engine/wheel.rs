@@ -3,6 +3,8 @@
 //! The first wheel has a slot for each of the next 64 ticks, the second one for each of the next 64 turns of the first,
 //! and so on. What is far away comes nearer when its slot does. Pure: ticks are numbers. 20 bytes for each that waits.
 
+use crate::facts::narrow::U48;
+
 /// Slots of one wheel.
 const SLOTS: usize = 64;
 /// The digit of one wheel.
@@ -31,33 +33,12 @@ struct Level {
 }
 
 struct Node {
-    tick: Tick,
+    tick: U48,
     level: u8,
     slot: u8,
     who: u32,
     next: u32,
     previous: u32,
-}
-
-/// A tick in six bytes, which are enough for 35,000 years.
-#[derive(Clone, Copy)]
-struct Tick([u16; 3]);
-
-impl Tick {
-    const MOST: u64 = (1 << 48) - 1;
-}
-
-impl From<u64> for Tick {
-    fn from(tick: u64) -> Self {
-        let tick = tick.min(Self::MOST);
-        Self([0, 16, 32].map(|bits| u16::try_from(tick >> bits & 0xffff).unwrap_or(u16::MAX)))
-    }
-}
-
-impl From<Tick> for u64 {
-    fn from(Tick([low, middle, high]): Tick) -> Self {
-        Self::from(low) | Self::from(middle) << 16 | Self::from(high) << 32
-    }
 }
 
 impl Default for Wheel {

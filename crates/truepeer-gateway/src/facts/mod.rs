@@ -9,6 +9,7 @@ pub mod journey;
 pub mod lines;
 pub mod machine;
 pub mod manners;
+pub mod narrow;
 pub mod network;
 pub mod outcome;
 pub mod ports;

@@ -134,7 +134,7 @@ impl Search {
         if let Some(client) = entry.client() {
             let _ = write!(room, " {client}");
         }
-        if let Some(Reached { backend, address, .. }) = entry.backend().as_deref() {
+        if let Some(Reached { backend, address, .. }) = entry.backend() {
             let _ = write!(room, " {backend} {address}");
         }
         room.make_ascii_lowercase();

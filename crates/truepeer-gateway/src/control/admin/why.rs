@@ -63,7 +63,7 @@ fn of_connection(view: &View, entry: &Entry, said: &mut Said) {
     of_rules(view, first, ClientIp::from(client), said);
     said.say(
         "backend",
-        match entry.backend().as_deref() {
+        match entry.backend() {
             Some(Reached { backend, address, .. }) => {
                 let pool = first.door.pools().find(|pool| pool.backend.id == *backend);
                 let handoff = pool.map_or("", |pool| pool.backend.handoff.name());

@@ -115,45 +115,46 @@ impl Reach {
     }
 }
 
-/// Asks one task to end, once, from any thread. 8 bytes, since every connection has one.
+/// Asks one task to end, once, from any thread. 4 bytes, since every connection has one.
+///
+/// Whose place it is about, which is known when the task has looked once, and in the highest bit whether it was asked: in
+/// one number, so that whoever looks and whoever asks at the same time see one after the other.
 #[derive(Debug)]
-pub struct Cut {
-    asked: AtomicBool,
-    /// Whose place it is about; known when the task has looked once.
-    task: AtomicU32,
-}
+pub struct Cut(AtomicU32);
 
+/// The bit that says that it was asked.
+const ASKED: u32 = 1 << 31;
 /// Nobody has looked yet; whoever looks first sees that it was asked.
-const NOBODY: u32 = u32::MAX - 1;
+const NOBODY: u32 = super::ROOT - 1;
 
 impl Default for Cut {
     /// Nobody has asked.
     fn default() -> Self {
-        Self { asked: AtomicBool::new(false), task: AtomicU32::new(NOBODY) }
+        Self(AtomicU32::new(NOBODY))
     }
 }
 
 impl Cut {
     /// Asks, and wakes the task, which is one of the loop that `reach` is about.
     pub fn ask(&self, reach: &Reach) {
-        // Before the place is read, as the task looks after it has said its place: one of both sees the other.
-        if self.asked.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(elsewhere) = &reach.0 {
-            elsewhere.push(Woken::Place(self.task.load(Ordering::SeqCst)));
+        let before = self.0.fetch_or(ASKED, Ordering::AcqRel);
+        if let Some(elsewhere) = reach.0.as_ref().filter(|_| before & ASKED == 0) {
+            elsewhere.push(Woken::Place(before));
         }
     }
 
     /// Whether it was asked; the task that is being polled is woken when it is.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        let current = here(Loop::current);
-        if let Some(current) = current
-            && self.task.load(Ordering::Relaxed) != current
-        {
-            self.task.store(current, Ordering::SeqCst);
+        let known = self.0.load(Ordering::Acquire);
+        let is_asked = known & ASKED != 0;
+        match here(Loop::current) {
+            // Somebody may ask at this moment, and would wake whoever was there before: then it is said at once.
+            Some(current) if !is_asked && known != current => {
+                let said = self.0.compare_exchange(known, current, Ordering::AcqRel, Ordering::Acquire);
+                said.is_err()
+            }
+            _ => is_asked,
         }
-        self.asked.load(Ordering::SeqCst)
     }
 }

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
 use truepeer::{ClientIdentity, Endpoint, PeerAddress};
 
 use crate::engine::{Cut, Reach, Traffic};
+use crate::facts::narrow::U48;
 use crate::facts::protocol::Protocol;
 use crate::rooms::backend::Reached;
 use crate::rooms::record::ConnectionId;
@@ -40,14 +40,14 @@ impl Entrance {
 pub struct Entry {
     entrance: Arc<Entrance>,
     /// Rises with each that is accepted.
-    number: u64,
+    number: U48,
+    /// When it was accepted, in milliseconds since 1970.
+    since: U48,
     peer: CompactPeer,
-    /// When it was accepted, in nanoseconds since 1970.
-    since: u64,
     /// Bytes so far.
     pub traffic: Traffic,
     identity: OnceLock<ClientIdentity>,
-    reached: ArcSwapOption<Reached>,
+    reached: OnceLock<Arc<Reached>>,
     cut: Cut,
 }
 
@@ -58,12 +58,12 @@ impl Entry {
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             entrance: Arc::clone(entrance),
-            number,
+            number: number.into(),
             peer: peer.into(),
-            since: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            since: u64::try_from(since.as_millis()).unwrap_or(u64::MAX).into(),
             traffic: Traffic::default(),
             identity: OnceLock::new(),
-            reached: ArcSwapOption::empty(),
+            reached: OnceLock::new(),
             cut: Cut::default(),
         }
     }
@@ -71,13 +71,13 @@ impl Entry {
     /// The connection's id, as in its record.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
-        ConnectionId::numbered(&self.entrance.ids, self.number)
+        ConnectionId::numbered(&self.entrance.ids, self.number())
     }
 
     /// Which it is of all; a later one has a greater number.
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.number
+        self.number.into()
     }
 
     /// Our socket's other end.
@@ -101,7 +101,7 @@ impl Entry {
     /// When it was accepted.
     #[must_use]
     pub fn since(&self) -> SystemTime {
-        let since = Duration::from_nanos(self.since);
+        let since = Duration::from_millis(self.since.into());
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
@@ -119,8 +119,8 @@ impl Entry {
 
     /// Where it was handed to; `None` until then.
     #[must_use]
-    pub fn backend(&self) -> Option<Arc<Reached>> {
-        self.reached.load_full()
+    pub fn backend(&self) -> Option<&Reached> {
+        self.reached.get().map(|reached| &**reached)
     }
 
     /// Cuts it, from any thread.
@@ -136,7 +136,7 @@ impl Entry {
 
     /// Asks the program that has it, if one has, to end.
     pub fn end_program(&self) {
-        if let Some(life) = self.backend().as_ref().and_then(|reached| reached.program.as_ref()) {
+        if let Some(life) = self.backend().and_then(|reached| reached.program.as_ref()) {
             life.end();
         }
     }
@@ -146,9 +146,9 @@ impl Entry {
         self.identity.get_or_init(|| identity)
     }
 
-    /// Notes whom it was handed to.
+    /// Notes whom it was handed to, which happens once.
     pub fn reached(&self, whom: Arc<Reached>) {
-        self.reached.store(Some(whom));
+        self.reached.get_or_init(|| whom);
     }
 }
 
