@@ -22,7 +22,7 @@ use crate::connection::admit::{Admitted, Refused};
 use crate::connection::given::Client;
 use crate::connection::noted::since;
 use crate::door::{Door, WorkerContext};
-use crate::engine::{self, Arrival, CompactInstant, Early, Pair, RelayEnd, Stopped};
+use crate::engine::{self, Arrival, Early, Pair, RelayEnd, Stopped};
 use crate::facts::outcome::Outcome;
 use crate::observe::record::Observer;
 use crate::rooms::backend::connect::{self, Connected};
@@ -49,7 +49,7 @@ pub(crate) async fn walk(
     let Arrival { socket: client, reached, at, .. } = arrival;
     let listener = &*door.listener;
     let header_deadline = engine::later(at, listener.header_timeout);
-    let entry = seen.identified(identity, CompactInstant::now());
+    let entry = seen.identified(identity, engine::moment());
     let identity = entry.identity().ok_or(Outcome::Internal)?;
 
     // The proxy's own connections are kept apart from clients, and from backends that would take the proxy for one.
@@ -69,7 +69,7 @@ pub(crate) async fn walk(
     };
 
     // Backend and handoff: choose, connect, tell it who the client is.
-    let entered = CompactInstant::now();
+    let entered = engine::moment();
     let pool = door.pool_for(identity);
     let id = entry.id();
     let names = Names { id: &id, listener: &listener.id };

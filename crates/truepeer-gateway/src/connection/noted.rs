@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::connection::given::GivenAway;
 use crate::door::{Door, WorkerContext};
-use crate::engine::{self, CompactInstant};
+use crate::engine::{self, moment};
+use crate::facts::instant::CompactInstant;
 use crate::facts::lines::ConnectionLines;
 use crate::facts::outcome::Outcome;
 use crate::observe::record::{Observer, start_line};
@@ -22,7 +23,7 @@ pub(super) fn begun(seen: &mut Observer<'_>, whom: Arc<Reached>, door: &Door, de
 
 /// A program has the connection, until it ends; returns what that makes of the connection.
 pub(crate) async fn until_ended(seen: &mut Observer<'_>, given: GivenAway) -> Outcome {
-    let entered = CompactInstant::now();
+    let entered = moment();
     let (exit, outcome) = given.ended().await;
     if let Some(exit) = exit {
         seen.record.exited(exit);
@@ -33,5 +34,5 @@ pub(crate) async fn until_ended(seen: &mut Observer<'_>, given: GivenAway) -> Ou
 
 /// How long a room took.
 pub(super) fn since(entered: CompactInstant) -> Option<Took> {
-    Some(CompactInstant::now().since(entered).into())
+    Some(moment().since(entered).into())
 }

@@ -5,9 +5,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::CompactInstant;
 use super::run::here;
 use super::timers::Key;
+use crate::facts::instant::CompactInstant;
 
 /// `instant` and `by` later. A wait too long for the clock ends at once instead of never.
 #[must_use]
@@ -19,6 +19,12 @@ pub fn later(instant: Instant, by: Duration) -> Instant {
 #[must_use]
 pub fn now() -> Instant {
     here(|here| here.timers.now()).unwrap_or_else(Instant::now)
+}
+
+/// The same, to count with.
+#[must_use]
+pub fn moment() -> CompactInstant {
+    here(|here| here.timers.moment()).unwrap_or_else(|| Instant::now().into())
 }
 
 /// The same on the clock that people read.
@@ -87,7 +93,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due();
-        if CompactInstant::now() >= due {
+        if moment() >= due {
             self.stop();
             return Poll::Ready(());
         }

@@ -21,7 +21,8 @@ use truepeer::FirstBytes;
 
 use super::Free;
 use super::say::discard_briefly;
-use super::{CompactInstant, Sleep, Socket, Traffic, until};
+use super::{Sleep, Socket, Traffic, moment, until};
+use crate::facts::instant::CompactInstant;
 use flow::{Ending, Fault, Flow, Sides};
 use judge::{Backward, end_hold};
 
@@ -96,7 +97,7 @@ pub struct Early {
 
 /// Relays between the two of `pair`, beginning with what came `early`.
 pub fn relay(pair: Pair, early: Early, guard: Guard) -> Relay {
-    let now = CompactInstant::now();
+    let now = moment();
     let Guard { first_bytes, first_lines, overheard, after_greeting } = guard;
     let rare = Rare { guard: first_bytes, lines: first_lines, overheard, after_greeting, trouble: None };
     Relay {
@@ -212,7 +213,7 @@ impl Relay {
     /// How long it has lasted.
     #[must_use]
     pub fn lasted(&self) -> Duration {
-        CompactInstant::now().since(self.began)
+        moment().since(self.began)
     }
 
     /// What the backend has said, where somebody wants to know and has not heard enough.
@@ -277,7 +278,7 @@ impl Relay {
                 return Poll::Ready(self.broken().unwrap_or(RelayEnd::Done));
             }
             let idle = if back.is_ready() || self.trouble().is_some() { idle.min(AFTER_END) } else { idle };
-            let now = CompactInstant::now();
+            let now = moment();
             if traffic.total() != moved {
                 self.last_activity = now;
             }

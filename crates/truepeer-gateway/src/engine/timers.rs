@@ -6,8 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::CompactInstant;
 use super::wheel::Wheel;
+use crate::facts::instant::CompactInstant;
 
 /// How fine deadlines are.
 const TICK_NANOS: u64 = 4_000_000;

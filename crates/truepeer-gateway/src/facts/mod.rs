@@ -5,6 +5,7 @@ pub mod bind;
 pub mod boot;
 pub mod cgroup;
 pub mod files;
+pub mod instant;
 pub mod journey;
 pub mod lines;
 pub mod machine;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use truepeer::{ClientIdentity, PeerAddress, Role};
 
-use crate::engine::CompactInstant;
 use crate::facts::address::ClientIp;
+use crate::facts::instant::CompactInstant;
 use crate::facts::lines::ConnectionLines::{self, Both, End};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};

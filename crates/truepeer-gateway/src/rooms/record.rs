@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use truepeer::{ClientIdentity, Endpoint};
 
-use crate::engine::CompactInstant;
 use crate::facts::address::Family;
+use crate::facts::instant::CompactInstant;
 use crate::facts::program::Exit;
 use crate::rooms::backend::Backend;
 use crate::rooms::handoff::{Handoff, Substituted};

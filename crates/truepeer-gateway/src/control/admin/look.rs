@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use super::page::{ClientsBy, ConnectionsBy, ListOrder, PageRequest, shown};
 use super::{reply, report};
-use crate::engine::CompactInstant;
+use crate::engine::moment;
 use crate::facts::address::ClientIp;
 use crate::observe::recent::{Arrivals, Counted, LatestRefusals, RefusedConnection, client_of};
 use crate::rooms::record::Entry;
@@ -135,7 +135,7 @@ pub(super) async fn clients(
     arrivals: &Arrivals,
     page: &PageRequest<ClientsBy>,
 ) -> reply::ClientsPage {
-    let (now, Counted { span, ended }) = (SystemTime::now(), arrivals.ask(CompactInstant::now()));
+    let (now, Counted { span, ended }) = (SystemTime::now(), arrivals.ask(moment()));
     let ended = ended.into_iter().map(|(client, new)| (client, Sums { new, ..Sums::default() }));
     let mut clients: HashMap<IpNet, Sums> = ended.collect();
     for part in registry.parts() {

@@ -23,7 +23,7 @@ use super::flow::{Moving, force};
 use super::tests::to_end;
 use super::*;
 use crate::engine::socket::Family;
-use crate::engine::{Tasks, in_time, run};
+use crate::engine::{Tasks, in_time, moment, run};
 
 /// Steps of one schedule before both ends finish.
 const STEPS: u32 = 300;
@@ -204,7 +204,7 @@ async fn schedule(seed: u64, family: Family, resets: Resets) {
         }
         tasks.emptied().await;
     };
-    in_time(CompactInstant::now().later(PATIENCE), drained).await.expect("an end waits for ever");
+    in_time(moment().later(PATIENCE), drained).await.expect("an end waits for ever");
     let outcome = outcome.take().expect("the relay ended");
     let [client, backend] = &ends;
     if reset {

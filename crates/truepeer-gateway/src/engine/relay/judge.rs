@@ -4,7 +4,8 @@ use truepeer::{FirstBytes, Held, Verdict};
 
 use super::first_lines::{FirstLines, Judged};
 use super::{RelayEnd, Stopped};
-use crate::engine::{CompactInstant, now};
+use crate::engine::{moment, now};
+use crate::facts::instant::CompactInstant;
 
 /// Judges what was read before it is written. One that is done costs nothing.
 pub(super) trait ByteGuard {
@@ -57,7 +58,7 @@ impl ByteGuard for Backward {
     fn judge(&mut self, waiting: &mut Vec<u8>, source: SourceState) -> Option<RelayEnd> {
         let lines = self.lines.as_mut()?;
         if !waiting.is_empty() {
-            let now = CompactInstant::now();
+            let now = moment();
             match lines.inspect(waiting, now.since(self.last)) {
                 Judged::AnswersHeader => {
                     return Some(RelayEnd::Stopped(Stopped::HeaderAnswered(std::mem::take(waiting))));

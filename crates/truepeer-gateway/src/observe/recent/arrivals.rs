@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::engine::CompactInstant;
 use crate::facts::address::ClientIp;
+use crate::facts::instant::CompactInstant;
 use crate::rooms::limits::Prefixes;
 
 /// What counts as one client: an IPv4 address, or the /64 of IPv6 that one host can use as it likes.
@@ -50,7 +50,7 @@ pub struct Counted {
 
 impl Default for Arrivals {
     fn default() -> Self {
-        Self { start: CompactInstant::now(), watched_until: AtomicU64::default(), watch: Mutex::default() }
+        Self { start: Instant::now().into(), watched_until: AtomicU64::default(), watch: Mutex::default() }
     }
 }
 

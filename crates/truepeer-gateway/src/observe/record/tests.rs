@@ -1,4 +1,4 @@
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use truepeer::{Endpoint, HeaderReader, HeaderRules, Progress};
 
@@ -60,7 +60,7 @@ fn fields(line: &str) -> Vec<String> {
 
 #[test]
 fn a_record_has_the_documented_fields_in_their_order() {
-    let now = CompactInstant::now();
+    let now = CompactInstant::from(Instant::now());
     let of = |header| fields(&ended(&full(now, header), LogFormat::Json, now));
     let (client, own) = (of(CLIENT), of(OWN));
     let missing = FIELDS.iter().filter(|(field, ..)| !client.iter().chain(&own).any(|found| found == field));
@@ -73,7 +73,7 @@ fn a_record_has_the_documented_fields_in_their_order() {
 fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_record() {
     let at_start = |header| {
         let mut line = String::new();
-        start_line(&full(CompactInstant::now(), header), LogFormat::Json, UNIX_EPOCH, &mut line);
+        start_line(&full(Instant::now().into(), header), LogFormat::Json, UNIX_EPOCH, &mut line);
         line
     };
     let (client, own) = (at_start(CLIENT), at_start(OWN));
@@ -86,7 +86,7 @@ fn the_line_at_the_start_has_the_fields_that_are_documented_for_it_and_is_no_rec
 
 #[test]
 fn both_formats_say_the_same_and_stay_on_one_line() {
-    let now = CompactInstant::now();
+    let now = CompactInstant::from(Instant::now());
     let record = full(now, CLIENT);
     let json = ended(&record, LogFormat::Json, now);
     let text = ended(&record, LogFormat::Text, now);

@@ -9,7 +9,7 @@ use truepeer::{ClientIdentity, IdentitySource};
 
 use super::{Stop, Tools};
 use crate::door::{Door, WorkerContext};
-use crate::engine::{Admission, Arrival, CompactInstant, wall};
+use crate::engine::{Admission, Arrival, moment, wall};
 use crate::facts::lines::LogFormat;
 use crate::facts::outcome::{Level, Outcome};
 use crate::observe::folding::{Cause, Example, Fold, Standing};
@@ -108,7 +108,7 @@ impl OpenRecord {
         let unfinished = if cut { Outcome::Drained } else { Outcome::Internal };
         let outcome = self.outcome.unwrap_or(unfinished);
         // Before the line: whoever has read it finds it counted.
-        let now = CompactInstant::now();
+        let now = moment();
         self.seen().ended(outcome, now);
         let log = &self.threshold.desk.log;
         if let Some(client) = self.record.entry.client() {

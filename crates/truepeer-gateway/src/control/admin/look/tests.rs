@@ -108,7 +108,7 @@ fn clients_are_summed_up_with_those_who_were_here_and_left() {
     let _ = ask(ClientsBy::Open, "");
     // One who comes and goes all the time, and is never seen in a list of open connections.
     let restless = ClientIp::from(IpAddr::from([198, 51, 100, 66]));
-    let now = CompactInstant::now();
+    let now = moment();
     (0..500).for_each(|_| arrivals.note(restless, now, now));
 
     let by_new = ask(ClientsBy::New, "");
@@ -132,7 +132,7 @@ fn a_refusal_says_what_its_record_says() {
     let kept = LatestRefusals::default();
     let registry = Registry::default();
     let (entry, _) = open(&registry, 7);
-    let mut record = Record::new(entry, CompactInstant::now());
+    let mut record = Record::new(entry, moment());
     record.explained(Explanation {
         rule: Some("deny 203.0.0.0/8 (deny.txt, line 3)".into()),
         remedy: Some("x".repeat(5000)),

@@ -4,8 +4,6 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::run::here;
-
 /// An instant, to the nanosecond: counted from a day before this process asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CompactInstant(u64);
@@ -16,12 +14,6 @@ static BASE: LazyLock<Instant> = LazyLock::new(|| {
 });
 
 impl CompactInstant {
-    /// What time it is: as [`now`](super::now) says.
-    #[must_use]
-    pub fn now() -> Self {
-        here(|here| here.timers.moment()).unwrap_or_else(|| Instant::now().into())
-    }
-
     /// How long after `earlier` this is; nothing if it is not.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -29,7 +21,7 @@ impl CompactInstant {
     }
 
     /// The same, as a number.
-    pub(super) fn nanos_since(self, earlier: Self) -> u64 {
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
