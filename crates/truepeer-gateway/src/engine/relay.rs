@@ -202,7 +202,7 @@ impl Relay {
             let Some(pair) = self.pair.take_if(|_| is_backends) else { return Poll::Ready(end) };
             // The backend closed while the client was still sending: its last words must not be lost to a reset.
             let discarding = async move { discard_briefly(&pair.client).await };
-            self.is_in(Trouble::Discarding(Box::pin(discarding), Some(end)));
+            self.note_trouble(Trouble::Discarding(Box::pin(discarding), Some(end)));
         }
         let trouble = self.rare.as_mut().and_then(|rare| rare.trouble.as_mut());
         let Some(Trouble::Discarding(discarding, end)) = trouble else { return Poll::Pending };
@@ -370,7 +370,7 @@ impl Relay {
         self.rare.as_ref()?.trouble.as_ref()
     }
 
-    fn is_in(&mut self, trouble: Trouble) {
+    fn note_trouble(&mut self, trouble: Trouble) {
         self.rare.get_or_insert_with(|| Rare::default().boxed()).trouble = Some(trouble);
     }
 
@@ -402,7 +402,7 @@ impl Relay {
         if let Some(first) = first
             && self.trouble().is_none()
         {
-            self.is_in(Trouble::Broke(first));
+            self.note_trouble(Trouble::Broke(first));
         }
     }
 
