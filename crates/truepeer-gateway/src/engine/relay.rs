@@ -99,12 +99,12 @@ pub struct Early {
 pub fn relay(pair: Pair, early: Early, guard: Guard) -> Relay {
     let now = moment();
     let Guard { first_bytes, first_lines, overheard, after_greeting } = guard;
-    let rare = Rare { guard: first_bytes, lines: first_lines, overheard, after_greeting, trouble: None };
+    let extra = Extra { guard: first_bytes, lines: first_lines, overheard, after_greeting, trouble: None };
     Relay {
         pair: Some(pair),
         to_backend: Flow::beginning_with(early.of_client),
         to_client: Flow::beginning_with(early.of_backend),
-        rare: (!rare.is_over(false)).then(|| rare.boxed()),
+        extra: (!extra.is_over(false)).then(|| extra.boxed()),
         began: now,
         last_activity: now,
         timer: until(now.later(LASTING)),
@@ -122,7 +122,7 @@ pub struct Relay {
     to_backend: Flow,
     to_client: Flow,
     /// What is about the first bytes only, and what few relays come to.
-    rare: Option<Box<Rare>>,
+    extra: Option<Box<Extra>>,
     began: CompactInstant,
     last_activity: CompactInstant,
     timer: Sleep,
@@ -138,7 +138,7 @@ enum Trouble {
 
 /// Who judges or hears the first bytes; and what goes wrong.
 #[derive(Default)]
-struct Rare {
+struct Extra {
     /// While this is here, nothing of the client's is written.
     guard: Option<FirstBytes>,
     lines: Option<FirstLines>,
@@ -150,10 +150,10 @@ struct Rare {
 
 thread_local! {
     /// Boxes of first bytes that are judged: most relays need one for a moment, where any does.
-    static BOXES: Free<Box<Rare>> = const { Free::new() };
+    static BOXES: Free<Box<Extra>> = const { Free::new() };
 }
 
-impl Rare {
+impl Extra {
     fn boxed(self) -> Box<Self> {
         match BOXES.with(Free::take) {
             Some(mut kept) => {
@@ -204,7 +204,7 @@ impl Relay {
             let discarding = async move { discard_briefly(&pair.client).await };
             self.note_trouble(Trouble::Discarding(Box::pin(discarding), Some(end)));
         }
-        let trouble = self.rare.as_mut().and_then(|rare| rare.trouble.as_mut());
+        let trouble = self.extra.as_mut().and_then(|extra| extra.trouble.as_mut());
         let Some(Trouble::Discarding(discarding, end)) = trouble else { return Poll::Pending };
         ready!(discarding.as_mut().poll(cx));
         end.take().map_or(Poll::Pending, Poll::Ready)
@@ -219,7 +219,7 @@ impl Relay {
     /// What the backend has said, where somebody wants to know and has not heard enough.
     #[must_use]
     pub fn overheard(&self) -> Option<&Overheard> {
-        self.rare.as_ref()?.overheard.as_ref()
+        self.extra.as_ref()?.overheard.as_ref()
     }
 
     /// Whether it has lasted so long that nothing more is overheard.
@@ -231,7 +231,7 @@ impl Relay {
     /// What the backend was heard to say, for whoever has heard enough; nothing more is overheard.
     #[must_use]
     pub fn take_overheard(&mut self, traffic: &Traffic) -> Option<Overheard> {
-        let overheard = self.rare.as_mut()?.overheard.take();
+        let overheard = self.extra.as_mut()?.overheard.take();
         self.release(traffic);
         overheard
     }
@@ -246,12 +246,12 @@ impl Relay {
         loop {
             let moved = traffic.total();
             // What the backend says of our header is heard before a byte of the client's goes on.
-            if self.rare.as_ref().is_some_and(|rare| rare.lines.is_some())
+            if self.extra.as_ref().is_some_and(|extra| extra.lines.is_some())
                 && let Poll::Ready(Some(end)) = self.poll_back(cx, traffic)
             {
                 return Poll::Ready(end);
             }
-            let waits = self.rare.as_ref().is_some_and(|rare| rare.after_greeting)
+            let waits = self.extra.as_ref().is_some_and(|extra| extra.after_greeting)
                 && traffic.bytes_out() == 0
                 && !self.to_client.is_finished();
             let there = match if waits { Poll::Pending } else { self.poll_there(cx, traffic) } {
@@ -260,9 +260,9 @@ impl Relay {
                 Poll::Pending => Poll::Pending,
             };
             if traffic.bytes_in() > 0
-                && let Some(rare) = &mut self.rare
+                && let Some(extra) = &mut self.extra
             {
-                rare.lines = None;
+                extra.lines = None;
                 self.release(traffic);
             }
             let back = match self.poll_back(cx, traffic) {
@@ -300,13 +300,13 @@ impl Relay {
                 client.set_lasting();
                 backend.set_lasting();
             }
-            if let Some(rare) = &mut self.rare {
-                if rare
+            if let Some(extra) = &mut self.extra {
+                if extra
                     .guard
                     .as_ref()
                     .and_then(FirstBytes::wake_at)
                     .is_some_and(|due| CompactInstant::from(due) <= now)
-                    && let Some(end) = end_hold(&mut rare.guard)
+                    && let Some(end) = end_hold(&mut extra.guard)
                 {
                     return Poll::Ready(end);
                 }
@@ -325,7 +325,7 @@ impl Relay {
         let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
         let sides = Sides { source: client, sink: backend, count, ending, overheard: None };
         let mut unguarded = None;
-        let guard = self.rare.as_mut().map_or(&mut unguarded, |rare| &mut rare.guard);
+        let guard = self.extra.as_mut().map_or(&mut unguarded, |extra| &mut extra.guard);
         self.to_backend.poll(cx, &sides, guard)
     }
 
@@ -335,17 +335,17 @@ impl Relay {
         let count = |len| traffic.add_out(len);
         let Some(Pair { client, backend }) = &self.pair else { return Poll::Pending };
         let is_lasting = client.is_lasting();
-        let mut rare = self.rare.as_mut();
-        let lines = rare.as_mut().and_then(|rare| rare.lines.take());
-        let overheard = match &rare {
-            Some(rare) if !is_lasting => rare.overheard.as_ref(),
+        let mut extra = self.extra.as_mut();
+        let lines = extra.as_mut().and_then(|extra| extra.lines.take());
+        let overheard = match &extra {
+            Some(extra) if !is_lasting => extra.overheard.as_ref(),
             _ => None,
         };
         let sides = Sides { source: backend, sink: client, count, ending, overheard };
         let mut judge = Backward { lines, last: self.last_activity };
         let polled = self.to_client.poll(cx, &sides, &mut judge);
-        if let Some(rare) = &mut self.rare {
-            rare.lines = judge.lines;
+        if let Some(extra) = &mut self.extra {
+            extra.lines = judge.lines;
         }
         polled
     }
@@ -361,17 +361,17 @@ impl Relay {
     /// Gives back what is about the first bytes, once nobody needs it.
     fn release(&mut self, traffic: &Traffic) {
         let has_greeted = traffic.bytes_out() > 0;
-        if let Some(rare) = self.rare.take_if(|rare| rare.is_over(has_greeted)) {
-            rare.keep();
+        if let Some(extra) = self.extra.take_if(|extra| extra.is_over(has_greeted)) {
+            extra.keep();
         }
     }
 
     fn trouble(&self) -> Option<&Trouble> {
-        self.rare.as_ref()?.trouble.as_ref()
+        self.extra.as_ref()?.trouble.as_ref()
     }
 
     fn note_trouble(&mut self, trouble: Trouble) {
-        self.rare.get_or_insert_with(|| Rare::default().boxed()).trouble = Some(trouble);
+        self.extra.get_or_insert_with(|| Extra::default().boxed()).trouble = Some(trouble);
     }
 
     /// When silence is too long.
@@ -381,7 +381,7 @@ impl Relay {
 
     /// When silence is too long, or bytes were held long enough.
     fn due(&self, idle: Duration) -> CompactInstant {
-        let held = self.rare.as_ref().and_then(|rare| rare.guard.as_ref()?.wake_at());
+        let held = self.extra.as_ref().and_then(|extra| extra.guard.as_ref()?.wake_at());
         held.map_or(self.silent_at(idle), |held| self.silent_at(idle).min(held.into()))
     }
 
@@ -407,7 +407,7 @@ impl Relay {
     }
 
     fn broken(&mut self) -> Option<RelayEnd> {
-        Some(match self.rare.as_mut()?.trouble.take()? {
+        Some(match self.extra.as_mut()?.trouble.take()? {
             Trouble::Broke(Failure::Client(error)) => RelayEnd::ClientFailed(error),
             Trouble::Broke(Failure::Backend(error)) => RelayEnd::BackendFailed(error),
             Trouble::Discarding(..) => return None,

@@ -126,7 +126,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
     let (connections, walks) = (Tasks::default(), FuturePool::new(serve));
     let stop = tools.stop.clone();
     let latest = Latest::new(&tools, Rc::clone(&desk), post.door.load_full());
-    let serve = |arrival: Arrival| {
+    let take_in = |arrival: Arrival| {
         let threshold = latest.of(&post.door.load());
         connections.spawn_from(&walks, (OpenRecord::begin(&arrival, threshold), arrival));
     };
@@ -146,7 +146,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
                         // takes no more at once than a few.
                         accepted = next(gate.acceptor(), &pause, &latest) => {
                             if let Some(arrival) = arrived(accepted, &mut pause, &latest, &post.listening.address) {
-                                serve(arrival);
+                                take_in(arrival);
                             }
                         }
                         () = &mut stopping => return Ended::Stopped,
@@ -158,7 +158,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
                 PortCommand::Leave => return Ended::Retired,
                 PortCommand::HandOver => return Ended::HandedOver,
                 PortCommand::Listen => gate.open(),
-                PortCommand::Shut => gate.shut(serve),
+                PortCommand::Shut => gate.shut(take_in),
             };
             orders.obeyed(obeyed, &post.listening.address);
         }
@@ -177,7 +177,7 @@ async fn attend(mut post: Post, desk: Rc<WorkerContext>, tools: Tools) {
             if why == Ended::Stopped {
                 tools.queued.fetch_add(1, Ordering::Relaxed);
             }
-            serve(arrival);
+            take_in(arrival);
         };
         leave(gate, take, &mut pause, &stop, &post.listening.address, &tools.trouble).await;
     } else if is_anothers {
